@@ -1,0 +1,99 @@
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int file_write_all(int fd, const void *p, size_t len)
+{
+    const char *at = p;
+
+    while (len) {
+        ssize_t n = write(fd, at, len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            if (n == 0)
+                errno = ENOSPC;
+            return -1;
+        }
+        at += n;
+        len -= (size_t) n;
+    }
+    return 0;
+}
+
+ssize_t file_read_all(int fd, void *p, size_t len)
+{
+    size_t got = 0;
+
+    while (got < len) {
+        ssize_t n = read(fd, (char *) p + got, len - got);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -1;
+        if (n == 0)
+            break;
+        got += (size_t) n;
+    }
+    return (ssize_t) got;
+}
+
+int file_read(const char *path, struct str *out)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    char buf[16384];
+    ssize_t n = 0;
+
+    if (fd < 0)
+        return -1;
+    while (!str_over(out) && (n = file_read_all(fd, buf, sizeof buf)) > 0)
+        str_add(out, buf, (size_t) n);
+    int keep = n < 0 ? errno : str_over(out) ? EFBIG : 0;
+    close(fd);
+    errno = keep;
+    return keep ? -1 : 0;
+}
+
+int file_replace(int dir_fd, const char *path, struct slice bytes, mode_t mode, bool durable)
+{
+    char tmp[4096];
+    int fd, keep;
+
+    if (snprintf(tmp, sizeof tmp, "%s.tmp.%ld", path, (long) getpid()) >= (int) sizeof tmp) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    (void) unlinkat(dir_fd, tmp, 0);
+    fd = openat(dir_fd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
+    if (fd < 0)
+        return -1;
+    if (file_write_all(fd, bytes.p, bytes.len) < 0 || (durable && fdatasync(fd) < 0)) {
+        keep = errno;
+        close(fd);
+    } else if (close(fd) < 0 || renameat(dir_fd, tmp, dir_fd, path) < 0) {
+        keep = errno;
+    } else {
+        return 0;
+    }
+    (void) unlinkat(dir_fd, tmp, 0);
+    errno = keep;
+    return -1;
+}
+
+int file_set_nonblock(int fd, bool on)
+{
+    int fl = fcntl(fd, F_GETFL);
+
+    return fl < 0 ? -1 : fcntl(fd, F_SETFL, on ? fl | O_NONBLOCK : fl & ~O_NONBLOCK);
+}
+
+int file_set_cloexec(int fd, bool on)
+{
+    int fl = fcntl(fd, F_GETFD);
+
+    return fl < 0 ? -1 : fcntl(fd, F_SETFD, on ? fl | FD_CLOEXEC : fl & ~FD_CLOEXEC);
+}

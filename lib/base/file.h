@@ -1,0 +1,18 @@
+/*
+ * file - whole reads and writes on descriptors that never block (regular files)
+ *
+ * Errors      -1 with errno; a short write is ENOSPC
+ */
+#ifndef BASE_FILE_H
+#define BASE_FILE_H
+#include "base/str.h"
+#include <sys/types.h>
+
+int file_write_all(int fd, const void *p, size_t len);
+ssize_t file_read_all(int fd, void *p, size_t len); /* bytes read; less than len at the end of the file */
+int file_read(const char *path, struct str *out);   /* appends the whole file; EFBIG past out->max */
+/* Writes path.tmp.PID beside it, fdatasyncs when durable, renames over path. */
+int file_replace(int dir_fd, const char *path, struct slice bytes, mode_t mode, bool durable);
+int file_set_nonblock(int fd, bool on);
+int file_set_cloexec(int fd, bool on);
+#endif

@@ -1,0 +1,71 @@
+/*
+ * stream - buffered bytes over a descriptor, with limits and deadlines; TLS is switched on inside one
+ *
+ * Callers     fibers only
+ * Invariants  a stream keeps its first error: write freely, check at stream_flush or stream_error; after an error
+ * reads answer -1 reading flushes first what was written, so a reply never waits behind the wait for the next
+ * command, and pipelined replies leave in one write TCP_NODELAY is set on TCP sockets an idle stream holds no
+ * buffers: they come with the first byte and go when empty at a wait Units       milliseconds; bytes Errors      -1
+ * with errno: ETIMEDOUT (a read or the command took too long), ECANCELED, EPIPE/ECONNRESET, EMSGSIZE (line too long),
+ * EPROTO (TLS); an orderly end of file is 0 where a count is returned, else -1 with errno 0 and stream_eof()
+ */
+#ifndef IO_STREAM_H
+#define IO_STREAM_H
+#include "base/str.h"
+#include "event/event.h"
+#include "io/tls.h"
+#include <stdarg.h>
+#include <sys/types.h>
+
+struct stream;
+struct stream *stream_new(int fd);                     /* owns fd from here on, makes it non-blocking */
+struct stream *stream_pair(int read_fd, int write_fd); /* standard input and output: "sendmail -bs" */
+void stream_free(struct stream **);                    /* flushes nothing; closes */
+int stream_detach(struct stream **); /* hands the fd back (buffered input must be taken first); not with TLS */
+int stream_fd(const struct stream *);
+
+/* Each wait may last timeout_ms; all waits together no longer than until the deadline (EVENT_NEVER: no such limit).
+ */
+void stream_timeout(struct stream *, int64_t timeout_ms);
+void stream_deadline(struct stream *, int64_t deadline);
+
+/* Reading. stream_line appends one line without its line end. A line longer than max: what exceeds it is skipped up
+ * to and including the LF, *out holds the first max bytes, errno is EMSGSIZE. *eol tells how the line ended. */
+enum stream_eol { STREAM_CRLF, STREAM_LF, STREAM_EOF };
+int stream_line(struct stream *, struct str *out, size_t max, enum stream_eol *eol); /* 0, or -1 */
+ssize_t stream_read(struct stream *, void *buf, size_t len);  /* at least one byte; 0 at the end */
+int stream_read_full(struct stream *, void *buf, size_t len); /* exactly len, or -1 */
+ssize_t stream_peek(struct stream *,
+                    const char **bytes);          /* what is buffered, waiting for one byte if nothing is; borrowed */
+void stream_consume(struct stream *, size_t len); /* drops peeked bytes */
+size_t stream_buffered(const struct stream *);    /* unread input bytes at hand: pipelining check, STARTTLS */
+bool stream_eof(const struct stream *);
+int stream_wait_input(struct stream *, int64_t deadline); /* flushes, then waits until there is something to read */
+
+/* Writing into the buffer; a full buffer is written out, waiting for the peer. */
+void stream_write(struct stream *, const void *p, size_t len);
+void stream_puts(struct stream *, const char *s);
+void stream_printf(struct stream *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void stream_vprintf(struct stream *, const char *fmt, va_list) __attribute__((format(printf, 2, 0)));
+int stream_sendfile(struct stream *, int fd, off_t from, size_t len); /* bytes of a regular file, as they are */
+int stream_flush(struct stream *);                                    /* 0, or -1 with the stream's error */
+int stream_error(const struct stream *);                              /* errno of the first failure, 0 */
+uint64_t stream_bytes_in(const struct stream *);
+uint64_t stream_bytes_out(const struct stream *);
+
+/* TLS on a connected stream: handshake within `timeout`. Unread plaintext input is thrown away first (RFC 3207
+ * section 4.2). */
+int stream_tls_server(struct stream *, struct tls_ctx *, int64_t deadline, struct tls_why *why);
+int stream_tls_client(struct stream *, struct tls_ctx *, const char *sni, int64_t deadline, struct tls_why *why);
+const struct tls_info *stream_tls(const struct stream *); /* NULL in plaintext */
+void stream_tls_shutdown(struct stream *);                /* sends close_notify; does not wait for the peer's */
+
+/* Addresses. */
+int io_connect(const struct sockaddr *, socklen_t, const struct sockaddr *bind_to, socklen_t bind_len,
+               int64_t deadline); /* fd or -1 */
+int io_connect_unix(const char *path, int64_t deadline);
+int io_accept(int listen_fd, struct sockaddr_storage *peer,
+              socklen_t *len); /* waits in the fiber; close-on-exec, non-blocking */
+/* "192.0.2.1", "2001:db8::1", port as text; unix sockets give "unix" or "unknown" as Postfix does. */
+void io_address_text(const struct sockaddr *, socklen_t, char host[64], char port[16]);
+#endif

@@ -1,0 +1,106 @@
+/*
+ * service - the skeleton every daemon runs in
+ *
+ * The order is fixed: command line and main.cf, parameters, pre_jail (tables, keys and sockets that need privilege),
+ * jail (chroot, uid, no_new_privs, Landlock, seccomp), post_jail, loop. SIGTERM or an order of master stops
+ * accepting, waits until `drained`, calls `stop`, exits. Reload: parameters are read again by a new process; the old
+ * one serves its sessions to their end.
+ *
+ * Callers     main() of each daemon: return service_main(&svc, argc, argv)
+ * Invariants  master's status channel is fd 3, listeners follow from fd 4 (see service/channel.h); argv as Postfix's
+ * master gives it: -n name -t type -u -c -l -z -s sockets -i max_idle -o name=value -S quota --params --help quota:
+ * an explicit maxproc of master.cf; a service with `exclusive` accepts at most that many connections at a time
+ * Privilege   the struct says what the jail leaves; default is nothing but the descriptors the process holds
+ */
+#ifndef SERVICE_SERVICE_H
+#define SERVICE_SERVICE_H
+#include "conf/param.h"
+#include "ipc/client.h"
+#include "ipc/msg.h"
+
+enum service_jail {
+    JAIL_CHROOT = 1,  /* chroot to the queue directory and mail_owner (or `user`); always, whatever master.cf says */
+    JAIL_USER = 2,    /* mail_owner (or `user`), no chroot */
+    JAIL_SPAWNED = 3, /* the spawner has chosen uid, root and Landlock rules; only seccomp is left to do */
+    JAIL_NONE = 4,    /* master, spawner, runner */
+};
+/* What seccomp allows beyond the base set (read, write, epoll, futex, clock, memory, sendmsg and recvmsg on held
+ * sockets, exit). */
+enum service_may {
+    MAY_OPEN = 1,        /* open, stat, readdir: Landlock `paths` says where */
+    MAY_WRITE_FILES = 2, /* create, rename, link, unlink, ftruncate, fsync, flock, utimensat by fd, fchmod by fd */
+    MAY_INET = 4,        /* socket(AF_INET/AF_INET6), connect, bind */
+    MAY_THREADS = 8,     /* offload; implied for daemons that fsync */
+    MAY_FORK = 16,       /* fork without exec */
+    MAY_EXEC = 32,
+    MAY_UNIX = 64, /* socket(AF_UNIX) + connect; sendto for syslog */
+    MAY_INOTIFY = 128,
+    MAY_CHOWN = 256,
+};
+struct service_path {
+    const char *path; /* relative to the queue directory, or absolute; "$name" is a parameter; for chroot: seen before
+                         the chroot */
+    bool write;
+    bool optional; /* absent is no error */
+};
+struct service;
+struct service_peer;
+struct service_conn; /* one accepted connection of a request table, for conversations of frames */
+
+struct service_request {
+    const char *name;
+    void (*run)(struct service_conn *,
+                struct msg *in); /* in a fiber; each request has its own fiber: they run side by side */
+};
+struct service {
+    const char *name;    /* "smtpd": log tag and README */
+    const char *summary; /* one line for --help */
+    enum service_jail jail;
+    unsigned may;                      /* enum service_may */
+    const char *user;                  /* NULL: $mail_owner; "$name" is a parameter */
+    const struct service_path *paths;  /* ends with path NULL; may be NULL */
+    const struct param *const *params; /* NULL-terminated list of tables; conf_global_params is always added */
+    /* Exactly one way to serve: */
+    void (*session)(struct stream *, const struct service_peer *); /* one fiber a connection; text protocols */
+    const char *protocol;                                          /* greeting name when `requests` is used */
+    int version;
+    const struct service_request *requests; /* frames of named values; ends with name NULL */
+    void (*datagram)(const void *, size_t); /* unix-dgram services */
+    void (*wakeup)(void); /* master's wakeup timer or a one-byte trigger 'W'; may be NULL. In a fiber */
+    void (*trigger)(const char *bytes,
+                    size_t len); /* Postfix's one-byte triggers on a unix or fifo endpoint; NULL: no triggers */
+
+    bool exclusive; /* a connection is a session or delivery: maxproc counts connections */
+    const int64_t
+        *sessions_max;     /* connections a process takes at a time (parameter); NULL: no limit but descriptors */
+    bool solitary;         /* one process for all clients; it never ends for idleness or use */
+    int (*pre_jail)(void); /* 0, or -1 after logging why not to start */
+    int (*post_jail)(void);
+    bool (*stale)(void);   /* asked between sessions: true (a table has changed) restarts the process gracefully */
+    bool (*drained)(void); /* NULL: drained when no session is left */
+    void (*stop)(void);
+};
+struct service_peer {
+    const struct sockaddr *addr; /* of the client; NULL for a unix socket */
+    unsigned addr_len;
+    const struct sockaddr *server_addr;
+    unsigned server_addr_len;
+    int listener; /* index of the listening socket */
+};
+int service_main(const struct service *, int argc, char **argv);
+
+/* In a request: answer once. The reply carries the id of the request. Later calls are a panic. */
+void service_reply(struct service_conn *, struct msg **reply);
+struct msg *service_status(const char *status); /* msg_new(status), for one-word replies */
+void *service_conn_ctx(struct service_conn *);  /* per connection state; set by service_conn_set */
+void service_conn_set(struct service_conn *, void *ctx, void (*free_ctx)(void *));
+struct stream *service_conn_stream(struct service_conn *);
+
+const char *service_name(void); /* -n: name in master.cf, "submission" */
+const char *service_type(void);
+int service_quota(void); /* 0: unlimited */
+bool service_stopping(void);
+bool service_alone(void); /* not started by master: unit tests, "sendmail -bs" */
+/* Ask master (rights are checked there): */
+int service_connect(const char *service, int64_t deadline); /* what ipc_connect calls; a connected fd or -1 */
+#endif

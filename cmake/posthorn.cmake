@@ -68,6 +68,18 @@ function(posthorn_unit_tests NAME)
   endforeach()
 endfunction()
 
+# x_bench.c prints a figure; it is built beside the tests and run by hand or by tests/bench.
+function(posthorn_benchmarks NAME)
+  set(benches ${ARGN})
+  list(FILTER benches INCLUDE REGEX "_bench\\.c$")
+  foreach(src ${benches})
+    get_filename_component(id ${src} NAME_WE)
+    add_executable(${id} ${src})
+    target_link_libraries(${id} PRIVATE ${NAME})
+    set_target_properties(${id} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
+  endforeach()
+endfunction()
+
 function(posthorn_lib NAME)
   file(GLOB_RECURSE all CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.c ${CMAKE_CURRENT_SOURCE_DIR}/*.S)
   set(srcs ${all})
@@ -82,6 +94,7 @@ function(posthorn_lib NAME)
   add_library(${NAME} STATIC ${srcs})
   target_link_libraries(${NAME} PUBLIC ${ARGN})
   posthorn_unit_tests(${NAME} ${tests})
+  posthorn_benchmarks(${NAME} ${all})
 endfunction()
 
 # posthorn_daemon(smtpd DIRS cmd check DEPS client table ...): sources become smtpd_core, tested beside the code

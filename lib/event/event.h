@@ -44,7 +44,11 @@ size_t fiber_count(void);
 void fiber_shield(bool on); /* while on, cancellation is held back: for the few lines that must not be torn */
 
 /* Waiting. */
-enum { EVENT_READ = 1, EVENT_WRITE = 2 };
+enum {
+    EVENT_READ = 1,
+    EVENT_WRITE = 2,
+    EVENT_SHARED = 4
+}; /* SHARED, with READ: a listener of several processes; one of them wakes */
 int event_wait_fd(int fd, int what, int64_t deadline); /* >0: what is ready (hang-up counts as ready); -1 */
 void event_forget_fd(int fd);                          /* before close(): wakes its waiters with ECANCELED */
 int event_sleep(int64_t milliseconds);

@@ -1,0 +1,138 @@
+/*
+ * offload - a small pool of threads for what blocks
+ *
+ * A thread sees its job's argument and nothing else; it takes no signals. Threads come one by one as jobs wait, at
+ * most EVENT_THREADS, and stay.
+ */
+#include "event/internal.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+
+enum { THREAD_STACK_BYTES = 512 << 10 };
+
+struct job {
+    event_fn fn;
+    void *arg;
+    struct fiber *waiter;
+    bool done;
+    struct job *next;
+};
+
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t more;
+    struct job *first, **last; /* to be done */
+    struct job *finished;
+    int threads, idle, waiting;
+} pool = { .lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER };
+
+static void *work(void *arg)
+{
+    (void) arg;
+    pthread_mutex_lock(&pool.lock);
+    for (;;) {
+        while (pool.first == NULL) {
+            pool.idle++;
+            pthread_cond_wait(&pool.more, &pool.lock);
+            pool.idle--;
+        }
+        struct job *j = pool.first;
+        pool.first = j->next;
+        if (pool.first == NULL)
+            pool.last = &pool.first;
+        pool.waiting--;
+        pthread_mutex_unlock(&pool.lock);
+        j->fn(j->arg);
+        pthread_mutex_lock(&pool.lock);
+        bool wake = pool.finished == NULL;
+        j->next = pool.finished;
+        pool.finished = j;
+        if (wake)
+            loop_wake();
+    }
+    return NULL;
+}
+
+static void start_thread(void)
+{
+    pthread_attr_t attr;
+    pthread_t t;
+    sigset_t all, old;
+    int err;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attr, THREAD_STACK_BYTES);
+    err = pthread_create(&t, &attr, work, NULL);
+    pthread_attr_destroy(&attr);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (err == 0)
+        pool.threads++;
+    else if (pool.threads == 0)
+        log_fatal("cannot start a worker thread: %s", strerror(err));
+}
+
+void event_offload_start(void)
+{
+    pthread_mutex_lock(&pool.lock);
+    if (pool.last == NULL)
+        pool.last = &pool.first;
+    if (pool.threads == 0)
+        start_thread();
+    pthread_mutex_unlock(&pool.lock);
+}
+
+void event_offload(event_fn fn, void *arg)
+{
+    struct job j = { .fn = fn, .arg = arg, .waiter = fiber_self() };
+
+    if (j.waiter == NULL) {
+        fn(arg);
+        return;
+    }
+    pthread_mutex_lock(&pool.lock);
+    if (pool.last == NULL)
+        pool.last = &pool.first;
+    *pool.last = &j;
+    pool.last = &j.next;
+    pool.waiting++;
+    if (pool.waiting > pool.idle && pool.threads < EVENT_THREADS)
+        start_thread();
+    pthread_cond_signal(&pool.more);
+    pthread_mutex_unlock(&pool.lock);
+    j.waiter->stubborn = true;
+    while (!j.done)
+        loop_wait(EVENT_NEVER);
+    j.waiter->stubborn = false;
+}
+
+void offload_dispatch(void)
+{
+    struct job *done;
+
+    pthread_mutex_lock(&pool.lock);
+    done = pool.finished;
+    pool.finished = NULL;
+    pthread_mutex_unlock(&pool.lock);
+    for (struct job *next; done; done = next) {
+        next = done->next;
+        done->done = true;
+        loop_ready(done->waiter, 0);
+    }
+}
+
+void offload_reset(void)
+{
+    pthread_mutex_init(&pool.lock, NULL);
+    pthread_cond_init(&pool.more, NULL);
+    pool.first = pool.finished = NULL;
+    pool.last = &pool.first;
+    pool.threads = pool.idle = pool.waiting = 0;
+}

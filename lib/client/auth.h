@@ -1,0 +1,86 @@
+/*
+ * auth - ask who somebody is: the client side of the Dovecot auth protocol
+ *
+ * Speaks to our authd or to a real Dovecot's auth socket alike.
+ *
+ * Callers     smtpd (smtpd_sasl_path), login
+ * Invariants  one connection, made when first needed and again after it was lost; many requests at a time over it
+ *             base64 goes through as the peer wrote it; who calls has checked that it is base64
+ * Ownership   a client outlives its requests; auth_request_free cancels what is still open
+ * Units       deadlines are those of lib/event
+ * Errors      AUTH_RETRY: the service could not be asked or had a fault of its own: never "wrong password"
+ */
+#ifndef CLIENT_AUTH_H
+#define CLIENT_AUTH_H
+#include "base/str.h"
+
+enum {
+    AUTH_MECHS_MAX = 32,
+    AUTH_MECH_NAME_BYTES = 32,
+    AUTH_USER_BYTES = 1024,
+    AUTH_REQUESTS_MAX = 10000, /* open at a time on one connection */
+};
+enum auth_answer { AUTH_OK, AUTH_CONTINUE, AUTH_FAIL, AUTH_RETRY };
+
+/* What the service says of a mechanism. */
+enum auth_mech_flag {
+    AUTH_MECH_PRIVATE = 1,
+    AUTH_MECH_ANONYMOUS = 2,
+    AUTH_MECH_PLAINTEXT = 4,
+    AUTH_MECH_DICTIONARY = 8,
+    AUTH_MECH_ACTIVE = 16,
+    AUTH_MECH_FORWARD_SECRECY = 32,
+    AUTH_MECH_MUTUAL = 64,
+    AUTH_MECH_CHANNEL_BINDING = 128,
+};
+struct auth_mech {
+    char name[AUTH_MECH_NAME_BYTES];
+    unsigned flags;
+};
+
+struct auth_client;
+struct auth_request;
+/* path: "private/auth", or what smtpd_sasl_path names. Nothing is connected yet. */
+struct auth_client *auth_client_new(const char *path);
+void auth_client_free(struct auth_client **);
+
+/* The mechanisms, from the service's greeting (connects when needed). -1: the service cannot be asked. The array
+ * belongs to the client and stays until it connects again: copy what is kept over a wait. */
+int auth_mechs(struct auth_client *, int64_t deadline, const struct auth_mech **mechs, size_t *count);
+
+/* What the service is told about the peer; NULL or 0 is left out. */
+struct auth_peer {
+    const char *service; /* "smtp", "imap", "pop3" */
+    const char *local_ip, *remote_ip;
+    unsigned local_port, remote_port;
+    const char *session; /* for the service's log */
+    const char *sni;
+    const char *cert_username;
+    bool secured; /* TLS, or a connection that needs none */
+    bool tls;
+    bool valid_client_cert;
+    bool nologin; /* no master will ask for this login: smtpd */
+};
+
+/* Begins one authentication; *out is always set and freed by the caller. initial: base64; p NULL where the client
+ * gave none, empty for an empty response ("="). */
+enum auth_answer auth_start(struct auth_client *, const char *mech, const struct auth_peer *, struct slice initial,
+                            int64_t deadline, struct auth_request **out);
+/* The peer's answer to a challenge, base64. */
+enum auth_answer auth_continue(struct auth_request *, struct slice response, int64_t deadline);
+void auth_request_free(struct auth_request **);
+
+/* After AUTH_CONTINUE, or AUTH_OK with final data: base64 to show to the peer; "" where there is none. */
+const char *auth_challenge(const struct auth_request *);
+const char *
+auth_user(const struct auth_request *); /* after OK the name authenticated; after FAIL the name, if known */
+const char *auth_reason(const struct auth_request *); /* after FAIL and RETRY: words for log and peer, or "" */
+const char *auth_code(const struct auth_request *);   /* after FAIL: "user_disabled", "pass_expired", ... or "" */
+/* The value of an extra field of OK or FAIL ("nologin", "proxy", ...); NULL when it is absent. */
+const char *auth_field(const struct auth_request *, const char *name);
+
+/* What a master needs to claim a login: REQUEST's client-pid and client-id, and the service's cookie (hex). */
+uint32_t auth_request_id(const struct auth_request *);
+uint32_t auth_request_client_pid(const struct auth_request *);
+const char *auth_request_cookie(const struct auth_request *);
+#endif

@@ -8,6 +8,7 @@
 #include "base/time.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -24,6 +25,7 @@ void loop_init(void)
 
     if (event_loop.epoll >= 0)
         return;
+    signal(SIGPIPE, SIG_IGN); /* a peer that went away is an errno; who execs a user's command restores the default */
     list_init(&event_loop.ready);
     list_init(&event_loop.all);
     event_loop.epoll = epoll_create1(EPOLL_CLOEXEC);

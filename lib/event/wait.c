@@ -166,13 +166,31 @@ int event_sleep(int64_t milliseconds)
     return 0;
 }
 
+/* Where the kernel (or valgrind) knows no pidfd: look again and again. */
+static int poll_child(pid_t pid, int *status, int64_t deadline)
+{
+    enum { LOOK_MS = 10 };
+
+    for (;;) {
+        pid_t got = waitpid(pid, status, WNOHANG);
+        if (got != 0)
+            return got == pid ? 0 : -1;
+        if (time_mono_ms() >= deadline) {
+            errno = ETIMEDOUT;
+            return -1;
+        }
+        if (event_sleep(LOOK_MS) < 0)
+            return -1;
+    }
+}
+
 int event_wait_child(pid_t pid, int *status, int64_t deadline)
 {
     int fd = (int) syscall(SYS_pidfd_open, pid, 0);
     int rc;
 
     if (fd < 0)
-        return -1;
+        return errno == ENOSYS ? poll_child(pid, status, deadline) : -1;
     rc = event_wait_fd(fd, EVENT_READ, deadline);
     int keep = errno;
     event_forget_fd(fd);

@@ -15,6 +15,7 @@
 #include "event/event.h"
 #include "io/tls.h"
 #include <stdarg.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 struct stream;

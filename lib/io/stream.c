@@ -1,0 +1,412 @@
+#include "io/stream_internal.h"
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/time.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static struct stream *make(int rfd, int wfd)
+{
+    struct stream *s = mem_new(sizeof *s);
+    int one = 1;
+
+    s->rfd = rfd;
+    s->wfd = wfd;
+    s->shared_fd = rfd == wfd;
+    s->timeout_ms = EVENT_NEVER;
+    s->deadline = EVENT_NEVER;
+    file_set_nonblock(rfd, true);
+    if (!s->shared_fd)
+        file_set_nonblock(wfd, true);
+    /* Fails on anything but TCP, where it does not matter. */
+    (void) setsockopt(wfd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    return s;
+}
+
+struct stream *stream_new(int fd) { return make(fd, fd); }
+struct stream *stream_pair(int read_fd, int write_fd) { return make(read_fd, write_fd); }
+
+static void buffer_release(struct buffer *b)
+{
+    free(b->p);
+    *b = (struct buffer){ 0 };
+}
+
+static void buffer_need(struct buffer *b)
+{
+    if (b->p == NULL) {
+        b->p = malloc(STREAM_BUFFER_BYTES); /* not zeroed: only what was read is looked at */
+        if (b->p == NULL)
+            log_fatal("out of memory for a stream's buffer");
+        b->from = b->to = 0;
+    }
+}
+
+void stream_free(struct stream **sp)
+{
+    struct stream *s = *sp;
+
+    if (s == NULL)
+        return;
+    stream_tls_free(s);
+    event_forget_fd(s->rfd);
+    close(s->rfd);
+    if (!s->shared_fd) {
+        event_forget_fd(s->wfd);
+        close(s->wfd);
+    }
+    buffer_release(&s->in);
+    buffer_release(&s->out);
+    free(s);
+    *sp = NULL;
+}
+
+int stream_detach(struct stream **sp)
+{
+    struct stream *s = *sp;
+    int fd = s->rfd;
+
+    if (s->ssl)
+        log_panic("stream_detach: the stream is encrypted");
+    event_forget_fd(fd);
+    buffer_release(&s->in);
+    buffer_release(&s->out);
+    free(s);
+    *sp = NULL;
+    return fd;
+}
+
+int stream_fd(const struct stream *s) { return s->rfd; }
+void stream_timeout(struct stream *s, int64_t ms) { s->timeout_ms = ms; }
+void stream_deadline(struct stream *s, int64_t deadline) { s->deadline = deadline; }
+size_t stream_buffered(const struct stream *s)
+{
+    return s->in.to - s->in.from + (s->ssl ? (size_t) SSL_pending(s->ssl) : 0);
+}
+bool stream_eof(const struct stream *s) { return s->eof && s->in.from == s->in.to; }
+int stream_error(const struct stream *s) { return s->error; }
+uint64_t stream_bytes_in(const struct stream *s) { return s->bytes_in; }
+uint64_t stream_bytes_out(const struct stream *s) { return s->bytes_out; }
+const struct tls_info *stream_tls(const struct stream *s) { return s->info; }
+
+int stream_fail(struct stream *s, int error)
+{
+    if (s->error == 0)
+        s->error = error ? error : EIO;
+    errno = s->error;
+    return -1;
+}
+
+int stream_wait(struct stream *s, int fd, int what)
+{
+    int64_t until = s->deadline;
+
+    if (s->timeout_ms != EVENT_NEVER) {
+        int64_t one = time_mono_ms() + s->timeout_ms;
+        if (one < until)
+            until = one;
+    }
+    if (event_wait_fd(fd, what, until) < 0)
+        return stream_fail(s, errno);
+    return 0;
+}
+
+static int send_bytes(struct stream *s, const char *p, size_t len)
+{
+    while (len) {
+        ssize_t n = s->ssl ? stream_tls_write(s, p, len) : write(s->wfd, p, len);
+        if (n < 0 && s->ssl)
+            return -1;
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+            if (stream_wait(s, s->wfd, EVENT_WRITE) < 0)
+                return -1;
+            continue;
+        }
+        if (n < 0)
+            return stream_fail(s, errno);
+        s->bytes_out += (uint64_t) n;
+        p += n;
+        len -= (size_t) n;
+    }
+    return 0;
+}
+
+int stream_flush(struct stream *s)
+{
+    size_t len = s->out.to - s->out.from;
+
+    if (s->error) {
+        errno = s->error;
+        return -1;
+    }
+    if (len == 0)
+        return 0;
+    s->out.from = s->out.to = 0; /* what is being sent may not be added to: one fiber writes a stream */
+    return send_bytes(s, s->out.p, len);
+}
+
+/* Reads into the empty buffer: bytes read, 0 at the end, -1. */
+static ssize_t fill(struct stream *s)
+{
+    if (s->eof)
+        return 0;
+    if (s->error) {
+        errno = s->error;
+        return -1;
+    }
+    if (s->out.to != s->out.from && stream_flush(s) < 0)
+        return -1;
+    for (;;) {
+        buffer_need(&s->in);
+        ssize_t n = s->ssl ? stream_tls_read(s, s->in.p, STREAM_BUFFER_BYTES)
+                           : read(s->rfd, s->in.p, STREAM_BUFFER_BYTES);
+        if (n > 0) {
+            s->in.from = 0;
+            s->in.to = (size_t) n;
+            s->bytes_in += (uint64_t) n;
+            return n;
+        }
+        if (n == 0) {
+            s->eof = true;
+            buffer_release(&s->in);
+            return 0;
+        }
+        if (n == -1 && s->ssl)
+            return -1;
+        if (n == -1 && errno == EINTR)
+            continue;
+        if (n == -1 && errno != EAGAIN && errno != EWOULDBLOCK)
+            return stream_fail(s, errno);
+        buffer_release(&s->in);
+        buffer_release(&s->out);
+        if (stream_wait(s, n == STREAM_WANT_WRITE ? s->wfd : s->rfd,
+                        n == STREAM_WANT_WRITE ? EVENT_WRITE : EVENT_READ) < 0)
+            return -1;
+    }
+}
+
+ssize_t stream_peek(struct stream *s, const char **bytes)
+{
+    if (s->in.from == s->in.to) {
+        ssize_t n = fill(s);
+        if (n <= 0)
+            return n;
+    }
+    *bytes = s->in.p + s->in.from;
+    return (ssize_t) (s->in.to - s->in.from);
+}
+
+void stream_consume(struct stream *s, size_t len)
+{
+    if (len > s->in.to - s->in.from)
+        log_panic("stream_consume: %zu bytes of %zu", len, s->in.to - s->in.from);
+    s->in.from += len;
+}
+
+ssize_t stream_read(struct stream *s, void *buf, size_t len)
+{
+    const char *p;
+    ssize_t n = stream_peek(s, &p);
+
+    if (n <= 0)
+        return n;
+    if ((size_t) n > len)
+        n = (ssize_t) len;
+    memcpy(buf, p, (size_t) n);
+    stream_consume(s, (size_t) n);
+    return n;
+}
+
+int stream_read_full(struct stream *s, void *buf, size_t len)
+{
+    char *at = buf;
+
+    while (len) {
+        ssize_t n = stream_read(s, at, len);
+        if (n <= 0) {
+            if (n == 0)
+                errno = at == (char *) buf ? 0 : EPROTO;
+            return -1;
+        }
+        at += n;
+        len -= (size_t) n;
+    }
+    return 0;
+}
+
+int stream_line(struct stream *s, struct str *out, size_t max, enum stream_eol *eol)
+{
+    size_t start = out->len;
+    bool too_long = false, cr = false; /* cr: a CR ended the last piece, kept back until we know what follows */
+
+    for (;;) {
+        const char *p;
+        ssize_t n = stream_peek(s, &p);
+        if (n < 0)
+            return -1;
+        if (n == 0) {
+            if (cr)
+                str_addc(out, '\r');
+            if (out->len == start && !too_long) {
+                errno = 0;
+                return -1;
+            }
+            *eol = STREAM_EOF;
+            break;
+        }
+        const char *lf = memchr(p, '\n', (size_t) n);
+        size_t len = lf ? (size_t) (lf - p) : (size_t) n;
+        size_t text = len;
+        bool crlf = lf && (len ? p[len - 1] == '\r' : cr);
+        if (cr && !(lf && len == 0))
+            str_addc(out, '\r');
+        cr = !lf && len && p[len - 1] == '\r';
+        if (len && (cr || crlf))
+            text--;
+        if (text > max - (out->len - start) || out->len - start > max) {
+            too_long = true;
+            text = out->len - start < max ? max - (out->len - start) : 0;
+        }
+        str_add(out, p, text);
+        stream_consume(s, len + (lf ? 1 : 0));
+        if (lf) {
+            *eol = crlf ? STREAM_CRLF : STREAM_LF;
+            break;
+        }
+    }
+    if (too_long || str_over(out)) {
+        errno = EMSGSIZE;
+        return -1;
+    }
+    return 0;
+}
+
+int stream_wait_input(struct stream *s, int64_t deadline)
+{
+    const char *p;
+    int64_t keep = s->deadline;
+    ssize_t n;
+
+    if (deadline < s->deadline)
+        s->deadline = deadline;
+    n = stream_peek(s, &p);
+    s->deadline = keep;
+    if (n < 0 && errno == ETIMEDOUT && s->error == ETIMEDOUT && time_mono_ms() < keep) {
+        s->error = 0; /* the caller's own deadline, not the stream's: it may go on */
+        errno = ETIMEDOUT;
+    }
+    return n < 0 ? -1 : 0;
+}
+
+void stream_write(struct stream *s, const void *data, size_t len)
+{
+    const char *p = data;
+
+    while (len && s->error == 0) {
+        if (s->out.to == s->out.from && len >= STREAM_BUFFER_BYTES) {
+            send_bytes(s, p, len);
+            return;
+        }
+        buffer_need(&s->out);
+        size_t room = STREAM_BUFFER_BYTES - s->out.to;
+        size_t n = len < room ? len : room;
+        memcpy(s->out.p + s->out.to, p, n);
+        s->out.to += n;
+        p += n;
+        len -= n;
+        if (s->out.to == STREAM_BUFFER_BYTES)
+            stream_flush(s);
+    }
+}
+
+void stream_puts(struct stream *s, const char *text) { stream_write(s, text, strlen(text)); }
+
+void stream_vprintf(struct stream *s, const char *fmt, va_list ap)
+{
+    char small[512];
+    va_list again;
+    int n;
+
+    va_copy(again, ap);
+    n = vsnprintf(small, sizeof small, fmt, ap);
+    if (n >= 0 && (size_t) n < sizeof small) {
+        stream_write(s, small, (size_t) n);
+    } else {
+        struct str big;
+        str_init(&big, STR_UNLIMITED);
+        str_vprintf(&big, fmt, again);
+        stream_write(s, big.p, big.len);
+        str_free(&big);
+    }
+    va_end(again);
+}
+
+void stream_printf(struct stream *s, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    stream_vprintf(s, fmt, ap);
+    va_end(ap);
+}
+
+/* 1: the kernel copied all; 0: it will not, copy by hand from where *from is now; -1: failed. */
+static int send_by_kernel(struct stream *s, int fd, off_t *from, size_t *len)
+{
+    while (*len) {
+        ssize_t n = sendfile(s->wfd, fd, from, *len);
+        if (n > 0) {
+            s->bytes_out += (uint64_t) n;
+            *len -= (size_t) n;
+        } else if (n == 0) {
+            return stream_fail(s, ENODATA);
+        } else if (errno == EAGAIN) {
+            if (stream_wait(s, s->wfd, EVENT_WRITE) < 0)
+                return -1;
+        } else if (errno == EINVAL || errno == ENOSYS || errno == EPERM) {
+            return 0;
+        } else if (errno != EINTR) {
+            return stream_fail(s, errno);
+        }
+    }
+    return 1;
+}
+
+int stream_sendfile(struct stream *s, int fd, off_t from, size_t len)
+{
+    enum { WORTH_A_CALL = 4096 }; /* smaller pieces travel with the text around them */
+
+    if (s->error) {
+        errno = s->error;
+        return -1;
+    }
+    if (s->ssl == NULL && len >= WORTH_A_CALL) {
+        if (stream_flush(s) < 0)
+            return -1;
+        int rc = send_by_kernel(s, fd, &from, &len);
+        if (rc)
+            return rc < 0 ? -1 : 0;
+    }
+    while (len && s->error == 0) {
+        char piece[8192];
+        ssize_t n = pread(fd, piece, len < sizeof piece ? len : sizeof piece, from);
+        if (n <= 0)
+            return stream_fail(s, n < 0 ? errno : ENODATA);
+        stream_write(s, piece, (size_t) n);
+        from += n;
+        len -= (size_t) n;
+    }
+    return s->error ? stream_fail(s, s->error) : 0;
+}

@@ -1,0 +1,244 @@
+/*
+ * stream_test - lines, limits, deadlines, pipelined replies, TLS and its idle cost
+ */
+#include "io/stream.h"
+
+#include "base/time.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const struct {
+    const char *in;
+    size_t max;
+    const char *line;
+    int error;
+    enum stream_eol eol;
+} lines[] = {
+    { "abc\r\n", 10, "abc", 0, STREAM_CRLF },
+    { "abc\n", 10, "abc", 0, STREAM_LF },
+    { "\r\n", 10, "", 0, STREAM_CRLF },
+    { "\n", 10, "", 0, STREAM_LF },
+    { "a\rb\r\n", 10, "a\rb", 0, STREAM_CRLF },
+    { "a\r\r\n", 10, "a\r", 0, STREAM_CRLF },
+    { "0123456789\r\n", 10, "0123456789", 0, STREAM_CRLF },
+    { "0123456789x\r\n", 10, "0123456789", EMSGSIZE, STREAM_CRLF },
+    { "tail", 10, "tail", 0, STREAM_EOF },
+    { "tail\r", 10, "tail\r", 0, STREAM_EOF },
+};
+
+static void test_lines(int chunk)
+{
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        int fd[2];
+        struct str out;
+        enum stream_eol eol = STREAM_EOF;
+        size_t len = strlen(lines[i].in);
+
+        assert(socketpair(AF_UNIX, SOCK_STREAM, 0, fd) == 0);
+        struct stream *s = stream_new(fd[0]);
+        str_init(&out, 1000);
+        if (chunk == 0)
+            assert(write(fd[1], lines[i].in, len) == (ssize_t) len);
+        else /* the first byte alone, already buffered when the rest comes */
+            assert(write(fd[1], lines[i].in, 1) == 1 && stream_wait_input(s, EVENT_NEVER) == 0 &&
+                   write(fd[1], lines[i].in + 1, len - 1) == (ssize_t) len - 1);
+        close(fd[1]);
+        int rc = stream_line(s, &out, lines[i].max, &eol);
+        assert(rc == (lines[i].error ? -1 : 0));
+        assert(rc == 0 || errno == lines[i].error);
+        assert(strcmp(out.p, lines[i].line) == 0 && eol == lines[i].eol);
+        assert(stream_line(s, &out, 10, &eol) == -1 && errno == 0 && stream_eof(s));
+        str_free(&out);
+        stream_free(&s);
+    }
+}
+
+static void test_deadlines(void)
+{
+    int fd[2];
+    struct str out;
+    enum stream_eol eol;
+    int64_t start = time_mono_ms();
+
+    assert(socketpair(AF_UNIX, SOCK_STREAM, 0, fd) == 0);
+    struct stream *s = stream_new(fd[0]);
+    str_init(&out, 100);
+    assert(stream_wait_input(s, time_mono_ms() + 10) == -1 && errno == ETIMEDOUT && stream_error(s) == 0);
+    stream_timeout(s, 5000);
+    stream_deadline(s, time_mono_ms() + 20);
+    assert(stream_line(s, &out, 10, &eol) == -1 && errno == ETIMEDOUT);
+    assert(time_mono_ms() - start < 2000);
+    stream_puts(s, "lost");
+    assert(stream_flush(s) == -1 && errno == ETIMEDOUT);
+    stream_free(&s);
+    close(fd[1]);
+    str_free(&out);
+}
+
+/* Replies to pipelined commands leave together, and only when the server waits for more. */
+static void test_pipelining(void)
+{
+    int fd[2];
+    char buf[64];
+    struct str out;
+    enum stream_eol eol;
+
+    assert(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd) == 0);
+    struct stream *s = stream_new(fd[0]);
+    str_init(&out, 100);
+    assert(write(fd[1], "a\r\nb\r\n", 6) == 6);
+    assert(stream_line(s, &out, 10, &eol) == 0);
+    stream_puts(s, "1\r\n");
+    assert(stream_buffered(s) == 3 && read(fd[1], buf, sizeof buf) == -1);
+    assert(stream_line(s, &out, 10, &eol) == 0 && strcmp(out.p, "ab") == 0);
+    stream_puts(s, "2\r\n");
+    assert(read(fd[1], buf, sizeof buf) == -1);
+    assert(stream_wait_input(s, time_mono_ms() + 5) == -1);
+    assert(read(fd[1], buf, sizeof buf) == 6 && memcmp(buf, "1\r\n2\r\n", 6) == 0);
+    stream_free(&s);
+    close(fd[1]);
+    str_free(&out);
+}
+
+static struct tls_ctx *server_ctx, *client_ctx;
+static size_t echoed;
+
+static void echo_server(void *arg)
+{
+    struct stream *s = stream_new(*(int *) arg);
+    struct tls_why why = { "" };
+    char buf[5000];
+    ssize_t n;
+
+    assert(stream_tls_server(s, server_ctx, time_mono_ms() + 5000, &why) == 0);
+    assert(strcmp(stream_tls(s)->sni, "localhost") == 0);
+    while ((n = stream_read(s, buf, sizeof buf)) > 0) {
+        stream_write(s, buf, (size_t) n);
+        echoed += (size_t) n;
+    }
+    assert(n == 0 && stream_error(s) == 0);
+    stream_free(&s);
+}
+
+static void write_all(void *arg)
+{
+    struct stream *s = arg;
+    char block[1000];
+
+    memset(block, 'x', sizeof block);
+    for (int i = 0; i < 100; i++) {
+        stream_write(s, block, sizeof block);
+        fiber_yield();
+    }
+    assert(stream_flush(s) == 0);
+}
+
+static void test_tls(const char *dir)
+{
+    char cert[300], key[300];
+    int fd[2];
+    struct tls_why why = { "" };
+
+    snprintf(cert, sizeof cert, "%s/cert.pem", dir);
+    snprintf(key, sizeof key, "%s/key.pem", dir);
+    struct tls_config missing = { .server = true, .cert_file = "/nonexistent/cert.pem" };
+    assert(tls_ctx_new(&missing, &why) == NULL && strstr(why.text, "/nonexistent/cert.pem"));
+    struct tls_config bad = { .server = true, .cert_file = cert, .key_file = key, .protocols = ">=TLSv9" };
+    assert(tls_ctx_new(&bad, &why) == NULL && strstr(why.text, "TLSv9"));
+    struct tls_config sc = {
+        .server = true, .cert_file = cert, .key_file = key, .protocols = ">=TLSv1.2", .tickets = true
+    };
+    struct tls_config cc = { .ca_file = cert, .protocols = "!SSLv2, !SSLv3" };
+    server_ctx = tls_ctx_new(&sc, &why);
+    client_ctx = tls_ctx_new(&cc, &why);
+    assert(server_ctx && client_ctx);
+    tls_ctx_verify(client_ctx, true);
+    assert(socketpair(AF_UNIX, SOCK_STREAM, 0, fd) == 0);
+    fiber_go("server", echo_server, &fd[1]);
+    struct stream *s = stream_new(fd[0]);
+    if (stream_tls_client(s, client_ctx, "localhost", time_mono_ms() + 5000, &why) < 0) {
+        fprintf(stderr, "%s\n", why.text);
+        abort();
+    }
+    assert(stream_tls(s)->peer_verified && strcmp(stream_tls(s)->protocol, "TLSv1.3") == 0);
+    assert(strstr(stream_tls(s)->server_signature, "(2048 bits)") && stream_tls(s)->kex[0]);
+    char back[1000];
+    for (int i = 0; i < 3; i++) {
+        stream_puts(s, "hello\r\n");
+        assert(stream_read_full(s, back, 7) == 0 && memcmp(back, "hello\r\n", 7) == 0);
+    }
+    stream_tls_shutdown(s);
+    stream_free(&s);
+    assert(event_sleep(20) == 0);
+    assert(echoed == 21);
+    /* A peer that goes away in the handshake. */
+    assert(socketpair(AF_UNIX, SOCK_STREAM, 0, fd) == 0);
+    s = stream_new(fd[0]);
+    struct stream *other = stream_new(fd[1]);
+    stream_free(&other);
+    assert(stream_tls_client(s, client_ctx, "localhost", time_mono_ms() + 1000, &why) == -1 && why.text[0]);
+    stream_free(&s);
+    tls_ctx_free(&server_ctx);
+    tls_ctx_free(&client_ctx);
+}
+
+static void test_large(void)
+{
+    int fd[2];
+    size_t got = 0;
+    char buf[3000];
+
+    assert(socketpair(AF_UNIX, SOCK_STREAM, 0, fd) == 0);
+    struct stream *w = stream_new(fd[0]), *r = stream_new(fd[1]);
+    struct fiber *f = fiber_new("writer", write_all, w);
+    while (got < 100000) {
+        ssize_t n = stream_read(r, buf, sizeof buf);
+        assert(n > 0);
+        for (ssize_t i = 0; i < n; i++)
+            assert(buf[i] == 'x');
+        got += (size_t) n;
+    }
+    assert(fiber_join(f, EVENT_NEVER) == 0);
+    FILE *file = tmpfile();
+    for (int i = 0; i < 10000; i++)
+        fprintf(file, "%09d\n", i);
+    fflush(file);
+    stream_puts(w, "head\n");
+    assert(stream_sendfile(w, fileno(file), 10, 60000) == 0 && stream_flush(w) == 0);
+    assert(stream_read_full(r, buf, 5) == 0 && memcmp(buf, "head\n", 5) == 0);
+    assert(stream_read_full(r, buf, 10) == 0 && memcmp(buf, "000000001\n", 10) == 0);
+    fclose(file);
+    stream_free(&w);
+    stream_free(&r);
+}
+
+static void all(void *arg)
+{
+    test_lines(0);
+    test_lines(1);
+    test_deadlines();
+    test_pipelining();
+    test_large();
+    test_tls(arg);
+}
+
+int main(void)
+{
+    char dir[] = "/tmp/stream_test.XXXXXX", cmd[1000];
+
+    assert(mkdtemp(dir));
+    snprintf(
+        cmd, sizeof cmd,
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost "
+        "-keyout %s/key.pem -out %s/cert.pem 2>/dev/null",
+        dir, dir);
+    assert(system(cmd) == 0);
+    event_run(all, dir);
+    snprintf(cmd, sizeof cmd, "rm -r %s", dir);
+    return system(cmd) == 0 ? 0 : 1;
+}

@@ -77,7 +77,7 @@ static bool spec_text(struct slice in, struct str *internal)
         } else if (c == '[' && domain) {
             ptrdiff_t len = slice_find(slice_sub(in, at, in.len), ']');
 
-            if (len < 0)
+            if (len < 0 || memchr(in.p + at, '@', (size_t) len))
                 goto bad;
             str_add(internal, in.p + at, (size_t) len + 1);
             at += (size_t) len + 1;

@@ -38,7 +38,8 @@ static int local_part(struct slice in, bool strict, struct str *out, size_t *use
             at++;
             word = true;
             dot = false;
-        } else if (c == '\\' && !strict && at + 1 < in.len && (unsigned char) in.p[at + 1] >= ' ') {
+        } else if (c == '\\' && !strict && at + 1 < in.len && (unsigned char) in.p[at + 1] >= ' ' &&
+                   in.p[at + 1] != 127) {
             str_addc(out, in.p[at + 1]); /* RFC 821 let any character of a dot-string be escaped */
             at += 2;
             word = true;
@@ -70,7 +71,8 @@ static int domain_part(struct slice in, bool strict, struct str *out, size_t *us
         if (end < 0)
             return -1;
         for (at = 0; at <= (size_t) end; at++)
-            if ((unsigned char) in.p[at] <= ' ' || in.p[at] == 127 || in.p[at] == '\\' || (at && in.p[at] == '['))
+            if ((unsigned char) in.p[at] <= ' ' || in.p[at] == 127 || in.p[at] == '\\' || in.p[at] == '@' ||
+                (at && in.p[at] == '['))
                 return -1;
     } else {
         while (at < in.len && (addr_is_atext((unsigned char) in.p[at]) || in.p[at] == '.'))

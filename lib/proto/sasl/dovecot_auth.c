@@ -1,91 +1,118 @@
 /*
- * dovecot_auth - split and escape the lines of the Dovecot auth protocol
+ * dovecot_auth - splits and writes the lines of the Dovecot authentication protocol
  *
- * Callers     lib/client/auth.c, authd
- * Invariants  pure
+ * Callers     authd, lib/client/auth, lib/client/authd
+ * Invariants  see dovecot_auth.h
  */
 #include "proto/sasl/dovecot_auth.h"
+#include <inttypes.h>
 
-int dovecot_auth_parse(struct slice line, struct dovecot_auth_line *out)
+static const struct {
+    char raw, code;
+} escapes[] = { { '\001', '1' }, { '\t', 't' }, { '\n', 'n' }, { '\r', 'r' }, { '\0', '0' } };
+
+static int unescape(char *p, size_t *len)
 {
-    struct slice rest = line, word;
+    size_t to = 0;
+
+    for (size_t from = 0; from < *len; from++) {
+        if (p[from] != '\001') {
+            p[to++] = p[from];
+            continue;
+        }
+        if (++from == *len)
+            return -1;
+        size_t k = 0;
+        while (k < sizeof escapes / sizeof *escapes && escapes[k].code != p[from])
+            k++;
+        if (k == sizeof escapes / sizeof *escapes)
+            return -1;
+        p[to++] = escapes[k].raw;
+    }
+    *len = to;
+    return 0;
+}
+
+int dovecot_auth_split(char *line, size_t len, struct dovecot_auth_line *out)
+{
+    size_t count = 0, at = 0;
 
     out->count = 0;
-    out->verb = slice_make("", 0);
-    if (line.len > DOVECOT_AUTH_LINE_BYTES || !slice_split(&rest, '\t', &out->verb) || out->verb.len == 0)
-        return -1;
-    while (slice_split(&rest, '\t', &word)) {
-        if (out->count == DOVECOT_AUTH_FIELDS)
+    for (;;) {
+        char *tab = memchr(line + at, '\t', len - at);
+        size_t end = tab ? (size_t) (tab - line) : len, word_len = end - at;
+
+        if (count == DOVECOT_AUTH_WORDS || unescape(line + at, &word_len) != 0)
             return -1;
-        out->field[out->count++] = word;
+        out->word[count++] = slice_make(line + at, word_len);
+        if (tab == NULL)
+            break;
+        at = end + 1;
     }
+    out->count = count;
     return 0;
 }
 
-int dovecot_auth_number(const struct dovecot_auth_line *line, size_t at, uint32_t *out)
+struct slice dovecot_auth_word(const struct dovecot_auth_line *line, size_t n)
 {
-    uint64_t n;
-
-    if (at >= line->count || slice_u64(line->field[at], UINT32_MAX, &n))
-        return -1;
-    *out = (uint32_t) n;
-    return 0;
+    return n < line->count ? line->word[n] : SLICE("");
 }
 
-bool dovecot_auth_field(const struct dovecot_auth_line *line, size_t from, const char *name, struct slice *value)
+bool dovecot_auth_value(const struct dovecot_auth_line *line, size_t from, const char *name, struct slice *value)
 {
-    size_t len = strlen(name);
+    size_t name_len = strlen(name);
 
-    for (size_t i = from; i < line->count; i++) {
-        struct slice f = line->field[i];
+    for (size_t n = from; n < line->count; n++) {
+        struct slice word = line->word[n];
 
-        if (!slice_starts(f, name))
+        if (word.len < name_len || memcmp(word.p, name, name_len) != 0)
             continue;
-        if (f.len == len) {
-            *value = slice_sub(f, len, 0);
+        if (word.len == name_len) {
+            *value = SLICE("");
             return true;
         }
-        if (f.p[len] == '=') {
-            *value = slice_sub(f, len + 1, f.len);
+        if (word.p[name_len] == '=') {
+            *value = slice_sub(word, name_len + 1, word.len);
             return true;
         }
     }
     return false;
 }
 
-static const struct {
-    char plain, escaped;
-} escapes[] = { { '\t', 't' }, { '\n', 'n' }, { '\r', 'r' }, { 0, '0' }, { 1, '1' } };
-
-void dovecot_auth_unescape(struct str *out, struct slice in)
+static void put_escaped(struct str *out, struct slice text)
 {
-    for (size_t i = 0; i < in.len; i++) {
-        char c = in.p[i];
+    size_t plain = 0;
 
-        if (c == 1 && i + 1 < in.len) {
-            c = in.p[++i];
-            for (size_t k = 0; k < sizeof escapes / sizeof *escapes; k++)
-                if (escapes[k].escaped == c) {
-                    c = escapes[k].plain;
-                    break;
-                }
-        }
-        str_addc(out, c);
-    }
-}
-
-void dovecot_auth_escape(struct str *out, struct slice in)
-{
-    for (size_t i = 0; i < in.len; i++) {
-        char c = in.p[i];
+    for (size_t i = 0; i < text.len; i++) {
         size_t k = 0;
-
-        while (k < sizeof escapes / sizeof *escapes && escapes[k].plain != c)
+        while (k < sizeof escapes / sizeof *escapes && escapes[k].raw != text.p[i])
             k++;
-        if (k < sizeof escapes / sizeof *escapes) {
-            str_addc(out, 1);
-            c = escapes[k].escaped;
-        }
-        str_addc(out, c);
+        if (k == sizeof escapes / sizeof *escapes)
+            continue;
+        str_add(out, text.p + plain, i - plain);
+        str_addc(out, '\001');
+        str_addc(out, escapes[k].code);
+        plain = i + 1;
     }
+    str_add(out, text.p + plain, text.len - plain);
 }
+
+void dovecot_auth_begin(struct str *out, const char *command) { str_adds(out, command); }
+
+void dovecot_auth_put(struct str *out, struct slice word)
+{
+    str_addc(out, '\t');
+    put_escaped(out, word);
+}
+
+void dovecot_auth_put_num(struct str *out, uint64_t number) { str_printf(out, "\t%" PRIu64, number); }
+
+void dovecot_auth_put_value(struct str *out, const char *name, struct slice value)
+{
+    str_addc(out, '\t');
+    str_adds(out, name);
+    str_addc(out, '=');
+    put_escaped(out, value);
+}
+
+void dovecot_auth_end(struct str *out) { str_addc(out, '\n'); }

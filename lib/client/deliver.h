@@ -36,7 +36,7 @@ enum { DELIVER_UTF8_REQUESTED = 1, DELIVER_UTF8_HEADER = 2, DELIVER_UTF8_SENDER 
 
 enum deliver_outcome { DELIVER_OPEN, DELIVER_DONE, DELIVER_DEFERRED };
 struct deliver_rcpt {
-    const char *address;          /* where it goes, external form without <> */
+    const char *address;          /* where it goes, internal form: no quotes, no <> */
     const char *original;         /* before aliasing; "" when unknown */
     const char *orcpt;            /* DSN ORCPT "type;address", or "" */
     int64_t offset;               /* of its R record */
@@ -98,6 +98,11 @@ struct deliver_answer {
 };
 /* 0 with an answer; -1: the agent is gone or spoke nonsense; which recipients it settled stands in the queue file. */
 int deliver_ask(struct stream *, const struct deliver_request *, struct deliver_answer *);
+
+/* Pure, for the test and the fuzzer: what deliver_ask sends and deliver_serve reads. */
+struct msg *deliver_encode(const struct deliver_request *);
+/* NULL: malformed. The caller closes fd and frees arena, which holds the request. */
+struct deliver_request *deliver_decode(struct msg *);
 
 /* Shared by agents and the queue manager, which settles recipients too (expired mail, unusable transports): */
 int deliver_mark_done(int fd, int64_t offset); /* R to D; 0, or -1 with errno */

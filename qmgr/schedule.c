@@ -226,7 +226,7 @@ static struct entry *take(struct peer *p)
 
 /* The first job's deliveries earn slots, one for slot_cost of them; a job whose entries fit into what was earned
  * (less the discount, plus the loan) goes in front. Of several, the one that waits longest for its size. */
-static void preempt(struct transport *t)
+static void preempt(struct transport *t, int64_t now)
 {
     const struct limits *l = &t->limits;
     struct job *head = list_first(&t->jobs, struct job, at), *best = NULL;
@@ -250,7 +250,7 @@ static void preempt(struct transport *t)
             break;
         if (j == head || j->selected > 0 || need > possible || price > earned + (size_t) l->slot_loan * cost)
             continue;
-        score = (double) (head->since_ms + 1000000000 - j->since_ms) / (double) j->waiting;
+        score = (double) (now + 1 - j->since_ms) / (double) j->waiting;
         if (best == NULL || score > best_score) {
             best = j;
             best_score = score;
@@ -264,9 +264,9 @@ static void preempt(struct transport *t)
     list_prepend(&t->jobs, &best->at);
 }
 
-static struct entry *transport_next(struct transport *t)
+static struct entry *transport_next(struct transport *t, int64_t now)
 {
-    preempt(t);
+    preempt(t, now);
     list_each(n, &t->jobs)
     {
         struct job *j = list_entry(n, struct job, at);
@@ -284,7 +284,7 @@ static struct entry *transport_next(struct transport *t)
     return NULL;
 }
 
-struct entry *schedule_next(struct schedule *s)
+struct entry *schedule_next(struct schedule *s, int64_t now)
 {
     list_each(n, &s->transports)
     {
@@ -293,7 +293,7 @@ struct entry *schedule_next(struct schedule *s)
 
         if (t->ready == 0 || t->busy >= (size_t) t->limits.deliveries)
             continue;
-        e = transport_next(t);
+        e = transport_next(t, now);
         if (e != NULL) { /* the next turn is another's */
             list_del(&t->at);
             list_append(&s->transports, &t->at);

@@ -97,7 +97,7 @@ size_t job_add(struct job *, const char *nexthop, const struct deliver_rcpt *r);
 void job_start(struct job *); /* all recipients added: from now on it is scheduled */
 void job_free(struct job **); /* no entries any more */
 
-struct entry *schedule_next(struct schedule *); /* NULL: nothing can be delivered now */
+struct entry *schedule_next(struct schedule *, int64_t now); /* NULL: nothing can be delivered now */
 enum verdict { VERDICT_ALIVE, VERDICT_DEAD, VERDICT_NONE /* says nothing about the destination */ };
 /* A delivery has ended. True: the destination has just died: take its waiting entries by schedule_take. */
 bool schedule_done(struct entry **, enum verdict, const char *dsn, const char *reason, int64_t dead_until);

@@ -10,27 +10,14 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "conf/param.h"
+#include "proto/addr/addr.h"
+#include "queue/file.h"
 #include <errno.h>
 #include <stdio.h>
 #include <strings.h>
 #include <unistd.h>
 
 enum { SIGNIFICANT_DIGITS = 2, MILLION = 1000000, DSN_BYTES = ERR_DSN_BYTES };
-
-int deliver_mark_done(int fd, int64_t offset)
-{
-    char type;
-
-    if (pread(fd, &type, 1, offset) != 1)
-        return -1;
-    if (type == 'D')
-        return 0;
-    if (type != 'R') { /* the offset is not a recipient's: writing would destroy the file */
-        errno = EINVAL;
-        return -1;
-    }
-    return pwrite(fd, "D", 1, offset) == 1 ? 0 : -1;
-}
 
 /* Two significant digits, no more than delay_logging_resolution_limit behind the point, no trailing zeros. */
 static void add_delay(struct str *out, int64_t us)
@@ -83,14 +70,22 @@ static void log_outcome(const struct deliver_request *rq, const struct deliver_r
                         const struct deliver_result *res, const char *dsn, const char *status)
 {
     char delays[DELIVER_DELAYS_BYTES], uses[32] = "";
+    struct str to;
     bool orig = *rcpt->original != '\0' && strcasecmp(rcpt->address, rcpt->original) != 0;
 
     deliver_delays(rq, time_now_us(), delays);
     if (rq->connection_uses > 1)
         snprintf(uses, sizeof uses, "conn_use=%d, ", rq->connection_uses);
-    log_info("%s: to=<%s>, %s%s%srelay=%s, %s%s, dsn=%s, status=%s (%s)", rq->queue_id, rcpt->address,
-             orig ? "orig_to=<" : "", orig ? rcpt->original : "", orig ? ">, " : "", res->relay ? res->relay : "none",
+    str_init(&to, 0);
+    str_adds(&to, "to=<");
+    addr_quote(&to, slice_of(rcpt->address));
+    if (orig) {
+        str_adds(&to, ">, orig_to=<");
+        addr_quote(&to, slice_of(rcpt->original));
+    }
+    log_info("%s: %s>, relay=%s, %s%s, dsn=%s, status=%s (%s)", rq->queue_id, to.p, res->relay ? res->relay : "none",
              uses, delays, dsn, status, res->text ? res->text : "");
+    str_free(&to);
 }
 
 /* The class of the status code says what happened to the mail, whatever the remote host wrote. */
@@ -127,7 +122,7 @@ static void settle(struct deliver_request *rq, struct deliver_rcpt *rcpt, enum d
     rcpt->outcome = outcome;
     if (outcome == DELIVER_DEFERRED)
         rq->deferred++;
-    else if (deliver_mark_done(rq->fd, rcpt->offset) < 0) {
+    else if (queue_mark_done(rq->fd, rcpt->offset) < 0) {
         log_warn("%s: cannot mark recipient <%s> done: %s: it will be delivered again", rq->queue_id, rcpt->address,
                  strerror(errno));
         rq->deferred++;

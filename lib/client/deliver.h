@@ -104,8 +104,6 @@ struct msg *deliver_encode(const struct deliver_request *);
 /* NULL: malformed. The caller closes fd and frees arena, which holds the request. */
 struct deliver_request *deliver_decode(struct msg *);
 
-/* Shared by agents and the queue manager, which settles recipients too (expired mail, unusable transports): */
-int deliver_mark_done(int fd, int64_t offset); /* R to D; 0, or -1 with errno */
 /* "delay=1.2, delays=0.1/0.01/0.5/0.59" */
 enum { DELIVER_DELAYS_BYTES = 128 };
 void deliver_delays(const struct deliver_request *, int64_t now_us, char out[DELIVER_DELAYS_BYTES]);

@@ -52,7 +52,7 @@ static bool tell(const struct message *m, int fd, enum bounce_log log, const cha
 
 static bool too_old(const struct message *m)
 {
-    int64_t lifetime = *m->env.sender ? qmgr_queue_lifetime : qmgr_bounce_lifetime;
+    int64_t lifetime = *m->env.sender ? conf_maximal_queue_lifetime : qmgr_bounce_lifetime;
 
     return m->expire || time_now() >= m->env.create_time + lifetime;
 }

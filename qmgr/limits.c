@@ -158,7 +158,7 @@ struct transport *limits_transport(const char *name)
         .slot_loan = number(name, "delivery_slot_loan", slot_loan, false),
         .slot_discount = number(name, "delivery_slot_discount", slot_discount, false),
         .slot_minimum = number(name, "minimum_delivery_slots", slot_minimum, false),
-        .deliveries = qmgr_process_limit,
+        .deliveries = conf_default_process_limit,
         .positive = feedback(name, "destination_concurrency_positive_feedback", positive_feedback),
         .negative = feedback(name, "destination_concurrency_negative_feedback", negative_feedback),
     };

@@ -19,8 +19,7 @@
 enum { SWEEP_MS = 5000, STOP_WAIT_MS = 5000 /* for deliveries: agents end theirs without us */ };
 
 int64_t qmgr_active_limit, qmgr_recipient_limit, qmgr_recipient_minimum, qmgr_minimal_backoff, qmgr_maximal_backoff,
-    qmgr_queue_lifetime, qmgr_bounce_lifetime, qmgr_transport_retry, qmgr_agent_seconds, qmgr_queue_run_delay,
-    qmgr_process_limit;
+    qmgr_bounce_lifetime, qmgr_transport_retry, qmgr_agent_seconds, qmgr_queue_run_delay;
 const char *qmgr_defer_transports;
 struct schedule qmgr_schedule;
 
@@ -60,13 +59,6 @@ static const struct param params[] = {
       .min = 1,
       .max = 8640000,
       .doc = "Longest time between two attempts." },
-    { .name = "maximal_queue_lifetime",
-      .type = PARAM_SECONDS,
-      .num = &qmgr_queue_lifetime,
-      .def = "5d",
-      .min = 0,
-      .max = 8640000,
-      .doc = "Age at which undelivered mail is returned; 0: after one attempt." },
     { .name = "bounce_queue_lifetime",
       .type = PARAM_SECONDS,
       .num = &qmgr_bounce_lifetime,
@@ -160,10 +152,6 @@ static void on_sweep(void *arg)
 
 static int start(void)
 {
-    const char *processes = conf_value("default_process_limit");
-
-    if (processes == NULL || slice_i64(slice_of(processes), 1, 100000, &qmgr_process_limit) < 0)
-        qmgr_process_limit = 100;
     schedule_init(&qmgr_schedule);
     if (limits_check() < 0 || active_recover() < 0)
         return -1;

@@ -27,8 +27,7 @@ struct message {
 
 /* Parameters (qmgr.c). Times in seconds. */
 extern int64_t qmgr_active_limit, qmgr_recipient_limit, qmgr_recipient_minimum, qmgr_minimal_backoff,
-    qmgr_maximal_backoff, qmgr_queue_lifetime, qmgr_bounce_lifetime, qmgr_transport_retry, qmgr_agent_seconds,
-    qmgr_queue_run_delay, qmgr_process_limit;
+    qmgr_maximal_backoff, qmgr_bounce_lifetime, qmgr_transport_retry, qmgr_agent_seconds, qmgr_queue_run_delay;
 extern const char *qmgr_defer_transports;
 extern const struct param qmgr_limit_params[];
 extern struct schedule qmgr_schedule;

@@ -18,7 +18,8 @@ const char *conf_myhostname, *conf_mydomain, *conf_myorigin, *conf_mydestination
     *conf_virtual_transport, *conf_relay_transport, *conf_default_transport, *conf_error_service_name,
     *conf_parent_domain_matches_subdomains, *conf_propagate_unmatched_extensions, *conf_empty_address_recipient;
 int64_t conf_message_size_limit, conf_line_length_limit, conf_header_size_limit, conf_queue_minfree, conf_ipc_timeout,
-    conf_daemon_timeout, conf_max_idle, conf_max_use, conf_hash_queue_depth, conf_delay_logging_resolution_limit;
+    conf_daemon_timeout, conf_max_idle, conf_max_use, conf_hash_queue_depth, conf_delay_logging_resolution_limit,
+    conf_maximal_queue_lifetime, conf_delay_warning_time, conf_default_process_limit;
 bool conf_enable_long_queue_ids, conf_smtputf8_enable, conf_strict_smtputf8, conf_soft_bounce;
 
 const struct param conf_global_params[] = {
@@ -327,6 +328,23 @@ const struct param conf_global_params[] = {
       .yes = &conf_strict_smtputf8,
       .def = "no",
       .doc = "Refuse UTF-8 in addresses and headers of mail that was not declared SMTPUTF8." },
+    { .name = "maximal_queue_lifetime",
+      .type = PARAM_SECONDS,
+      .num = &conf_maximal_queue_lifetime,
+      .def = "5d",
+      .max = 8640000,
+      .doc = "Age at which undelivered mail is returned to its sender; 0: after one attempt." },
+    { .name = "delay_warning_time",
+      .type = PARAM_SECONDS,
+      .num = &conf_delay_warning_time,
+      .def = "0h",
+      .doc = "Age at which the sender is told that mail is delayed; 0: never." },
+    { .name = "default_process_limit",
+      .type = PARAM_INT,
+      .num = &conf_default_process_limit,
+      .def = "100",
+      .min = 1,
+      .doc = "Processes of a service whose master.cf line has - in the maxproc column." },
     { .name = "soft_bounce",
       .type = PARAM_BOOL,
       .yes = &conf_soft_bounce,

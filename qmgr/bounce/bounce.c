@@ -23,7 +23,9 @@ static enum bounce_log kind_of_service(void)
 {
     const char *name = service_name();
 
-    return strcmp(name, "defer") == 0 ? BOUNCE_LOG_DEFER : strcmp(name, "trace") == 0 ? BOUNCE_LOG_TRACE : BOUNCE_LOG_BOUNCE;
+    return strcmp(name, "defer") == 0   ? BOUNCE_LOG_DEFER
+           : strcmp(name, "trace") == 0 ? BOUNCE_LOG_TRACE
+                                        : BOUNCE_LOG_BOUNCE;
 }
 
 static const char *directory(void)
@@ -50,10 +52,14 @@ static void malformed(struct service_conn *c)
 static void get_rcpt(struct msg *in, struct bounce_rcpt *r)
 {
     *r = (struct bounce_rcpt){
-        .recipient = msg_get_str(in, "recipient", ADDRESS_BYTES), .original = msg_get_str(in, "original", ADDRESS_BYTES),
-        .orcpt = msg_get_str(in, "orcpt", ADDRESS_BYTES), .offset = msg_get_num(in, "offset", 0, INT64_MAX),
-        .notify = (int) msg_get_num(in, "notify", 0, 15), .dsn = msg_get_str(in, "dsn", ERR_DSN_BYTES - 1),
-        .action = msg_get_str(in, "action", 32), .reason = msg_get_str(in, "reason", TEXT_BYTES),
+        .recipient = msg_get_str(in, "recipient", ADDRESS_BYTES),
+        .original = msg_get_str(in, "original", ADDRESS_BYTES),
+        .orcpt = msg_get_str(in, "orcpt", ADDRESS_BYTES),
+        .offset = msg_get_num(in, "offset", 0, INT64_MAX),
+        .notify = (int) msg_get_num(in, "notify", 0, 15),
+        .dsn = msg_get_str(in, "dsn", ERR_DSN_BYTES - 1),
+        .action = msg_get_str(in, "action", 32),
+        .reason = msg_get_str(in, "reason", TEXT_BYTES),
     };
     if (msg_has(in, "diag_type")) {
         r->diag_type = msg_get_str(in, "diag_type", 64);
@@ -68,10 +74,14 @@ static void get_rcpt(struct msg *in, struct bounce_rcpt *r)
 static void get_mail(struct msg *in, struct bounce_mail *mail)
 {
     *mail = (struct bounce_mail){
-        .queue_id = msg_get_str(in, "queue_id", QUEUE_ID_BYTES - 1), .sender = msg_get_str(in, "sender", ADDRESS_BYTES),
-        .envid = msg_get_str(in, "envid", ADDRESS_BYTES), .ret = (int) msg_get_num(in, "ret", 0, 3),
-        .encoding = msg_get_str(in, "encoding", 32), .smtputf8 = msg_get_num(in, "smtputf8", 0, 1) != 0,
-        .arrival = msg_get_num(in, "arrival", 0, INT64_MAX), .fd = msg_take_fd(in),
+        .queue_id = msg_get_str(in, "queue_id", QUEUE_ID_BYTES - 1),
+        .sender = msg_get_str(in, "sender", ADDRESS_BYTES),
+        .envid = msg_get_str(in, "envid", ADDRESS_BYTES),
+        .ret = (int) msg_get_num(in, "ret", 0, 3),
+        .encoding = msg_get_str(in, "encoding", 32),
+        .smtputf8 = msg_get_num(in, "smtputf8", 0, 1) != 0,
+        .arrival = msg_get_num(in, "arrival", 0, INT64_MAX),
+        .fd = msg_take_fd(in),
     };
 }
 
@@ -179,17 +189,26 @@ static int start(void)
 
 static const struct param *const tables[] = { notify_params, queue_params, NULL };
 static const struct service_path paths[] = {
-    { .path = QUEUE_BOUNCE, .write = true }, { .path = QUEUE_DEFER, .write = true },
-    { .path = QUEUE_TRACE, .write = true },  { .path = NULL },
+    { .path = QUEUE_BOUNCE, .write = true },
+    { .path = QUEUE_DEFER, .write = true },
+    { .path = QUEUE_TRACE, .write = true },
+    { .path = NULL },
 };
 static const struct service_request requests[] = {
     { "append", on_append }, { "flush", on_flush }, { "warn", on_warn },
     { "forget", on_forget }, { "one", on_one },     { NULL, NULL },
 };
 static const struct service bounce = {
-    .name = "bounce", .summary = "delivery logs and non-delivery reports", .jail = JAIL_CHROOT,
-    .may = MAY_OPEN | MAY_WRITE_FILES | MAY_THREADS, .paths = paths, .params = tables, .protocol = BOUNCE_PROTOCOL,
-    .version = BOUNCE_VERSION, .requests = requests, .pre_jail = start,
+    .name = "bounce",
+    .summary = "delivery logs and non-delivery reports",
+    .jail = JAIL_CHROOT,
+    .may = MAY_OPEN | MAY_WRITE_FILES | MAY_THREADS,
+    .paths = paths,
+    .params = tables,
+    .protocol = BOUNCE_PROTOCOL,
+    .version = BOUNCE_VERSION,
+    .requests = requests,
+    .pre_jail = start,
 };
 
 int main(int argc, char **argv) { return service_main(&bounce, argc, argv); }

@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "client/bounce.h"
+#include "conf/param.h"
 #include "ipc/msg.h"
 
 enum { LOGFILE_BYTES = 64 << 20, LOGFILE_LINE_BYTES = 8192 };
@@ -28,13 +29,13 @@ enum report_kind { REPORT_FAILURE, REPORT_DELAY, REPORT_SUCCESS, REPORT_STATUS }
 struct report {
     enum report_kind kind;
     const struct bounce_mail *mail;
-    bool postmaster;        /* the copy for the postmaster */
-    const char *to;         /* who gets it, internal form */
-    const char *notice_id;  /* queue id of the notice */
+    bool postmaster;       /* the copy for the postmaster */
+    const char *to;        /* who gets it, internal form */
+    const char *notice_id; /* queue id of the notice */
     const char *host, *mail_name;
     int64_t now, retry_until; /* seconds since 1970 */
     int64_t delay_hours, lifetime_days;
-    struct slice log;       /* the records */
+    struct slice log; /* the records */
     bool headers_only;
 };
 bool report_wants(enum report_kind, const struct bounce_rcpt *); /* does NOTIFY ask for this kind of notice? */

@@ -127,11 +127,11 @@ static void read_line(struct slice line, struct str *buf, struct found *f, struc
         size_t *at;
         bool address;
     } const names[] = {
-        { "recipient=", &f->recipient, true },       { "original_recipient=", &f->original, true },
-        { "dsn_orig_rcpt=", &f->orcpt, false },      { "status=", &f->dsn, false },
-        { "action=", &f->action, false },            { "diag_type=", &f->diag_type, false },
-        { "diag_text=", &f->diag_text, false },      { "mta_type=", &f->mta_type, false },
-        { "mta_mname=", &f->mta_name, false },       { "reason=", &f->reason, false },
+        { "recipient=", &f->recipient, true },  { "original_recipient=", &f->original, true },
+        { "dsn_orig_rcpt=", &f->orcpt, false }, { "status=", &f->dsn, false },
+        { "action=", &f->action, false },       { "diag_type=", &f->diag_type, false },
+        { "diag_text=", &f->diag_text, false }, { "mta_type=", &f->mta_type, false },
+        { "mta_mname=", &f->mta_name, false },  { "reason=", &f->reason, false },
     };
     uint64_t n;
 

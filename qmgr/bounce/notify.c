@@ -19,28 +19,44 @@
 #include "base/time.h"
 #include "queue/file.h"
 #include <errno.h>
+#include <stdlib.h>
 #include <strings.h>
 
 enum { CLEANUP_SECONDS_MIN = 300 };
 
 static const char *notify_classes, *bounce_recipient, *double_recipient, *delay_recipient;
-static int64_t size_limit, delay_seconds, lifetime_seconds;
+static int64_t size_limit;
 
 const struct param notify_params[] = {
-    { .name = "notify_classes", .type = PARAM_STRING, .str = &notify_classes, .def = "resource, software",
+    { .name = "notify_classes",
+      .type = PARAM_STRING,
+      .str = &notify_classes,
+      .def = "resource, software",
       .doc = "What the postmaster is told of: bounce, 2bounce, data, delay, policy, protocol, resource, software." },
-    { .name = "bounce_notice_recipient", .type = PARAM_STRING, .str = &bounce_recipient, .def = "postmaster", .min = 1,
+    { .name = "bounce_notice_recipient",
+      .type = PARAM_STRING,
+      .str = &bounce_recipient,
+      .def = "postmaster",
+      .min = 1,
       .doc = "Who gets copies of failure notices (notify_classes bounce)." },
-    { .name = "2bounce_notice_recipient", .type = PARAM_STRING, .str = &double_recipient, .def = "postmaster",
-      .min = 1, .doc = "Who gets notices that could not be delivered (notify_classes 2bounce)." },
-    { .name = "delay_notice_recipient", .type = PARAM_STRING, .str = &delay_recipient, .def = "postmaster", .min = 1,
+    { .name = "2bounce_notice_recipient",
+      .type = PARAM_STRING,
+      .str = &double_recipient,
+      .def = "postmaster",
+      .min = 1,
+      .doc = "Who gets notices that could not be delivered (notify_classes 2bounce)." },
+    { .name = "delay_notice_recipient",
+      .type = PARAM_STRING,
+      .str = &delay_recipient,
+      .def = "postmaster",
+      .min = 1,
       .doc = "Who gets copies of delay warnings (notify_classes delay)." },
-    { .name = "bounce_size_limit", .type = PARAM_BYTES, .num = &size_limit, .def = "50000", .min = 1,
+    { .name = "bounce_size_limit",
+      .type = PARAM_BYTES,
+      .num = &size_limit,
+      .def = "50000",
+      .min = 1,
       .doc = "Larger messages are returned with their headers only." },
-    { .name = "delay_warning_time", .type = PARAM_SECONDS, .num = &delay_seconds, .def = "0h",
-      .doc = "Age at which the sender is told that mail is delayed; 0: never." },
-    { .name = "maximal_queue_lifetime", .type = PARAM_SECONDS, .num = &lifetime_seconds, .def = "5d",
-      .max = 8640000, .doc = "Age at which undelivered mail is returned." },
     { .type = PARAM_END },
 };
 
@@ -63,7 +79,8 @@ static void put_lines(struct cleanup *c, struct slice text)
 }
 
 /* The message itself, or its header. */
-static int put_original(struct cleanup *c, const struct bounce_mail *mail, const struct queue_size *size, bool headers_only)
+static int put_original(struct cleanup *c, const struct bounce_mail *mail, const struct queue_size *size,
+                        bool headers_only)
 {
     struct queue_content *content = queue_content_open(mail->fd, size);
     struct slice piece;
@@ -86,7 +103,7 @@ static int put_original(struct cleanup *c, const struct bounce_mail *mail, const
     return cleanup_failed(c) ? 0 : got; /* cleanup_end says what it was */
 }
 
-static const char *notice_words[][2] = {
+static const char *const notice_words[][2] = {
     [REPORT_FAILURE] = { "sender non-delivery notification", "postmaster non-delivery notification" },
     [REPORT_DELAY] = { "sender delay notification", "postmaster delay notification" },
     [REPORT_SUCCESS] = { "sender delivery status notification", "postmaster delivery status notification" },
@@ -178,9 +195,16 @@ int notify_send(enum report_kind kind, const struct bounce_mail *mail, struct sl
 {
     struct queue_size size;
     struct report rp = {
-        .kind = kind, .mail = mail, .host = conf_myhostname, .mail_name = conf_mail_name, .log = log, .to = mail->sender,
-        .now = time_now(), .retry_until = mail->arrival + lifetime_seconds,
-        .delay_hours = (delay_seconds + 1800) / 3600, .lifetime_days = (lifetime_seconds + 43200) / 86400,
+        .kind = kind,
+        .mail = mail,
+        .host = conf_myhostname,
+        .mail_name = conf_mail_name,
+        .log = log,
+        .to = mail->sender,
+        .now = time_now(),
+        .retry_until = mail->arrival + conf_maximal_queue_lifetime,
+        .delay_hours = (conf_delay_warning_time + 1800) / 3600,
+        .lifetime_days = (conf_maximal_queue_lifetime + 43200) / 86400,
     };
 
     if (report_count(kind, log) == 0)
@@ -192,7 +216,8 @@ int notify_send(enum report_kind kind, const struct bounce_mail *mail, struct sl
     if (original_size(mail, &size, err) < 0)
         return -1;
     rp.headers_only = size.data_bytes > size_limit ||
-                      (kind == REPORT_FAILURE ? mail->ret == RET_HDRS : mail->ret != RET_FULL || kind != REPORT_DELAY);
+                      (kind == REPORT_FAILURE ? mail->ret == RET_HDRS
+                                              : mail->ret != RET_FULL || kind != REPORT_DELAY);
     if (*mail->sender == '\0')
         return send_double(&rp, &size, err);
     if (send_one(&rp, "", &size, err) < 0)

@@ -9,32 +9,32 @@
 #include "bounce_internal.h"
 #include "base/time.h"
 #include "proto/addr/addr.h"
-#include "proto/smtp/xtext.h"
+#include "proto/smtp/command.h"
 #include <stdio.h>
 #include <strings.h>
 
 enum { WRAP_COLUMNS = 79, WRAP_INDENT = 4 };
 
 static const struct {
-    int notify;            /* the NOTIFY bit that asks for it; 0: everybody in the log */
-    bool by_default;       /* also without NOTIFY */
+    int notify;      /* the NOTIFY bit that asks for it; 0: everybody in the log */
+    bool by_default; /* also without NOTIFY */
     const char *subject, *postmaster_subject, *action, *dsn, *what;
     const char *words;
 } kinds[] = {
-    [REPORT_FAILURE] = { NOTIFY_FAILURE, true, "Undelivered Mail Returned to Sender", "Postmaster Copy: Undelivered Mail",
-                         "failed", "5.0.0", "Undelivered ",
+    [REPORT_FAILURE] = { NOTIFY_FAILURE, true, "Undelivered Mail Returned to Sender",
+                         "Postmaster Copy: Undelivered Mail", "failed", "5.0.0", "Undelivered ",
                          "Your message could not be delivered to one or more recipients.\n"
                          "It is attached below, as far as its size allows.\n" },
     [REPORT_DELAY] = { NOTIFY_DELAY, true, "Delayed Mail (still being retried)", "Postmaster Warning: Delayed Mail",
                        "delayed", "4.0.0", "Undelivered ",
                        "This is only a warning: you do not need to send your message again.\n\n" },
-    [REPORT_SUCCESS] = { NOTIFY_SUCCESS, false, "Successful Mail Delivery Report", "Postmaster Copy: Successful Delivery",
-                         "delivered", "2.0.0", "",
+    [REPORT_SUCCESS] = { NOTIFY_SUCCESS, false, "Successful Mail Delivery Report",
+                         "Postmaster Copy: Successful Delivery", "delivered", "2.0.0", "",
                          "Your message was delivered to the recipients listed below. If it was delivered\n"
                          "to mailboxes you will receive no further notice. Else other mail systems may\n"
                          "still tell you about failures.\n" },
-    [REPORT_STATUS] = { 0, true, "Mail Delivery Status Report", "Postmaster Copy: Delivery Status", "delivered", "2.0.0",
-                        "", "Here is the delivery report that you asked for.\n" },
+    [REPORT_STATUS] = { 0, true, "Mail Delivery Status Report", "Postmaster Copy: Delivery Status", "delivered",
+                        "2.0.0", "", "Here is the delivery report that you asked for.\n" },
 };
 
 bool report_wants(enum report_kind kind, const struct bounce_rcpt *r)
@@ -92,7 +92,22 @@ static void add_part(const struct report *rp, struct str *out, const char *descr
     str_printf(out, "\nContent-Description: %s\nContent-Type: %s\n", description, type);
 }
 
-static void add_address(struct str *out, const char *address) { addr_quote(out, slice_of(address)); }
+/* What strangers chose must not start a line of its own. */
+static void add_plain(struct str *out, const char *text)
+{
+    for (; *text != '\0'; text++)
+        str_addc(out, (unsigned char) *text < ' ' || *text == 127 ? '?' : *text);
+}
+
+static void add_address(struct str *out, const char *address)
+{
+    struct str quoted;
+
+    str_init(&quoted, 0);
+    addr_quote(&quoted, slice_of(address));
+    add_plain(out, quoted.p);
+    str_free(&quoted);
+}
 
 static void add_header(const struct report *rp, struct str *out)
 {
@@ -101,8 +116,8 @@ static void add_header(const struct report *rp, struct str *out)
     time_rfc5322((time_t) rp->now, date);
     str_printf(out, "Received: by %s (%s)\n\tid %s; %s\n", rp->host, rp->mail_name, rp->notice_id, date);
     str_printf(out, "Date: %s\nFrom: Mail Delivery System <MAILER-DAEMON@%s>\n", date, rp->host);
-    str_printf(out, "Subject: %s\nTo: ",
-               rp->postmaster ? kinds[rp->kind].postmaster_subject : kinds[rp->kind].subject);
+    str_printf(out,
+               "Subject: %s\nTo: ", rp->postmaster ? kinds[rp->kind].postmaster_subject : kinds[rp->kind].subject);
     add_address(out, rp->to);
     str_adds(out, "\nAuto-Submitted: auto-replied\nMIME-Version: 1.0\n"
                   "Content-Type: multipart/report; report-type=delivery-status;\n\tboundary=\"");
@@ -119,7 +134,8 @@ static void add_words(const struct report *rp, struct str *out)
     struct bounce_rcpt r;
     struct str buf, line;
 
-    add_part(rp, out, "Notification", rp->mail->smtputf8 ? "text/plain; charset=utf-8" : "text/plain; charset=us-ascii");
+    add_part(rp, out, "Notification",
+             rp->mail->smtputf8 ? "text/plain; charset=utf-8" : "text/plain; charset=us-ascii");
     if (rp->mail->smtputf8)
         str_adds(out, "Content-Transfer-Encoding: 8bit\n");
     str_printf(out, "\nThis is the mail system at host %s.\n\n%s", rp->host, kinds[rp->kind].words);
@@ -203,16 +219,17 @@ static void add_status(const struct report *rp, struct str *out)
     struct str buf;
     char date[TIME_TEXT_BYTES];
 
-    add_part(rp, out, "Delivery report", mail->smtputf8 ? "message/global-delivery-status" : "message/delivery-status");
+    add_part(rp, out, "Delivery report",
+             mail->smtputf8 ? "message/global-delivery-status" : "message/delivery-status");
     if (mail->smtputf8)
         str_adds(out, "Content-Transfer-Encoding: 8bit\n");
     str_printf(out, "\nReporting-MTA: dns; %s\n", rp->host);
     str_init(&buf, 0);
     if (*mail->envid != '\0') {
         str_printf(out, "Original-Envelope-Id: ");
-        if (smtp_xtext_decode(slice_of(mail->envid), &buf) < 0)
+        if (smtp_xtext_decode(&buf, slice_of(mail->envid)) < 0)
             str_set(&buf, mail->envid);
-        str_addslice(out, str_slice(&buf));
+        add_plain(out, buf.p);
         str_addc(out, '\n');
     }
     str_printf(out, "X-%s-Queue-ID: %s\n", rp->mail_name, mail->queue_id);

@@ -10,7 +10,8 @@
 #include "proto/mime/field.h"
 
 struct mime_envelope {
-    const char *date, *subject, *in_reply_to, *message_id; /* unfolded, raw; NULL: absent */
+    const char *date, *in_reply_to, *message_id; /* unfolded, raw; NULL: absent */
+    const char *subject;                         /* raw, still folded: how it is printed depends on its line ends */
     struct mime_address *from, *sender, *reply_to, *to, *cc, *bcc;
 };
 struct mime_envelope *mime_envelope(struct slice header, struct arena *);

@@ -28,13 +28,14 @@ bool mime_field_find(struct slice header, const char *name, struct mime_field *o
 void mime_unfold(struct str *out, struct slice value);
 
 struct mime_param {
-    const char *name, *value; /* as written: RFC 2231 pieces stay apart ("filename*0"), quotes removed */
+    const char *name,
+        *value; /* quotes removed; RFC 2231 pieces joined under "filename" or "filename*", still encoded */
     struct mime_param *next;
 };
 struct mime_typed {            /* Content-Type and Content-Disposition */
     const char *type;          /* as written; NULL: unreadable */
     const char *subtype;       /* NULL for a disposition */
-    struct mime_param *params; /* in order */
+    struct mime_param *params; /* in order, those of RFC 2231 last */
 };
 bool mime_content_type(struct slice value, struct arena *, struct mime_typed *out);
 bool mime_disposition(struct slice value, struct arena *, struct mime_typed *out);

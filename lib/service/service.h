@@ -1,22 +1,28 @@
 /*
  * service - the skeleton every daemon runs in
  *
- * The order is fixed: command line and main.cf, parameters, pre_jail (tables, keys and sockets that need privilege),
- * jail (chroot, uid, no_new_privs, Landlock, seccomp), post_jail, loop. SIGTERM or an order of master stops
- * accepting, waits until `drained`, calls `stop`, exits. Reload: parameters are read again by a new process; the old
- * one serves its sessions to their end.
+ * The order is fixed: command line and main.cf, parameters, pre_jail (tables, keys and sockets that need privilege;
+ * outside a fiber, so nothing there may wait), jail (chroot, uid, no_new_privs, Landlock, seccomp), post_jail (in a
+ * fiber), loop. SIGTERM or an order of master stops accepting, waits until `drained`, calls `stop`, exits. Reload:
+ * parameters are read again by a new process; the old one serves its sessions to their end.
  *
  * Callers     main() of each daemon: return service_main(&svc, argc, argv)
  * Invariants  master's status channel is fd 3, listeners follow from fd 4 (see service/channel.h); argv as Postfix's
- * master gives it: -n name -t type -u -c -l -z -s sockets -i max_idle -o name=value -S quota --params --help quota:
- * an explicit maxproc of master.cf; a service with `exclusive` accepts at most that many connections at a time
- * Privilege   the struct says what the jail leaves; default is nothing but the descriptors the process holds
+ *             master gives it: -n name -t type -u -c -l -z -s sockets -i max_idle -m max_use -o name=value -S quota
+ *             --params --help; for tests and people, not started by master (service_alone, no jail):
+ *             --listen unix:/path or --listen inet:host:port serves there; nothing: one session on standard input
+ *             quota: an explicit maxproc of master.cf; a service with `exclusive` accepts at most that many
+ *             connections at a time, all its processes together
+ *             the working directory is the queue directory, in the jail or not: names relative to it always work
+ * Privilege   the struct says what the jail leaves; default is nothing but the descriptors the process holds. No
+ *             thread may run before the jail; no library may be loaded after it
  */
 #ifndef SERVICE_SERVICE_H
 #define SERVICE_SERVICE_H
 #include "conf/param.h"
 #include "ipc/client.h"
 #include "ipc/msg.h"
+#include <sys/socket.h>
 
 enum service_jail {
     JAIL_CHROOT = 1,  /* chroot to the queue directory and mail_owner (or `user`); always, whatever master.cf says */
@@ -28,9 +34,10 @@ enum service_jail {
  * sockets, exit). */
 enum service_may {
     MAY_OPEN = 1,        /* open, stat, readdir: Landlock `paths` says where */
-    MAY_WRITE_FILES = 2, /* create, rename, link, unlink, ftruncate, fsync, flock, utimensat by fd, fchmod by fd */
+    MAY_WRITE_FILES = 2, /* create, rename, link, unlink, ftruncate, futimens and fchmod by fd; implies threads.
+                            (read, write, fsync, flock on descriptors at hand need nothing) */
     MAY_INET = 4,        /* socket(AF_INET/AF_INET6), connect, bind */
-    MAY_THREADS = 8,     /* offload; implied for daemons that fsync */
+    MAY_THREADS = 8,     /* offload */
     MAY_FORK = 16,       /* fork without exec */
     MAY_EXEC = 32,
     MAY_UNIX = 64, /* socket(AF_UNIX) + connect; sendto for syslog */
@@ -51,6 +58,14 @@ struct service_request {
     const char *name;
     void (*run)(struct service_conn *,
                 struct msg *in); /* in a fiber; each request has its own fiber: they run side by side */
+    bool in_order; /* runs in the connection's own fiber instead: the next frame is read after it has returned. Needed
+                      for frames whose order matters, and to use service_conn_stream */
+};
+/* Whom a spawned process serves. */
+struct service_user {
+    uid_t uid;
+    gid_t gid;
+    const char *directory; /* the user's directory as this process sees it: "/" in a chroot; also the working one */
 };
 struct service {
     const char *name;    /* "smtpd": log tag and README */
@@ -69,6 +84,10 @@ struct service {
     void (*wakeup)(void); /* master's wakeup timer or a one-byte trigger 'W'; may be NULL. In a fiber */
     void (*trigger)(const char *bytes,
                     size_t len); /* Postfix's one-byte triggers on a unix or fifo endpoint; NULL: no triggers */
+
+    /* jail == JAIL_SPAWNED: started with -t spawner, the process is a spawner, and each child it forks runs this in a
+     * fiber, confined to one user's directory. The child ends when it returns. */
+    void (*spawned)(int control_fd, const struct service_user *);
 
     bool exclusive; /* a connection is a session or delivery: maxproc counts connections */
     const int64_t
@@ -89,12 +108,13 @@ struct service_peer {
 };
 int service_main(const struct service *, int argc, char **argv);
 
-/* In a request: answer once. The reply carries the id of the request. Later calls are a panic. */
+/* In a request: answer at most once (not at all where the protocol has no answer). The reply carries the id of the
+ * request; the service_conn is the request's own and ends when its function returns. A second answer is a panic. */
 void service_reply(struct service_conn *, struct msg **reply);
 struct msg *service_status(const char *status); /* msg_new(status), for one-word replies */
 void *service_conn_ctx(struct service_conn *);  /* per connection state; set by service_conn_set */
 void service_conn_set(struct service_conn *, void *ctx, void (*free_ctx)(void *));
-struct stream *service_conn_stream(struct service_conn *);
+struct stream *service_conn_stream(struct service_conn *); /* in_order requests only: to read or send more frames */
 
 const char *service_name(void); /* -n: name in master.cf, "submission" */
 const char *service_type(void);
@@ -103,4 +123,13 @@ bool service_stopping(void);
 bool service_alone(void); /* not started by master: unit tests, "sendmail -bs" */
 /* Ask master (rights are checked there): */
 int service_connect(const char *service, int64_t deadline); /* what ipc_connect calls; a connected fd or -1 */
+/* dispatcher: a process of `program` ("imapd") for that user; fd becomes its control descriptor (the caller keeps and
+ * closes its own). directory: what the process may see. 0 and *pid, or -1 with errno: EPERM when uid, gid or directory
+ * are out of range. */
+struct service_spawn {
+    const char *program, *directory;
+    uid_t uid;
+    gid_t gid;
+};
+int service_spawn(const struct service_spawn *, int fd, int64_t deadline, pid_t *pid);
 #endif

@@ -1,0 +1,277 @@
+/*
+ * msg_io - frames over sockets, descriptors beside them
+ *
+ * Invariants  the length word is read first, by a call of its own, because descriptors come with it and are lost by a
+ *             read that does not ask for them
+ */
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/time.h"
+#include "ipc/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+enum { LENGTH_BYTES = 4, READ_STEP = 256 << 10 };
+
+union control {
+    struct cmsghdr align;
+    char space[CMSG_SPACE(sizeof(int) * MSG_FDS)];
+};
+
+static void attach_fds(struct msghdr *mh, union control *control, const int *fds, size_t count)
+{
+    struct cmsghdr *c;
+
+    if (count == 0)
+        return;
+    memset(control, 0, sizeof *control);
+    mh->msg_control = control->space;
+    mh->msg_controllen = CMSG_SPACE(sizeof(int) * count);
+    c = CMSG_FIRSTHDR(mh);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof(int) * count);
+    memcpy(CMSG_DATA(c), fds, sizeof(int) * count);
+}
+
+/* Descriptors that came with one read; those past MSG_FDS are closed and make the frame malformed. */
+static bool collect_fds(struct msghdr *mh, int fds[MSG_FDS], size_t *count)
+{
+    bool ok = !(mh->msg_flags & MSG_CTRUNC);
+
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(mh); c; c = CMSG_NXTHDR(mh, c)) {
+        size_t n = c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS
+                       ? (c->cmsg_len - CMSG_LEN(0)) / sizeof(int)
+                       : 0;
+        for (size_t i = 0; i < n; i++) {
+            int fd;
+            memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
+            if (*count < MSG_FDS) {
+                fds[(*count)++] = fd;
+            } else {
+                close(fd);
+                ok = false;
+            }
+        }
+    }
+    return ok;
+}
+
+static void close_fds(const int *fds, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        close(fds[i]);
+}
+
+static int encode_checked(const struct msg *m, uint32_t id, struct str *wire, size_t max)
+{
+    str_init(wire, STR_UNLIMITED);
+    if (!m->bad)
+        msg_encode(m, id, wire);
+    if (m->bad || wire->len > max + LENGTH_BYTES) {
+        str_free(wire);
+        errno = EMSGSIZE;
+        return -1;
+    }
+    return 0;
+}
+
+int msg_send_fd(int fd, struct msg *m, uint32_t id, int64_t deadline, size_t *sent)
+{
+    struct str wire;
+    int rc = -1, keep;
+
+    *sent = 0;
+    if (encode_checked(m, id, &wire, MSG_BYTES) < 0)
+        return -1;
+    while (*sent < wire.len) {
+        union control control;
+        struct iovec iov = { wire.p + *sent, wire.len - *sent };
+        struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
+        if (*sent == 0)
+            attach_fds(&mh, &control, m->fds + m->fds_taken, m->fds_count - m->fds_taken);
+        ssize_t n = sendmsg(fd, &mh, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n > 0)
+            *sent += (size_t) n;
+        else if (errno == EAGAIN && event_wait_fd(fd, EVENT_WRITE, deadline) < 0)
+            goto out;
+        else if (n < 0 && errno != EINTR && errno != EAGAIN)
+            goto out;
+    }
+    rc = 0;
+out:
+    keep = errno;
+    str_free(&wire);
+    errno = keep;
+    return rc;
+}
+
+/* Reads until *have reaches want. 0; -1 with errno, 0 at an end before the first byte of all, EPROTO at a later one.
+ */
+static int read_to(int fd, int64_t deadline, char *p, size_t *have, size_t want, int *fds, size_t *fd_count, bool first)
+{
+    while (*have < want) {
+        union control control;
+        struct iovec iov = { p + *have, want - *have };
+        struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
+        if (first) {
+            mh.msg_control = control.space;
+            mh.msg_controllen = sizeof control.space;
+        }
+        ssize_t n = recvmsg(fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        if (n > 0) {
+            *have += (size_t) n;
+            if (first && !collect_fds(&mh, fds, fd_count)) {
+                errno = EPROTO;
+                return -1;
+            }
+        } else if (n == 0) {
+            errno = first && *have == 0 ? 0 : EPROTO;
+            return -1;
+        } else if (errno == EAGAIN) {
+            if (event_wait_fd(fd, EVENT_READ, deadline) < 0)
+                return -1;
+        } else if (errno != EINTR) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int read_body(int fd, int64_t deadline, size_t len, struct str *body)
+{
+    int none[1];
+    size_t count = 0;
+
+    while (body->len < len) { /* grows with what arrives, not with what was announced */
+        size_t step = len - body->len < READ_STEP ? len - body->len : READ_STEP, have = 0;
+        str_reserve(body, step);
+        int rc = read_to(fd, deadline, body->p + body->len, &have, step, none, &count, false);
+        body->len += have;
+        body->p[body->len] = '\0';
+        if (rc < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int adopt_fds(struct msg **m, const int *fds, size_t count)
+{
+    if ((*m)->fds_promised != count) {
+        msg_free(m);
+        close_fds(fds, count);
+        errno = EPROTO;
+        return -1;
+    }
+    memcpy((*m)->fds, fds, count * sizeof *fds);
+    (*m)->fds_count = count;
+    return 0;
+}
+
+int msg_recv_fd(int fd, int64_t deadline, struct msg **out)
+{
+    unsigned char word[LENGTH_BYTES];
+    int fds[MSG_FDS], keep;
+    size_t fd_count = 0, have = 0, len;
+    struct str body;
+
+    str_init(&body, STR_UNLIMITED);
+    if (read_to(fd, deadline, (char *) word, &have, sizeof word, fds, &fd_count, true) < 0)
+        goto fail;
+    len = (size_t) word[0] << 24 | (size_t) word[1] << 16 | (size_t) word[2] << 8 | word[3];
+    if (len > MSG_BYTES || len == 0) {
+        errno = EPROTO;
+        goto fail;
+    }
+    if (read_body(fd, deadline, len, &body) < 0 || msg_parse(&body, out) < 0)
+        goto fail;
+    return adopt_fds(out, fds, fd_count);
+fail:
+    keep = errno;
+    str_free(&body);
+    close_fds(fds, fd_count);
+    errno = keep;
+    return -1;
+}
+
+int msg_send(struct stream *s, struct msg *m, uint32_t id)
+{
+    size_t sent;
+
+    if (stream_flush(s) < 0)
+        return -1;
+    return msg_send_fd(stream_fd(s), m, id, stream_until(s), &sent);
+}
+
+int msg_recv(struct stream *s, struct msg **out)
+{
+    *out = NULL;
+    if (stream_flush(s) < 0)
+        return -1;
+    for (;;) {
+        if (msg_recv_fd(stream_fd(s), stream_until(s), out) < 0)
+            return -1;
+        if (strcmp((*out)->name, MSG_BYE) != 0)
+            return 0;
+        msg_free(out);
+    }
+}
+
+int msg_send_packet(int fd, struct msg *m, uint32_t id)
+{
+    struct str wire;
+    union control control;
+    struct msghdr mh = { 0 };
+    struct iovec iov;
+    ssize_t n;
+
+    if (encode_checked(m, id, &wire, MSG_PACKET_BYTES) < 0)
+        return -1;
+    iov = (struct iovec){ wire.p, wire.len };
+    mh.msg_iov = &iov;
+    mh.msg_iovlen = 1;
+    attach_fds(&mh, &control, m->fds + m->fds_taken, m->fds_count - m->fds_taken);
+    do
+        n = sendmsg(fd, &mh, MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    int keep = errno;
+    str_free(&wire);
+    errno = keep;
+    return n < 0 ? -1 : 0;
+}
+
+int msg_recv_packet(int fd, struct msg **out)
+{
+    struct str body;
+    union control control;
+    char packet[MSG_PACKET_BYTES + LENGTH_BYTES];
+    struct iovec iov = { packet, sizeof packet };
+    struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.space };
+    int fds[MSG_FDS];
+    size_t fd_count = 0;
+    ssize_t n;
+    bool ok;
+
+    mh.msg_controllen = sizeof control.space;
+    do
+        n = recvmsg(fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    while (n < 0 && errno == EINTR);
+    if (n <= 0) {
+        errno = n < 0 ? errno : 0;
+        return -1;
+    }
+    ok = collect_fds(&mh, fds, &fd_count) && !(mh.msg_flags & MSG_TRUNC) && n > LENGTH_BYTES;
+    str_init(&body, STR_UNLIMITED);
+    if (ok)
+        str_add(&body, packet + LENGTH_BYTES, (size_t) n - LENGTH_BYTES);
+    if (!ok || msg_parse(&body, out) < 0) {
+        close_fds(fds, fd_count);
+        errno = EPROTO;
+        return -1;
+    }
+    return adopt_fds(out, fds, fd_count);
+}

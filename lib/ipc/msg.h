@@ -40,10 +40,10 @@ const char *msg_get_str(struct msg *, const char *name, size_t max); /* also bad
 int64_t msg_get_num(struct msg *, const char *name, int64_t min, int64_t max);
 bool msg_has(const struct msg *, const char *name); /* for values that may be left out; then take it with a getter */
 bool msg_next(struct msg *, const char *name, size_t max,
-              struct slice *out); /* walks a repeated name; false at the end */
-int msg_take_fd(struct msg *);    /* close-on-exec; -1 and bad when there is none */
+              struct slice *out);   /* walks a repeated name; false at the end */
+int msg_take_fd(struct msg *);      /* close-on-exec; -1 and bad when there is none */
 size_t msg_fds(const struct msg *); /* descriptors not yet taken */
-bool msg_done(struct msg *);      /* everything taken, nothing bad */
+bool msg_done(struct msg *);        /* everything taken, nothing bad */
 
 /* Frames on a stream (blocking in a fiber). Answer 0; -1 with errno, EPROTO for a malformed frame, errno 0 at a clean
  * end. The stream's timeout and deadline hold. One fiber may send while another receives; two that send take turns

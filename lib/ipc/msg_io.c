@@ -95,12 +95,14 @@ int msg_send_fd(int fd, struct msg *m, uint32_t id, int64_t deadline, size_t *se
         if (*sent == 0)
             attach_fds(&mh, &control, m->fds + m->fds_taken, m->fds_count - m->fds_taken);
         ssize_t n = sendmsg(fd, &mh, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (n > 0)
+        if (n >= 0) {
             *sent += (size_t) n;
-        else if (errno == EAGAIN && event_wait_fd(fd, EVENT_WRITE, deadline) < 0)
+        } else if (errno == EAGAIN) {
+            if (event_wait_fd(fd, EVENT_WRITE, deadline) < 0)
+                goto out;
+        } else if (errno != EINTR) {
             goto out;
-        else if (n < 0 && errno != EINTR && errno != EAGAIN)
-            goto out;
+        }
     }
     rc = 0;
 out:
@@ -112,7 +114,8 @@ out:
 
 /* Reads until *have reaches want. 0; -1 with errno, 0 at an end before the first byte of all, EPROTO at a later one.
  */
-static int read_to(int fd, int64_t deadline, char *p, size_t *have, size_t want, int *fds, size_t *fd_count, bool first)
+static int read_to(int fd, int64_t deadline, char *p, size_t *have, size_t want, int *fds, size_t *fd_count,
+                   bool first)
 {
     while (*have < want) {
         union control control;

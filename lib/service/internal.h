@@ -27,11 +27,11 @@ struct service_state { /* the process */
 };
 extern struct service_state service_state;
 extern const struct param service_params[];
-extern int64_t service_landlock_abi_max;
+extern int64_t service_landlock_abi_max, service_minimum_uid;
 
 /* channel.c */
-bool channel_present(void); /* CHANNEL_FD is master's socket */
-void channel_start(void);   /* in a fiber: reads orders from now on */
+bool channel_present(void);      /* CHANNEL_FD is master's socket */
+void channel_start(void);        /* in a fiber: reads orders from now on */
 void channel_say(struct msg **); /* queued; sent in order */
 
 /* serve.c */
@@ -46,7 +46,8 @@ int serve_listen(const char *endpoint); /* --listen */
 
 /* request.c: one connection that speaks frames, to its end */
 void request_serve(struct stream *);
-void request_bye(void); /* tells every open connection that this process would like to end */
+void request_bye(void);        /* tells every open connection that this process would like to end */
+void request_close_idle(void); /* closes those that stay silent all the same */
 
 /* sink.c */
 void sink_open(const char *program);

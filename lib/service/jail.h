@@ -18,7 +18,8 @@
 /* The jail of a daemon: the process is in the queue directory. Ends the process when it cannot be closed. */
 void jail_close(const struct service *, int landlock_abi_max);
 /* The jail of a spawned process: user->directory is a path of the outside; *directory tells what it is inside. */
-void jail_close_user(const struct service *, const struct service_user *, int landlock_abi_max, const char **directory);
+void jail_close_user(const struct service *, const struct service_user *, int landlock_abi_max,
+                     const char **directory);
 /* A spawner: root with nothing but fork, and what jail_close_user needs. */
 void jail_close_spawner(void);
 /* "name", "$parameter", "123", "static:123" (as in virtual_uid_maps): who that is. -1 after logging. */

@@ -20,28 +20,33 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { LANDLOCK_ABI_REFER = 2, LANDLOCK_ABI_TRUNCATE = 3, LANDLOCK_ABI_NET = 4, LANDLOCK_ABI_IOCTL = 5,
-       LANDLOCK_ABI_SCOPE = 6 };
-#define FS_TRUNCATE   (1ULL << 14)
-#define FS_IOCTL_DEV  (1ULL << 15)
-#define NET_BIND_TCP  (1ULL << 0)
-#define NET_CONN_TCP  (1ULL << 1)
-#define SCOPE_UNIX    (1ULL << 0)
-#define SCOPE_SIGNAL  (1ULL << 1)
+enum {
+    LANDLOCK_ABI_REFER = 2,
+    LANDLOCK_ABI_TRUNCATE = 3,
+    LANDLOCK_ABI_NET = 4,
+    LANDLOCK_ABI_IOCTL = 5,
+    LANDLOCK_ABI_SCOPE = 6
+};
+#define FS_TRUNCATE  (1ULL << 14)
+#define FS_IOCTL_DEV (1ULL << 15)
+#define NET_BIND_TCP (1ULL << 0)
+#define NET_CONN_TCP (1ULL << 1)
+#define SCOPE_UNIX   (1ULL << 0)
+#define SCOPE_SIGNAL (1ULL << 1)
 
 struct ruleset_attr { /* as the kernel knows it today; size says how much of it is meant */
     uint64_t fs, net, scoped;
 };
 
 static const uint64_t fs_first = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1; /* all of ABI 1 */
-static const uint64_t fs_of_files =
-    LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_READ_FILE | FS_TRUNCATE |
-    FS_IOCTL_DEV;
+static const uint64_t fs_of_files = LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_WRITE_FILE |
+                                    LANDLOCK_ACCESS_FS_READ_FILE | FS_TRUNCATE | FS_IOCTL_DEV;
 static const uint64_t fs_reading = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR;
-static const uint64_t fs_writing =
-    LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_WRITE_FILE |
-    LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG |
-    LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_SYM | LANDLOCK_ACCESS_FS_REFER | FS_TRUNCATE;
+static const uint64_t fs_writing = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR |
+                                   LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_FILE |
+                                   LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG |
+                                   LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_SYM |
+                                   LANDLOCK_ACCESS_FS_REFER | FS_TRUNCATE;
 
 int jail_landlock_abi(void)
 {

@@ -124,8 +124,8 @@ bool service_alone(void); /* not started by master: unit tests, "sendmail -bs" *
 /* Ask master (rights are checked there): */
 int service_connect(const char *service, int64_t deadline); /* what ipc_connect calls; a connected fd or -1 */
 /* dispatcher: a process of `program` ("imapd") for that user; fd becomes its control descriptor (the caller keeps and
- * closes its own). directory: what the process may see. 0 and *pid, or -1 with errno: EPERM when uid, gid or directory
- * are out of range. */
+ * closes its own). directory: what the process may see. 0 and *pid, or -1 with errno: EPERM when uid, gid or
+ * directory are out of range. */
 struct service_spawn {
     const char *program, *directory;
     uid_t uid;

@@ -1,0 +1,154 @@
+/*
+ * sink - where a daemon's log lines go: syslog, postlogd, or standard error
+ *
+ * Invariants  the socket is connected before the jail and kept; nothing is opened later
+ *             a line that its sink does not take goes to standard error, which is a pipe to master: it logs the line
+ *             as it stands, so that a restart of syslogd loses nothing
+ *             a full postlogd makes its writers wait, at most SEND_SECONDS a line
+ * Source      RFC 3164 as glibc's syslog(3) writes it; postlogd takes the line as it will stand in the file
+ */
+#include "service/sink.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/time.h"
+#include "service/internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <syslog.h>
+#include <unistd.h>
+
+enum {
+    SEND_SECONDS = 5,
+    HOST_BYTES = 256,
+    LINE_EXTRA = HOST_BYTES + TIME_TEXT_BYTES + 128,
+    DATAGRAM_BYTES = 1 << 20
+};
+
+static int sink_fd = -1;
+static bool to_postlogd;
+static int facility = LOG_MAIL;
+static char host[HOST_BYTES] = "localhost";
+
+static const int priorities[] = { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERR, LOG_CRIT, LOG_CRIT };
+
+int sink_facility(const char *name)
+{
+    static const struct {
+        const char *name;
+        int value;
+    } names[] = { { "auth", LOG_AUTH },     { "authpriv", LOG_AUTHPRIV }, { "cron", LOG_CRON },
+                  { "daemon", LOG_DAEMON }, { "ftp", LOG_FTP },           { "kern", LOG_KERN },
+                  { "lpr", LOG_LPR },       { "mail", LOG_MAIL },         { "news", LOG_NEWS },
+                  { "security", LOG_AUTH }, { "syslog", LOG_SYSLOG },     { "user", LOG_USER },
+                  { "uucp", LOG_UUCP },     { "local0", LOG_LOCAL0 },     { "local1", LOG_LOCAL1 },
+                  { "local2", LOG_LOCAL2 }, { "local3", LOG_LOCAL3 },     { "local4", LOG_LOCAL4 },
+                  { "local5", LOG_LOCAL5 }, { "local6", LOG_LOCAL6 },     { "local7", LOG_LOCAL7 } };
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(name, names[i].name) == 0)
+            return names[i].value;
+    return -1;
+}
+
+int sink_line(char *out, size_t size, bool syslog_form, int priority, const char *tag, const char *text)
+{
+    char date[TIME_TEXT_BYTES];
+    int n;
+
+    time_log(time_now(), date);
+    if (syslog_form)
+        n = snprintf(out, size, "<%d>%s %s: %s", facility | priority, date, tag, text);
+    else
+        n = snprintf(out, size, "%s %s %s: %s", date, host, tag, text);
+    return n < 0 ? 0 : (size_t) n >= size ? (int) size - 1 : n;
+}
+
+static void to_socket(void *ctx, enum log_level level, const char *tag, const char *text, size_t len)
+{
+    char line[LOG_LINE_BYTES + LINE_EXTRA];
+    int n = sink_line(line, sizeof line, !to_postlogd, priorities[level], tag, text);
+    ssize_t sent;
+
+    (void) ctx;
+    (void) len;
+    do
+        sent = send(sink_fd, line, (size_t) n, MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    if (sent < 0)
+        dprintf(STDERR_FILENO, "%s: %s\n", tag, text);
+}
+
+int sink_connect(const char *path)
+{
+    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+    struct timeval wait = { .tv_sec = SEND_SECONDS };
+    int bytes = DATAGRAM_BYTES, fd;
+
+    if (strlen(path) >= sizeof addr.sun_path)
+        return -1;
+    strcpy(addr.sun_path, path);
+    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && connect(fd, (struct sockaddr *) &addr, sizeof addr) < 0) {
+        close(fd);
+        return -1;
+    }
+    if (fd >= 0) {
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
+        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes); /* datagrams wait in the sender's share */
+    }
+    return fd;
+}
+
+int sink_find(bool *postlogd)
+{
+    int fd = -1;
+
+    *postlogd = false;
+    if (conf_maillog_file && *conf_maillog_file) {
+        char *path = mem_printf("%s/public/postlog", conf_queue_directory);
+        fd = sink_connect(path);
+        free(path);
+        *postlogd = fd >= 0;
+    }
+    if (fd < 0)
+        fd = sink_connect("/dev/log");
+    return fd;
+}
+
+void sink_setup(void)
+{
+    int value = sink_facility(conf_syslog_facility);
+
+    if (value >= 0)
+        facility = value;
+    else
+        log_warn("syslog_facility: unknown: %s", conf_syslog_facility);
+    if (gethostname(host, sizeof host - 1) == 0)
+        host[strcspn(host, ".")] = '\0';
+}
+
+void sink_retag(const char *program)
+{
+    char *tag = mem_printf("%s/%s[%ld]", conf_syslog_name, program, (long) getpid());
+
+    log_tag(tag);
+    free(tag);
+}
+
+void sink_open(const char *program)
+{
+    sink_retag(program);
+    sink_setup();
+    if (service_state.alone)
+        return;
+    sink_fd = sink_find(&to_postlogd);
+    if (sink_fd >= 0)
+        log_sink(to_socket, NULL);
+}

@@ -1,0 +1,182 @@
+/*
+ * spawner - root, one thread: forks a confined process for each user that master orders
+ *
+ * Callers     lib/service/service.c for "-t spawner"; orders come from master alone, over the status channel
+ * Invariants  never uid or gid 0, never outside virtual_minimum_uid ..; checked here though master has checked
+ *             the child is confined before it runs the daemon's code (jail_close_user)
+ *             after a child has crashed the spawner ends and master starts a new one from the program file, so that
+ *             children to come share no addresses and no stack canary with the one that was probed; the other
+ *             children live on and become master's
+ * Privilege   root; its own filter forbids sockets, chmod, chown and what only an intruder needs
+ */
+#include "base/log.h"
+#include "base/mem.h"
+#include "service/channel.h"
+#include "service/internal.h"
+#include "service/jail.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static struct service_user user;
+static int control_fd = -1;
+static bool crashed;
+
+static void child_body(void *unused)
+{
+    (void) unused;
+    service_state.svc->spawned(control_fd, &user);
+    event_stop();
+}
+
+_Noreturn static void run_child(const char *directory)
+{
+    const char *inside;
+    const char *base = strrchr(service_state.argv[0], '/');
+    sigset_t none;
+
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    for (int fd = CHANNEL_FD; fd < CHANNEL_FIRST_LISTENER + service_state.listener_count; fd++)
+        close(fd);
+    sink_retag(base ? base + 1 : service_state.argv[0]);
+    service_state.alone = true; /* no channel: whatever asks master is refused */
+    ipc_set_connector(NULL);
+    user.directory = directory;
+    jail_close_user(service_state.svc, &user, (int) service_landlock_abi_max, &inside);
+    user.directory = inside;
+    event_run(child_body, NULL);
+    exit(0);
+}
+
+static bool allowed(const char *directory)
+{
+    struct stat st;
+
+    if (geteuid() == 0 &&
+        (user.uid == 0 || user.gid == 0 || user.uid < service_minimum_uid || user.gid < service_minimum_uid))
+        return false;
+    return directory[0] == '/' && strcmp(directory, "/") != 0 && strstr(directory, "/../") == NULL &&
+           stat(directory, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+static void answer(uint32_t id, pid_t pid, int error)
+{
+    struct msg *m = msg_new(pid > 0 ? CHANNEL_SPAWNED : CHANNEL_REFUSED);
+
+    if (pid > 0)
+        msg_put_num(m, "pid", pid);
+    else
+        msg_put_num(m, "errno", error);
+    if (msg_send_packet(CHANNEL_FD, m, id) < 0)
+        log_warn("cannot answer master: %s", strerror(errno));
+    msg_free(&m);
+}
+
+static void spawn(struct msg *m)
+{
+    char *directory = mem_strdup(msg_get_str(m, "directory", CHANNEL_PATH_BYTES));
+    pid_t pid;
+
+    user.uid = (uid_t) msg_get_num(m, "uid", 0, UINT32_MAX - 1);
+    user.gid = (gid_t) msg_get_num(m, "gid", 0, UINT32_MAX - 1);
+    control_fd = msg_take_fd(m);
+    if (!msg_done(m) || !allowed(directory)) {
+        log_warn("refused to start a process for uid %u, gid %u in %s", (unsigned) user.uid, (unsigned) user.gid,
+                 directory);
+        answer(msg_id(m), -1, EPERM);
+    } else {
+        pid = fork();
+        if (pid == 0)
+            run_child(directory);
+        if (pid < 0)
+            log_warn("cannot fork: %s", strerror(errno));
+        answer(msg_id(m), pid, pid < 0 ? errno : 0);
+    }
+    if (control_fd >= 0)
+        close(control_fd);
+    control_fd = -1;
+    free(directory);
+}
+
+static void reap(void)
+{
+    int status;
+
+    for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
+        if (WIFSIGNALED(status) && WTERMSIG(status) != SIGTERM && WTERMSIG(status) != SIGKILL) {
+            log_warn("process %ld was killed by signal %d (%s)", (long) pid, WTERMSIG(status),
+                     strsignal(WTERMSIG(status)));
+            crashed = true;
+        } else if (WIFSIGNALED(status) || WEXITSTATUS(status) != 0) {
+            log_warn("process %ld ended with status %d", (long) pid, status);
+        }
+}
+
+/* False when the spawner must end: master's order, or master is gone. Users' processes live on until their sessions
+ * have ended: dispatcher holds their control descriptors. */
+static bool obey(void)
+{
+    struct msg *m;
+    bool go_on = true;
+
+    if (msg_recv_packet(CHANNEL_FD, &m) < 0)
+        return errno == EAGAIN || errno == EPROTO;
+    if (strcmp(msg_name(m), CHANNEL_SPAWN) == 0)
+        spawn(m);
+    else if (strcmp(msg_name(m), CHANNEL_STOP) == 0 || strcmp(msg_name(m), CHANNEL_RELOAD) == 0)
+        go_on = false;
+    msg_free(&m);
+    return go_on;
+}
+
+static void say_ready(void)
+{
+    struct msg *m = msg_new(CHANNEL_READY);
+
+    msg_put_num(m, "exclusive", 0);
+    msg_put_num(m, "solitary", 1);
+    msg_put_num(m, "sessions_max", 0);
+    msg_send_packet(CHANNEL_FD, m, 0);
+    msg_free(&m);
+}
+
+int spawner_main(void)
+{
+    struct pollfd poll_fds[2] = { { CHANNEL_FD, POLLIN, 0 }, { -1, POLLIN, 0 } };
+    struct signalfd_siginfo info;
+    sigset_t set;
+
+    if (service_state.svc->spawned == NULL)
+        log_fatal("%s cannot run as a spawner", service_state.svc->name);
+    if (service_state.svc->pre_jail && service_state.svc->pre_jail() < 0)
+        return 1;
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    sigaddset(&set, SIGTERM);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    poll_fds[1].fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (poll_fds[1].fd < 0)
+        log_fatal("cannot watch for signals: %s", strerror(errno));
+    jail_close_spawner();
+    say_ready();
+    for (;;) {
+        if (poll(poll_fds, 2, -1) < 0 && errno != EINTR)
+            log_fatal("poll: %s", strerror(errno));
+        if (poll_fds[1].revents && read(poll_fds[1].fd, &info, sizeof info) == sizeof info &&
+            info.ssi_signo == SIGTERM)
+            return 0;
+        reap();
+        if (poll_fds[0].revents && !obey())
+            return 0;
+        if (crashed)
+            return 0;
+    }
+}

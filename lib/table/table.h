@@ -2,12 +2,16 @@
  * table - "type:name": one lookup table, and the list of tables that a parameter names
  *
  * Callers     every daemon with a table parameter; tools/postmap, qmgr/rewrite, authd/proxymap
+ *
  * Invariants  opening needs privilege (pre_jail), looking up needs none; "proxy:" asks authd/proxymap and needs a
- * fiber keys are lower-cased (TABLE_FOLD) unless the type says otherwise: regexp and pcre see the key as it is
- *             regexp, pcre and cidr get one full key, never parts of it; maps_find and maps_address see to that
+ * fiber keys are folded (TABLE_FOLD) unless the type says otherwise: regexp and pcre see the key as it is regexp,
+ * pcre and cidr get one full key, never parts of it; maps_find and maps_address see to that
+ *
  * Ownership   a table belongs to who opened it; the same table named twice is opened once and counted
+ *
  * Errors      a table that cannot be opened or read answers LOOKUP_RETRY each time and says so in the log, with file
- * and cure; a lookup result that is empty is LOOKUP_RETRY as in Postfix, unless TABLE_EMPTY_OK
+ *             and cure; a process that holds such a table is stale after TABLE_REOPEN_SECONDS
+ *             maps_*: an empty result is LOOKUP_RETRY as in Postfix, unless TABLE_EMPTY_OK
  */
 #ifndef TABLE_TABLE_H
 #define TABLE_TABLE_H
@@ -18,9 +22,8 @@ enum {
     TABLE_FOLD = 1,     /* fold keys of indexed tables; nearly everybody wants it */
     TABLE_NO_SUBST = 2, /* refuse $1 in results: uid, gid, mailbox tables (a client must not choose a path) */
     TABLE_EMPTY_OK = 4, /* an empty result is a result */
-    TABLE_UTF8 = 8,     /* keys that are not valid UTF-8 are not there (set by conf: smtputf8_enable) */
 };
-enum { TABLE_VALUE_BYTES = 1 << 20, TABLE_KEY_BYTES = 16384 };
+enum { TABLE_VALUE_BYTES = 1 << 20, TABLE_KEY_BYTES = 16384, TABLE_REOPEN_SECONDS = 60 };
 
 struct table;
 struct table *table_open(const char *spec, unsigned flags); /* never NULL */
@@ -32,8 +35,8 @@ bool table_full_key_only(const struct table *); /* regexp, pcre, cidr, ... */
 enum lookup table_lookup(struct table *, const char *key, struct str *out);
 /* Calls fn for each pair, in the order of the table; -1 when the type cannot be listed. */
 int table_each(struct table *, void (*fn)(void *ctx, struct slice key, struct slice value), void *ctx);
-/* A file behind a table of this process was replaced: spec says which. Asked between sessions; looks at the disk at
- * most once a second. False inside a chroot for what cannot be seen: held descriptors are asked (st_nlink). */
+/* A file behind a table of this process was replaced or written: spec says which. Asked between sessions; asks the
+ * held descriptors (a chroot hides the names), at most once a second. */
 bool table_stale(const char **spec);
 const char *const *table_types(void); /* sorted names, NULL at the end: postconf -m */
 
@@ -69,6 +72,4 @@ enum lookup maps_host_address(struct maps *, const char *address, struct str *ou
 /* MAPS_PARENT or MAPS_DOT_PARENT, as parent_domain_matches_subdomains says of "smtpd_access_maps", "transport_maps"..
  */
 unsigned maps_parent_style(const char *parameter);
-/* Where the extension of a local part begins (the delimiter), by recipient_delimiter; NULL when there is none. */
-const char *maps_extension(const char *localpart, size_t len);
 #endif

@@ -1,0 +1,52 @@
+/*
+ * internal - what the types of lib/table share
+ *
+ * Callers     lib/table only
+ * Invariants  a type's open() reads all it needs or holds descriptors: lookups open nothing
+ */
+#ifndef TABLE_INTERNAL_H
+#define TABLE_INTERNAL_H
+#include "table/table.h"
+
+#include <sys/stat.h>
+#include <time.h>
+
+enum { TABLE_SOURCE_BYTES = 1 << 30, TABLE_FILES = 2 };
+
+enum table_trait {
+    TABLE_FULL_KEY = 1, /* wants one full key, no parts of it */
+    TABLE_OWN_CASE = 2, /* sees keys as they are */
+};
+struct table_type {
+    const char *name;
+    unsigned traits;
+    int (*open)(struct table *, struct err *); /* name is what stands behind "type:"; sets state */
+    enum lookup (*lookup)(struct table *, const char *key, struct str *out);
+    int (*each)(struct table *, void (*fn)(void *, struct slice, struct slice), void *ctx); /* NULL: cannot */
+    void (*close)(struct table *);
+};
+struct table {
+    const struct table_type *type; /* NULL: no such type */
+    char *spec;
+    const char *name;
+    unsigned flags;
+    void *state;
+    char *error; /* why it cannot be used */
+    size_t uses;
+    time_t opened;
+    struct table_file {
+        int fd;
+        struct stat st;
+    } file[TABLE_FILES]; /* watched for changes */
+    size_t files;
+    struct table *next;
+};
+extern const struct table_type table_cdb, table_hash, table_btree, table_texthash, table_inline, table_static,
+    table_environ, table_fail, table_unix, table_regexp, table_pcre, table_cidr, table_union, table_pipe, table_proxy;
+
+/* Watches fd, which the table owns from here on. */
+void table_watch(struct table *, int fd);
+/* Reads the file of a table and watches it. -1 with *err: "open FILE: reason". */
+int table_read_file(struct table *, const char *path, struct str *text, struct err *);
+void table_fold(struct str *out, const char *key);
+#endif

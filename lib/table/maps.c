@@ -1,0 +1,85 @@
+#include "base/log.h"
+#include "base/mem.h"
+#include "conf/lines.h"
+#include "conf/param.h"
+#include "table/internal.h"
+
+#include <stdlib.h>
+
+struct maps {
+    char *parameter, *list;
+    unsigned flags;
+    struct table **table;
+    size_t count;
+};
+
+struct maps *maps_new(const char *parameter, const char *list, unsigned flags)
+{
+    struct maps *m = mem_new(sizeof *m);
+    struct slice rest, word;
+
+    m->parameter = mem_strdup(parameter);
+    m->list = mem_strdup(list);
+    m->flags = flags;
+    rest = slice_of(m->list);
+    while (lines_word(&rest, ", \t\r\n", &word)) {
+        char *spec = mem_strndup(word.p, word.len);
+        m->table = mem_grow(m->table, m->count + 1, sizeof(struct table *));
+        m->table[m->count++] = table_open(spec, flags & ~(unsigned) TABLE_EMPTY_OK);
+        free(spec);
+    }
+    return m;
+}
+
+void maps_free(struct maps **mp)
+{
+    struct maps *m = *mp;
+
+    *mp = NULL;
+    if (m == NULL)
+        return;
+    for (size_t i = 0; i < m->count; i++)
+        table_close(&m->table[i]);
+    free(m->table);
+    free(m->parameter);
+    free(m->list);
+    free(m);
+}
+
+bool maps_empty(const struct maps *m) { return m->count == 0; }
+const char *maps_list(const struct maps *m) { return m->list; }
+
+enum lookup maps_find(struct maps *m, const char *key, bool partial, struct str *out)
+{
+    size_t start = out->len;
+
+    if (*key == 0)
+        return LOOKUP_NONE;
+    for (size_t i = 0; i < m->count; i++) {
+        struct table *t = m->table[i];
+        enum lookup answer;
+
+        if (partial && table_full_key_only(t))
+            continue;
+        answer = table_lookup(t, key, out);
+        if (answer == LOOKUP_FOUND && out->len == start && !(m->flags & TABLE_EMPTY_OK)) {
+            log_warn("%s lookup of %s returns an empty string result", m->parameter, key);
+            log_warn("%s should return NO RESULT in case of NOT FOUND", table_spec(t));
+            return LOOKUP_RETRY;
+        }
+        if (answer != LOOKUP_NONE)
+            return answer;
+        str_cut(out, start);
+    }
+    return LOOKUP_NONE;
+}
+
+unsigned maps_parent_style(const char *parameter)
+{
+    struct slice rest = slice_of(conf_parent_domain_matches_subdomains), word;
+
+    while (slice_word(&rest, ", \t\r\n", &word))
+        if (slice_eq(word, parameter))
+            return MAPS_PARENT;
+    return MAPS_DOT_PARENT;
+}

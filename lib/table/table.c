@@ -1,0 +1,212 @@
+#include "table/internal.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/time.h"
+#include "proto/addr/addr.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static const struct table_type *const types[] = {
+    &table_btree,  &table_cdb,    &table_cidr,     &table_environ, &table_fail,
+    &table_hash,   &table_inline, &table_pcre,     &table_pipe,    &table_proxy,
+    &table_regexp, &table_static, &table_texthash, &table_union,   &table_unix,
+};
+enum { TYPES = sizeof types / sizeof *types };
+static struct table *tables; /* of this process */
+
+const char *const *table_types(void)
+{
+    static const char *names[TYPES + 1];
+
+    for (size_t i = 0; i < TYPES; i++)
+        names[i] = types[i]->name;
+    return names;
+}
+
+void table_watch(struct table *t, int fd)
+{
+    if (t->files == TABLE_FILES)
+        log_panic("table_watch: %s has too many files", t->spec);
+    t->file[t->files].fd = fd;
+    if (fstat(fd, &t->file[t->files].st) < 0)
+        log_warn("fstat the file of table %s: %s", t->spec, strerror(errno));
+    t->files++;
+}
+
+int table_read_file(struct table *t, const char *path, struct str *text, struct err *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    char buf[16384];
+    ssize_t n;
+
+    if (fd < 0)
+        return err_set(err, 0, NULL, "open %s: %s", path, strerror(errno));
+    table_watch(t, fd);
+    while ((n = file_read_all(fd, buf, sizeof buf)) > 0)
+        str_add(text, buf, (size_t) n);
+    if (n < 0)
+        return err_set(err, 0, NULL, "read %s: %s", path, strerror(errno));
+    return str_over(text) ? err_set(err, 0, NULL, "read %s: the file is too large", path) : 0;
+}
+
+void table_fold(struct str *out, const char *key) { addr_fold(out, slice_of(key)); }
+
+static const struct table_type *find_type(struct slice name)
+{
+    for (size_t i = 0; i < TYPES; i++)
+        if (slice_eq(name, types[i]->name))
+            return types[i];
+    return NULL;
+}
+
+static void close_files(struct table *t)
+{
+    for (size_t i = 0; i < t->files; i++)
+        close(t->file[i].fd);
+    t->files = 0;
+}
+
+static void open_type(struct table *t)
+{
+    struct err err = { .text = "" };
+    ptrdiff_t colon = slice_find(slice_of(t->spec), ':');
+
+    t->opened = time_now();
+    if (colon < 0) {
+        t->error = mem_printf("\"%s\" is not of the form type:name", t->spec);
+        return;
+    }
+    t->type = find_type(slice_make(t->spec, (size_t) colon));
+    t->name = t->spec + colon + 1;
+    if (t->type == NULL)
+        t->error = mem_printf("unsupported dictionary type: %.*s", (int) colon, t->spec);
+    else if (t->type->open(t, &err) < 0)
+        t->error = mem_strdup(err.text);
+    if (t->error)
+        log_error("%s is unavailable. %s", t->spec, t->error);
+}
+
+struct table *table_open(const char *spec, unsigned flags)
+{
+    struct table *t;
+
+    for (t = tables; t; t = t->next)
+        if (t->flags == flags && strcmp(t->spec, spec) == 0) {
+            t->uses++;
+            return t;
+        }
+    t = mem_new(sizeof *t);
+    t->spec = mem_strdup(spec);
+    t->name = t->spec;
+    t->flags = flags;
+    t->uses = 1;
+    open_type(t);
+    t->next = tables;
+    tables = t;
+    return t;
+}
+
+void table_close(struct table **tp)
+{
+    struct table *t = *tp;
+
+    *tp = NULL;
+    if (t == NULL || --t->uses)
+        return;
+    for (struct table **at = &tables; *at; at = &(*at)->next)
+        if (*at == t) {
+            *at = t->next;
+            break;
+        }
+    if (t->type && t->state && t->type->close)
+        t->type->close(t);
+    close_files(t);
+    free(t->error);
+    free(t->spec);
+    free(t);
+}
+
+const char *table_spec(const struct table *t) { return t->spec; }
+const char *table_error(const struct table *t) { return t->error; }
+
+bool table_full_key_only(const struct table *t)
+{
+    const struct table_type *type = t->type;
+    ptrdiff_t colon;
+
+    if (type == &table_proxy && (colon = slice_find(slice_of(t->name), ':')) > 0)
+        type = find_type(slice_make(t->name, (size_t) colon));
+    return type && type->traits & TABLE_FULL_KEY;
+}
+
+enum lookup table_lookup(struct table *t, const char *key, struct str *out)
+{
+    struct str folded;
+    enum lookup answer;
+
+    if (t->error) {
+        log_warn("%s is unavailable. %s", t->spec, t->error);
+        return LOOKUP_RETRY;
+    }
+    if (strlen(key) > TABLE_KEY_BYTES) {
+        log_warn("%s: a key of %zu bytes is too long", t->spec, strlen(key));
+        return LOOKUP_RETRY;
+    }
+    if (!(t->flags & TABLE_FOLD) || t->type->traits & TABLE_OWN_CASE) {
+        answer = t->type->lookup(t, key, out);
+    } else {
+        str_init(&folded, STR_UNLIMITED);
+        table_fold(&folded, key);
+        answer = t->type->lookup(t, folded.p, out);
+        str_free(&folded);
+    }
+    if (answer == LOOKUP_FOUND && str_over(out)) {
+        log_warn("%s: the result for \"%.100s\" is too long", t->spec, key);
+        return LOOKUP_RETRY;
+    }
+    return answer;
+}
+
+int table_each(struct table *t, void (*fn)(void *, struct slice, struct slice), void *ctx)
+{
+    if (t->error || t->type->each == NULL)
+        return -1;
+    return t->type->each(t, fn, ctx);
+}
+
+static bool changed(const struct table_file *f)
+{
+    struct stat st;
+
+    if (fstat(f->fd, &st) < 0)
+        return false;
+    return st.st_nlink == 0 || st.st_size != f->st.st_size || st.st_mtim.tv_sec != f->st.st_mtim.tv_sec ||
+           st.st_mtim.tv_nsec != f->st.st_mtim.tv_nsec || st.st_ctim.tv_sec != f->st.st_ctim.tv_sec ||
+           st.st_ctim.tv_nsec != f->st.st_ctim.tv_nsec;
+}
+
+bool table_stale(const char **spec)
+{
+    static int64_t next;
+    int64_t now = time_mono_ms();
+
+    if (now < next)
+        return false;
+    next = now + 1000;
+    for (const struct table *t = tables; t; t = t->next) {
+        bool stale = t->error && time_now() >= t->opened + TABLE_REOPEN_SECONDS;
+        for (size_t i = 0; i < t->files; i++)
+            stale = stale || changed(&t->file[i]);
+        if (stale) {
+            if (spec)
+                *spec = t->spec;
+            next = 0; /* it stays stale */
+            return true;
+        }
+    }
+    return false;
+}

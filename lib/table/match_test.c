@@ -72,7 +72,7 @@ static const struct {
     { "inline:{.test=2}", "u@d.test", MAPS_ACCESS | MAPS_PARENT, LOOKUP_NONE, "", "" },
     { "regexp:{{/^u@d/ part}, {/^u\\+e@d/ full}}", "u+e@d.test", MAPS_ADDRESS, LOOKUP_FOUND, "full", "" },
     { "regexp:{{/^@d/ part}}", "u@d.test", MAPS_ADDRESS, LOOKUP_NONE, "", "" },
-    { "inline:{{\"a b\"@d.test = 1}}", "a b@d.test", MAPS_ADDRESS, LOOKUP_FOUND, "1", "" },
+    { "inline:{\"u..v\"@d.test=1}", "u..v@d.test", MAPS_ADDRESS, LOOKUP_FOUND, "1", "" },
     { "inline:{x=1}, fail:y", "u@d.test", MAPS_ADDRESS, LOOKUP_RETRY, "", "" },
     { "inline:{{u@d.test =}}", "u@d.test", MAPS_ADDRESS, LOOKUP_RETRY, "", "" },
 };

@@ -59,10 +59,10 @@ static int check_result(const struct table *t, const struct rule *r, struct slic
         group = reference(slice_sub(result, i, result.len), &used);
         if (group == -1)
             return err_set(err, 0, NULL, "bad $ reference in \"%.*s\"", (int) result.len, result.p);
+        if (group >= 0 && r->negated)
+            return err_set(err, 0, NULL, "$number found in negative match replacement text");
         if (group == 0 || (group > 0 && (size_t) group > groups))
             return err_set(err, 0, NULL, "out of range replacement index \"%d\"", group);
-        if (group > 0 && r->negated)
-            return err_set(err, 0, NULL, "$number found in negative match replacement text");
         if (group > 0 && t->flags & TABLE_NO_SUBST)
             return err_set(err, 0, NULL, "$number expansion is not allowed in this table");
         i += used - 1;

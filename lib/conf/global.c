@@ -13,10 +13,11 @@ const char *conf_myhostname, *conf_mydomain, *conf_myorigin, *conf_mydestination
     *conf_default_database_type, *conf_relay_domains, *conf_relayhost, *conf_transport_maps, *conf_virtual_alias_maps,
     *conf_virtual_alias_domains, *conf_virtual_mailbox_domains, *conf_virtual_mailbox_maps,
     *conf_virtual_mailbox_base, *conf_local_recipient_maps, *conf_relay_recipient_maps, *conf_alias_maps,
-    *conf_recipient_delimiter, *conf_mail_name, *conf_mail_version, *conf_syslog_name, *conf_syslog_facility,
-    *conf_maillog_file, *conf_double_bounce_sender, *conf_compatibility_level, *conf_local_transport,
-    *conf_virtual_transport, *conf_relay_transport, *conf_default_transport, *conf_error_service_name,
-    *conf_parent_domain_matches_subdomains, *conf_propagate_unmatched_extensions, *conf_empty_address_recipient;
+    *conf_recipient_delimiter, *conf_mail_separator, *conf_mail_name, *conf_mail_version, *conf_syslog_name,
+    *conf_syslog_facility, *conf_maillog_file, *conf_double_bounce_sender, *conf_compatibility_level,
+    *conf_local_transport, *conf_virtual_transport, *conf_relay_transport, *conf_default_transport,
+    *conf_error_service_name, *conf_parent_domain_matches_subdomains, *conf_propagate_unmatched_extensions,
+    *conf_empty_address_recipient;
 int64_t conf_message_size_limit, conf_line_length_limit, conf_header_size_limit, conf_queue_minfree, conf_ipc_timeout,
     conf_daemon_timeout, conf_max_idle, conf_max_use, conf_hash_queue_depth, conf_delay_logging_resolution_limit,
     conf_maximal_queue_lifetime, conf_delay_warning_time, conf_default_process_limit;
@@ -166,6 +167,14 @@ const struct param conf_global_params[] = {
       .str = &conf_recipient_delimiter,
       .def = "",
       .doc = "Characters that separate a user name from its extension." },
+    { .name = "mail_separator",
+      .type = PARAM_STRING,
+      .str = &conf_mail_separator,
+      .def = ".",
+      .min = 1,
+      .doc =
+          "Character between the levels of a mailbox name, \".\" or \"/\", as clients see it. On disk it is always a "
+          "dot." },
     { .name = "mail_name",
       .type = PARAM_STRING,
       .str = &conf_mail_name,

@@ -107,7 +107,7 @@ int stream_fail(struct stream *s, int error)
     return -1;
 }
 
-int64_t stream_until(const struct stream *s)
+int stream_wait(struct stream *s, int fd, int what)
 {
     int64_t until = s->deadline;
 
@@ -116,12 +116,7 @@ int64_t stream_until(const struct stream *s)
         if (one < until)
             until = one;
     }
-    return until;
-}
-
-int stream_wait(struct stream *s, int fd, int what)
-{
-    if (event_wait_fd(fd, what, stream_until(s)) < 0)
+    if (event_wait_fd(fd, what, until) < 0)
         return stream_fail(s, errno);
     return 0;
 }
@@ -302,17 +297,51 @@ int stream_wait_input(struct stream *s, int64_t deadline)
 {
     const char *p;
     int64_t keep = s->deadline;
-    ssize_t n;
+    ssize_t n = -1;
 
-    if (deadline < s->deadline)
-        s->deadline = deadline;
-    n = stream_peek(s, &p);
-    s->deadline = keep;
+    if (stream_flush(s) < 0) /* before an interrupt may come: it must not tear a reply */
+        return -1;
+    if (!s->interrupted) {
+        if (deadline < s->deadline)
+            s->deadline = deadline;
+        s->waiting_input = true;
+        n = stream_peek(s, &p);
+        s->waiting_input = false;
+        s->deadline = keep;
+    }
+    if (n < 0 && s->interrupted && !fiber_cancelled() && (s->error == 0 || s->error == ECANCELED)) {
+        s->interrupted = false;
+        s->error = 0;
+        errno = EINTR;
+        return -1;
+    }
     if (n < 0 && errno == ETIMEDOUT && s->error == ETIMEDOUT && time_mono_ms() < keep) {
         s->error = 0; /* the caller's own deadline, not the stream's: it may go on */
         errno = ETIMEDOUT;
     }
     return n < 0 ? -1 : 0;
+}
+
+void stream_interrupt(struct stream *s)
+{
+    s->interrupted = true;
+    if (s->waiting_input)
+        event_forget_fd(s->rfd);
+}
+
+void stream_unread(struct stream *s, const void *p, size_t len)
+{
+    size_t have = s->in.to - s->in.from;
+    char *joined;
+
+    if (len == 0)
+        return;
+    joined = mem_new(len + have > STREAM_BUFFER_BYTES ? len + have : STREAM_BUFFER_BYTES);
+    memcpy(joined, p, len);
+    if (have)
+        memcpy(joined + len, s->in.p + s->in.from, have);
+    buffer_release(&s->in);
+    s->in = (struct buffer){ .p = joined, .to = len + have };
 }
 
 void stream_write(struct stream *s, const void *data, size_t len)

@@ -29,7 +29,6 @@ int stream_fd(const struct stream *);
  */
 void stream_timeout(struct stream *, int64_t timeout_ms);
 void stream_deadline(struct stream *, int64_t deadline);
-int64_t stream_until(const struct stream *); /* when a wait that began now would end; for those who wait on stream_fd */
 
 /* Reading. stream_line appends one line without its line end. A line longer than max: what exceeds it is skipped up
  * to and including the LF, *out holds the first max bytes, errno is EMSGSIZE. *eol tells how the line ended. */
@@ -43,6 +42,10 @@ void stream_consume(struct stream *, size_t len); /* drops peeked bytes */
 size_t stream_buffered(const struct stream *);    /* unread input bytes at hand: pipelining check, STARTTLS */
 bool stream_eof(const struct stream *);
 int stream_wait_input(struct stream *, int64_t deadline); /* flushes, then waits until there is something to read */
+/* Another fiber makes the present or next stream_wait_input answer -1 with EINTR; the stream is as it was. */
+void stream_interrupt(struct stream *);
+/* Puts bytes in front of the unread input: what another process has read of this connection. */
+void stream_unread(struct stream *, const void *p, size_t len);
 
 /* Writing into the buffer; a full buffer is written out, waiting for the peer. */
 void stream_write(struct stream *, const void *p, size_t len);

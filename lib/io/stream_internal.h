@@ -18,6 +18,7 @@ struct stream {
     int error;
     bool eof;
     bool shared_fd; /* rfd == wfd */
+    bool waiting_input, interrupted;
     int64_t timeout_ms, deadline;
     uint64_t bytes_in, bytes_out;
     SSL *ssl;

@@ -108,6 +108,33 @@ static void test_pipelining(void)
 static struct tls_ctx *server_ctx, *client_ctx;
 static size_t echoed;
 
+static void interrupter(void *arg)
+{
+    event_sleep(20);
+    stream_interrupt(arg);
+}
+
+static void test_interrupt(void)
+{
+    int fd[2];
+    char got[16];
+
+    assert(socketpair(AF_UNIX, SOCK_STREAM, 0, fd) == 0);
+    struct stream *s = stream_new(fd[0]);
+    fiber_go("interrupter", interrupter, s);
+    assert(stream_wait_input(s, time_mono_ms() + 5000) == -1 && errno == EINTR && stream_error(s) == 0);
+    stream_interrupt(s); /* nobody waits: the next wait knows */
+    assert(stream_wait_input(s, time_mono_ms() + 5000) == -1 && errno == EINTR);
+    stream_puts(s, "still here");
+    assert(stream_wait_input(s, time_mono_ms() + 10) == -1 && errno == ETIMEDOUT);
+    assert(read(fd[1], got, sizeof got) == 10);
+    assert(write(fd[1], "later", 5) == 5 && stream_wait_input(s, time_mono_ms() + 5000) == 0);
+    stream_unread(s, "first", 5);
+    assert(stream_read_full(s, got, 10) == 0 && memcmp(got, "firstlater", 10) == 0);
+    stream_free(&s);
+    close(fd[1]);
+}
+
 static void echo_server(void *arg)
 {
     struct stream *s = stream_new(*(int *) arg);
@@ -221,6 +248,7 @@ static void all(void *arg)
 {
     test_lines(0);
     test_lines(1);
+    test_interrupt();
     test_deadlines();
     test_pipelining();
     test_large();

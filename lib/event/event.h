@@ -41,6 +41,10 @@ void fiber_detach(struct fiber *);
 void fiber_yield(void); /* let others run; no error */
 void fiber_slice(void); /* in long loops: yields when this turn took over 10 ms */
 size_t fiber_count(void);
+/* fn(arg) on the thread's own stack while this fiber stands still: for library code that a fiber's stack is too small
+ * for. fn runs to its end at once and must not wait; it may start fibers and wake them. Outside a fiber it is a plain
+ * call. */
+void fiber_on_large_stack(event_fn fn, void *arg);
 void fiber_shield(bool on); /* while on, cancellation is held back: for the few lines that must not be torn */
 
 /* Waiting. */

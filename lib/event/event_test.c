@@ -175,6 +175,27 @@ static void others(void *arg)
     assert(time_mono_ms() - start < 1500);
 }
 
+static void deep(void *arg)
+{
+    volatile char hog[200000];
+
+    hog[0] = hog[sizeof hog - 1] = 3;
+    assert(fiber_self() == NULL);
+    *(int *) arg = hog[0] + hog[sizeof hog - 1];
+    fiber_go("napper", napper, NULL);
+}
+
+static void large_stack(void *arg)
+{
+    int result = 0;
+
+    (void) arg;
+    ended = 0;
+    fiber_on_large_stack(deep, &result);
+    assert(result == 6 && fiber_self() != NULL);
+    assert(event_sleep(60) == 0 && ended == 1);
+}
+
 static void forever(void *arg)
 {
     (void) arg;
@@ -237,6 +258,7 @@ int main(void)
     assert(ended == 1);
     event_run(conditions, NULL);
     event_run(others, NULL);
+    event_run(large_stack, NULL);
     ended = 0;
     event_run(stopper, NULL);
     assert(ended == 5);

@@ -166,11 +166,10 @@ void fiber_go(const char *name, event_fn fn, void *arg) { fiber_new(name, fn, ar
 struct fiber *fiber_self(void) { return event_loop.current; }
 size_t fiber_count(void) { return event_loop.fibers; }
 
-void fiber_resume(struct fiber *f)
+static void enter(struct fiber *f)
 {
     f->state = FIBER_RUNNING;
     event_loop.current = f;
-    event_loop.turn_us = time_mono_us();
 #ifdef WITH_ASAN
     __sanitizer_start_switch_fiber(&loop_fake_stack, f->stack, STACK_BYTES);
 #endif
@@ -183,6 +182,31 @@ void fiber_resume(struct fiber *f)
     __sanitizer_finish_switch_fiber(loop_fake_stack, NULL, NULL);
 #endif
     event_loop.current = NULL;
+}
+
+void fiber_resume(struct fiber *f)
+{
+    event_loop.turn_us = time_mono_us();
+    enter(f);
+    while (f->call) {
+        event_fn call = f->call;
+        f->call = NULL;
+        call(f->call_arg);
+        enter(f);
+    }
+}
+
+void fiber_on_large_stack(event_fn fn, void *arg)
+{
+    struct fiber *f = event_loop.current;
+
+    if (f == NULL) {
+        fn(arg);
+        return;
+    }
+    f->call = fn;
+    f->call_arg = arg;
+    fiber_park();
 }
 
 static void leave(struct fiber *f, bool for_good)

@@ -31,6 +31,8 @@ struct fiber {
     struct event_cond *cond; /* the condition it waits at */
     struct deadline deadline;
     struct event_cond ended;
+    event_fn call; /* to be run on the loop's stack, then back at once */
+    void *call_arg;
     void *fake_stack; /* ASan */
     void *tsan;
     unsigned valgrind;

@@ -1,0 +1,34 @@
+# lib.sh - what conf/quickstart and tests/run share; sourced by bash
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+BUILD=${POSTHORN_BUILD:-$ROOT/build}
+
+say() { printf '%s\n' "$*"; }
+step() { printf '==> %s\n' "$*"; }
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+# packages GROUP...: install those of conf/packages that are missing
+packages() {
+    local group missing=() p log
+    for group in "$@"; do
+        for p in $(sed -n "s/^$group //p" "$ROOT/conf/packages"); do
+            dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null | grep -qx installed || missing+=("$p")
+        done
+    done
+    [ ${#missing[@]} = 0 ] && return 0
+    step "installing ${missing[*]}"
+    log=$(mktemp)
+    { as_root apt-get update -qq && as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"; } \
+        >"$log" 2>&1 || { tail -20 "$log" >&2; rm -f "$log"; die "apt-get could not install the packages above"; }
+    rm -f "$log"
+}
+
+# build DIR [cmake options]: configure once, build what changed, quietly unless it fails
+build() {
+    local dir=$1 log
+    shift
+    log=$dir/build.log
+    mkdir -p "$dir"
+    [ -f "$dir/build.ninja" ] || cmake -G Ninja -S "$ROOT" -B "$dir" "$@" >"$log" 2>&1 || { tail -30 "$log" >&2; die "cmake failed: $log"; }
+    ninja -C "$dir" >"$log" 2>&1 || { grep -E -A12 'FAILED|error' "$log" | head -60 >&2; die "the build failed: $log"; }
+}

@@ -222,7 +222,7 @@ static int start(void)
 }
 
 static const struct param *const param_tables[] = { params, NULL };
-static const struct service_request requests[] = { { ANVIL_REQUEST, on_count }, { NULL, NULL } };
+static const struct service_request requests[] = { { .name = ANVIL_REQUEST, .run = on_count }, { .name = NULL } };
 static const struct service anvil = {
     .name = "anvil",
     .summary = "counts connections and rates of clients",

@@ -274,7 +274,7 @@ static int after_jail(void)
 }
 
 static const struct param *const param_tables[] = { params, NULL };
-static const struct service_request requests[] = { { DNS_REQUEST, on_lookup }, { NULL, NULL } };
+static const struct service_request requests[] = { { .name = DNS_REQUEST, .run = on_lookup }, { .name = NULL } };
 static const struct service resolver = {
     .name = "resolver",
     .summary = "answers DNS questions of the other daemons",

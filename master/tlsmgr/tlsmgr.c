@@ -63,7 +63,7 @@ static int start(void)
 static void stop(void) { mem_wipe(keys, sizeof keys); }
 
 static const struct param *const param_tables[] = { params, NULL };
-static const struct service_request requests[] = { { TLSMGR_REQUEST, on_keys }, { NULL, NULL } };
+static const struct service_request requests[] = { { .name = TLSMGR_REQUEST, .run = on_keys }, { .name = NULL } };
 static const struct service tlsmgr = {
     .name = "tlsmgr",
     .summary = "keeps the keys of TLS session tickets",

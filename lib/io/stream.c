@@ -107,7 +107,7 @@ int stream_fail(struct stream *s, int error)
     return -1;
 }
 
-int stream_wait(struct stream *s, int fd, int what)
+int64_t stream_until(const struct stream *s)
 {
     int64_t until = s->deadline;
 
@@ -116,7 +116,12 @@ int stream_wait(struct stream *s, int fd, int what)
         if (one < until)
             until = one;
     }
-    if (event_wait_fd(fd, what, until) < 0)
+    return until;
+}
+
+int stream_wait(struct stream *s, int fd, int what)
+{
+    if (event_wait_fd(fd, what, stream_until(s)) < 0)
         return stream_fail(s, errno);
     return 0;
 }

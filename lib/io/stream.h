@@ -29,6 +29,8 @@ int stream_fd(const struct stream *);
  */
 void stream_timeout(struct stream *, int64_t timeout_ms);
 void stream_deadline(struct stream *, int64_t deadline);
+int64_t
+stream_until(const struct stream *); /* when a wait that began now would end; for those who wait on stream_fd */
 
 /* Reading. stream_line appends one line without its line end. A line longer than max: what exceeds it is skipped up
  * to and including the LF, *out holds the first max bytes, errno is EMSGSIZE. *eol tells how the line ended. */

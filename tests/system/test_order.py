@@ -1,0 +1,63 @@
+"""strace shows the order: queue file complete, one fsync, then 250; mailbox file renamed, fsync, then the answer."""
+import os
+import re
+import secrets
+import signal
+import subprocess
+import time
+
+import pytest
+
+
+@pytest.fixture
+def trace(instance, tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("needs root: ptrace of daemons that are not dumpable")
+
+    def run(names, action):
+        out = tmp_path / "trace"
+        pids = [p for n in names for p in instance.pids(n)]
+        assert pids, names
+        argv = ["strace", "-f", "-ttt", "-y", "-s", "120", "-o", str(out)]
+        tracer = subprocess.Popen(argv + [a for p in pids for a in ("-p", str(p))], stderr=subprocess.PIPE)
+        time.sleep(1)
+        action()
+        time.sleep(0.5)
+        tracer.send_signal(signal.SIGINT)
+        tracer.wait(20)
+        return out.read_text(errors="replace").splitlines()
+
+    return run
+
+
+def send(instance):
+    marker = secrets.token_hex(8)
+    with instance.smtp() as s:
+        s.sendmail("a@elsewhere.example", [instance.user2], f"Subject: {marker}\r\n\r\nx\r\n".encode())
+    instance.wait_message(marker)
+
+
+def first(lines, pattern, start=0):
+    for n in range(start, len(lines)):
+        if re.search(pattern, lines[n]):
+            return n
+    pytest.fail(f"no {pattern!r} in the trace from line {start}")
+
+
+def test_queue_file_then_fsync_then_250(instance, trace):
+    send(instance)  # every daemon is up
+    lines = trace(["smtpd", "cleanup"], lambda: send(instance))
+    complete = first(lines, r"fchmod\(.*/incoming/.*, 0700")
+    sync = first(lines, r"(fsync|fdatasync)\(.*/incoming/", complete)
+    first(lines, r"250 2\.0\.0 Ok: queued as", sync)
+    assert sum(bool(re.search(r"(fsync|fdatasync)\(\d", row)) for row in lines) == 1
+    assert not any("250 2.0.0 Ok: queued" in row for row in lines[:sync])
+
+
+def test_mailbox_file_then_fsync_then_answer(instance, trace):
+    send(instance)
+    lines = trace(["lmtpd"], lambda: send(instance))
+    renamed = first(lines, r"(rename|link)[a-z0-9]*\(.*tmp/.*new/")
+    sync = first(lines, r"(fsync|fdatasync)\(", renamed)
+    first(lines, r"250 2\.0\.0 .*Saved", sync)
+    assert sum(bool(re.search(r"(fsync|fdatasync)\(\d", row)) for row in lines) == 1

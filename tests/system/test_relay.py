@@ -1,0 +1,169 @@
+"""Submitted mail leaves for another host, found by MX in a zone of the test's own; the first host is dead."""
+import os
+import secrets
+import socket
+import socketserver
+import struct
+import threading
+
+import pytest
+from conftest import queue_ids, wait_until
+
+ALIVE, DEAD = "127.0.0.77", "127.0.0.78"
+ZONE = {  # name -> type -> [(preference, value)]
+    "relay.test": {15: [(10, "dead.relay.test"), (20, "mx.relay.test")]},
+    "mx.relay.test": {1: [(0, ALIVE)]},
+    "dead.relay.test": {1: [(0, DEAD)]},
+    "null.test": {15: [(0, "")]},
+    "address.test": {1: [(0, ALIVE)]},
+}
+
+
+def wire(name):
+    return b"".join(bytes([len(p)]) + p.encode() for p in name.split(".") if p) + b"\0"
+
+
+class Dns(socketserver.BaseRequestHandler):
+    """A name server for ZONE; with `down` set, one that answers SERVFAIL."""
+
+    down = False
+
+    def handle(self):
+        data, sock = self.request
+        at, labels = 12, []
+        while data[at]:
+            labels.append(data[at + 1 : at + 1 + data[at]].decode().lower())
+            at += 1 + data[at]
+        question = data[12 : at + 5]
+        kind = struct.unpack("!H", data[at + 1 : at + 3])[0]
+        node = ZONE.get(".".join(labels))
+        answers = b""
+        rows = (node or {}).get(kind, [])
+        for preference, value in rows:
+            rdata = socket.inet_aton(value) if kind == 1 else struct.pack("!H", preference) + wire(value)
+            answers += b"\xc0\x0c" + struct.pack("!HHIH", kind, 1, 5, len(rdata)) + rdata
+        rcode = 2 if Dns.down else 0 if node is not None else 3
+        count = 0 if rcode else len(rows)
+        flags = 0x8400 | rcode
+        sock.sendto(data[:2] + struct.pack("!HHHHH", flags, 1, count, 0, 0) + question + (answers if count else b""), self.client_address)
+
+
+class Sink(socketserver.StreamRequestHandler):
+    """Takes mail and keeps (recipients, message)."""
+
+    taken = []
+    temporary = set()
+
+    def handle(self):
+        self.say("220 mx.relay.test ESMTP")
+        rcpts = []
+        while line := self.rfile.readline():
+            verb = line.strip().upper()
+            if verb.startswith(b"EHLO"):
+                self.say("250-mx.relay.test\r\n250-PIPELINING\r\n250-SIZE 100000000\r\n250-8BITMIME\r\n250 DSN")
+            elif verb.startswith(b"RCPT"):
+                address = line.split(b"<")[1].split(b">")[0].decode()
+                if address in Sink.temporary:
+                    self.say("451 4.2.0 come back later")
+                else:
+                    rcpts.append(address)
+                    self.say("250 2.1.5 Ok")
+            elif verb == b"DATA":
+                self.say("354 go ahead")
+                text = b""
+                while (row := self.rfile.readline()) != b".\r\n":
+                    text += row[1:] if row.startswith(b".") else row
+                Sink.taken.append((rcpts, text))
+                rcpts = []
+                self.say("250 2.0.0 taken")
+            elif verb == b"QUIT":
+                self.say("221 2.0.0 Bye")
+                return
+            else:
+                self.say("250 2.0.0 Ok")
+
+    def say(self, text):
+        self.wfile.write(text.encode() + b"\r\n")
+
+
+class Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+
+
+@pytest.fixture(scope="module")
+def servers():
+    if os.geteuid() != 0:
+        pytest.skip("needs root: the other host listens on port 25 of an address of its own")
+    dns = socketserver.ThreadingUDPServer(("127.0.0.1", 0), Dns)
+    sink = Server((ALIVE, 25), Sink)
+    for s in (dns, sink):
+        threading.Thread(target=s.serve_forever, daemon=True).start()
+    yield dns.server_address[1]
+    for s in (dns, sink):
+        s.shutdown()
+        s.server_close()
+
+
+@pytest.fixture
+def host(servers, fresh):
+    Sink.taken.clear()
+    Sink.temporary.clear()
+    Dns.down = False
+    zones = " ".join(f"{z}=127.0.0.1@{servers}" for z in ("relay.test", "null.test", "address.test", "missing.test"))
+    return fresh(22000, f"resolver_stub_zones = {zones}", "minimal_backoff_time = 2s", "maximal_backoff_time = 2s", "queue_run_delay = 2s",
+                 "smtp_connect_timeout = 3s")
+
+
+def submit(i, *rcpts, body=b".dot\r\nbody\r\n"):
+    marker = secrets.token_hex(8)
+    text = f"From: <{i.user1}>\r\nTo: <{rcpts[0]}>\r\nSubject: {marker}\r\n\r\n".encode() + body
+    with i.submission() as s:
+        s.sendmail(i.user1, rcpts, text)
+    return marker
+
+
+def test_mx_second_host(host):
+    mark = host.log_mark()
+    marker = submit(host, "one@relay.test", "two@relay.test")
+    rcpts, text = wait_until(lambda: next((t for t in Sink.taken if marker.encode() in t[1]), None), what="the relayed message")
+    assert sorted(rcpts) == ["one@relay.test", "two@relay.test"]
+    assert text.endswith(b"\r\n\r\n.dot\r\nbody\r\n")
+    host.wait_log(r"connect to dead\.relay\.test\[127\.0\.0\.78\]:25: Connection refused", mark)
+    host.wait_log(r"to=<one@relay\.test>, relay=mx\.relay\.test\[127\.0\.0\.77\]:25, delay=.*dsn=2\.0\.0, status=sent \(250 2\.0\.0 taken\)", mark)
+    wait_until(lambda: not queue_ids(host), what="an empty queue")
+
+
+def test_address_without_mx(host):
+    marker = submit(host, "x@address.test")
+    wait_until(lambda: any(marker.encode() in t[1] for t in Sink.taken), what="the relayed message")
+
+
+def test_null_mx_and_missing_domain_bounce(host):
+    marker = submit(host, "x@null.test")
+    got = host.wait_message("Final-Recipient: rfc822; x@null.test", user=host.user1)
+    assert marker.encode() in got and b"Status: 5.1.10" in got
+    marker = submit(host, "x@missing.test")
+    got = host.wait_message("Final-Recipient: rfc822; x@missing.test", user=host.user1)
+    assert marker.encode() in got and b"Host or domain name not found" in got
+
+
+def test_name_server_down_defers(host):
+    Dns.down = True
+    mark = host.log_mark()
+    marker = submit(host, "x@relay.test")
+    host.wait_log(r"to=<x@relay\.test>.*status=deferred", mark, seconds=60)
+    assert not Sink.taken and len(queue_ids(host)) == 1
+    Dns.down = False
+    wait_until(lambda: any(marker.encode() in t[1] for t in Sink.taken), seconds=60, what="the relayed message")
+
+
+def test_one_recipient_later(host):
+    Sink.temporary.add("later@relay.test")
+    mark = host.log_mark()
+    marker = submit(host, "now@relay.test", "later@relay.test")
+    host.wait_log(r"to=<later@relay\.test>.*dsn=4\.2\.0, status=deferred \(host mx\.relay\.test\[127\.0\.0\.77\] said: 451 4\.2\.0 come back later "
+                  r"\(in reply to RCPT TO command\)\)", mark)
+    Sink.temporary.clear()
+    wait_until(lambda: ["later@relay.test"] in [t[0] for t in Sink.taken if marker.encode() in t[1]], seconds=60, what="the second delivery")
+    assert sorted(r for t in Sink.taken for r in t[0]) == ["later@relay.test", "now@relay.test"]

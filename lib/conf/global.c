@@ -17,11 +17,12 @@ const char *conf_myhostname, *conf_mydomain, *conf_myorigin, *conf_mydestination
     *conf_syslog_facility, *conf_maillog_file, *conf_double_bounce_sender, *conf_compatibility_level,
     *conf_local_transport, *conf_virtual_transport, *conf_relay_transport, *conf_default_transport,
     *conf_error_service_name, *conf_parent_domain_matches_subdomains, *conf_propagate_unmatched_extensions,
-    *conf_empty_address_recipient;
+    *conf_empty_address_recipient, *conf_remote_header_rewrite_domain;
 int64_t conf_message_size_limit, conf_line_length_limit, conf_header_size_limit, conf_queue_minfree, conf_ipc_timeout,
     conf_daemon_timeout, conf_max_idle, conf_max_use, conf_hash_queue_depth, conf_delay_logging_resolution_limit,
     conf_maximal_queue_lifetime, conf_delay_warning_time, conf_default_process_limit;
-bool conf_enable_long_queue_ids, conf_smtputf8_enable, conf_strict_smtputf8, conf_soft_bounce;
+bool conf_enable_long_queue_ids, conf_smtputf8_enable, conf_strict_smtputf8, conf_soft_bounce,
+    conf_show_user_unknown_table_name;
 
 const struct param conf_global_params[] = {
     { .name = "myhostname",
@@ -263,6 +264,11 @@ const struct param conf_global_params[] = {
       .def = "MAILER-DAEMON",
       .min = 1,
       .doc = "Recipient of mail for the null address." },
+    { .name = "remote_header_rewrite_domain",
+      .type = PARAM_STRING,
+      .str = &conf_remote_header_rewrite_domain,
+      .def = "",
+      .doc = "Domain that completes addresses in headers of mail from strangers; empty: they are left alone." },
     { .name = "message_size_limit",
       .type = PARAM_BYTES,
       .num = &conf_message_size_limit,
@@ -359,6 +365,11 @@ const struct param conf_global_params[] = {
       .yes = &conf_soft_bounce,
       .def = "no",
       .doc = "Defer instead of returning mail, for tests of a new configuration." },
+    { .name = "show_user_unknown_table_name",
+      .type = PARAM_BOOL,
+      .yes = &conf_show_user_unknown_table_name,
+      .def = "yes",
+      .doc = "Name the kind of table in replies about unknown users." },
     /* Named by values of main.cf; no code has a variable for them. */
     { .name = "mynetworks_style",
       .type = PARAM_STRING,

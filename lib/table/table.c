@@ -210,3 +210,16 @@ bool table_stale(const char **spec)
     }
     return false;
 }
+
+bool table_restart(void)
+{
+    static bool said;
+    const char *spec;
+
+    if (!table_stale(&spec))
+        return false;
+    if (!said)
+        log_info("table %s has changed -- restarting", spec);
+    said = true;
+    return true;
+}

@@ -38,6 +38,7 @@ int table_each(struct table *, void (*fn)(void *ctx, struct slice key, struct sl
 /* A file behind a table of this process was replaced or written: spec says which. Asked between sessions; asks the
  * held descriptors (a chroot hides the names), at most once a second. */
 bool table_stale(const char **spec);
+bool table_restart(void);             /* table_stale, logged once in Postfix's words: for struct service's `stale` */
 const char *const *table_types(void); /* sorted names, NULL at the end: postconf -m */
 
 /* The tables of one parameter, in order; the first that has an answer wins, a RETRY on the way ends the search. */

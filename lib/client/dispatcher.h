@@ -18,7 +18,6 @@
 
 #define DISPATCHER_SERVICE  "private/dispatcher"
 #define DISPATCHER_PROTOCOL "dispatcher"
-#define DISPATCHER_LINK     "dispatcher-link" /* greeting of the control channel */
 enum { DISPATCHER_VERSION = 1 };
 enum { DISPATCHER_INPUT_BYTES = 65536, DISPATCHER_TAG_BYTES = 256, DISPATCHER_TEXT_BYTES = 1024 };
 

@@ -1,0 +1,262 @@
+/*
+ * dispatcher - hand-over of a client's socket, and the channel of a user's process
+ *
+ * Callers     see dispatcher.h
+ * Invariants  a decoded session owns its descriptor; a session that is refused is closed here
+ */
+#include "client/dispatcher.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "client/dispatcher_wire.h"
+#include "ipc/client.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static const struct {
+    const char *name;
+    enum dispatcher_answer answer;
+} answers[] = { { DISPATCHER_W_OK, DISPATCHER_OK },
+                { DISPATCHER_W_LIMIT, DISPATCHER_LIMIT },
+                { DISPATCHER_W_DENIED, DISPATCHER_DENIED },
+                { DISPATCHER_W_UNAVAILABLE, DISPATCHER_UNAVAILABLE } };
+
+const char *dispatcher_answer_name(enum dispatcher_answer answer)
+{
+    for (size_t i = 0; i < sizeof answers / sizeof *answers; i++)
+        if (answers[i].answer == answer)
+            return answers[i].name;
+    return DISPATCHER_W_UNAVAILABLE;
+}
+
+struct dispatcher_session *dispatcher_session_new(void)
+{
+    struct dispatcher_session *s = mem_new(sizeof *s);
+
+    s->fd = -1;
+    str_init(&s->input, DISPATCHER_INPUT_BYTES);
+    return s;
+}
+
+void dispatcher_session_free(struct dispatcher_session **session)
+{
+    struct dispatcher_session *s = *session;
+
+    if (s == NULL)
+        return;
+    if (s->fd >= 0)
+        close(s->fd);
+    str_free(&s->input);
+    free(s->protocol);
+    free(s->id);
+    free(s->rip);
+    free(s->lip);
+    free(s->tag);
+    free(s->user);
+    free(s->maildir);
+    free(s);
+    *session = NULL;
+}
+
+static void put_text(struct msg *m, const char *name, const char *value) { msg_put_str(m, name, value ? value : ""); }
+
+struct msg *dispatcher_session_encode(const struct dispatcher_session *s, const char *name)
+{
+    struct msg *m = msg_new(name);
+
+    put_text(m, "protocol", s->protocol);
+    put_text(m, "session", s->id);
+    put_text(m, "rip", s->rip);
+    put_text(m, "lip", s->lip);
+    msg_put_num(m, "rport", s->rport);
+    msg_put_num(m, "lport", s->lport);
+    msg_put_num(m, "tls", s->tls);
+    msg_put_num(m, "secured", s->secured);
+    put_text(m, "tag", s->tag);
+    msg_put_num(m, "untagged", s->capability_untagged);
+    msg_put(m, "input", str_slice(&s->input));
+    put_text(m, "user", s->user);
+    put_text(m, "maildir", s->maildir);
+    msg_put_fd(m, s->fd);
+    return m;
+}
+
+static char *get_text(struct msg *m, const char *name, size_t max) { return mem_strdup(msg_get_str(m, name, max)); }
+
+int dispatcher_session_decode(struct msg *m, struct dispatcher_session **out)
+{
+    struct dispatcher_session *s = dispatcher_session_new();
+
+    s->protocol = get_text(m, "protocol", DISPATCHER_TEXT_BYTES);
+    s->id = get_text(m, "session", DISPATCHER_TEXT_BYTES);
+    s->rip = get_text(m, "rip", DISPATCHER_TEXT_BYTES);
+    s->lip = get_text(m, "lip", DISPATCHER_TEXT_BYTES);
+    s->rport = (unsigned) msg_get_num(m, "rport", 0, 65535);
+    s->lport = (unsigned) msg_get_num(m, "lport", 0, 65535);
+    s->tls = msg_get_num(m, "tls", 0, 1) != 0;
+    s->secured = msg_get_num(m, "secured", 0, 1) != 0;
+    s->tag = get_text(m, "tag", DISPATCHER_TAG_BYTES);
+    s->capability_untagged = msg_get_num(m, "untagged", 0, 1) != 0;
+    str_addslice(&s->input, msg_get(m, "input", DISPATCHER_INPUT_BYTES));
+    s->user = get_text(m, "user", DISPATCHER_TEXT_BYTES);
+    s->maildir = get_text(m, "maildir", DISPATCHER_PATH_BYTES);
+    s->fd = msg_take_fd(m);
+    if (s->fd < 0 || s->protocol[0] == '\0' || s->id[0] == '\0') {
+        dispatcher_session_free(&s);
+        return -1;
+    }
+    *out = s;
+    return 0;
+}
+
+enum dispatcher_answer dispatcher_hand_over(const struct dispatcher_session *s, const struct dispatcher_claim *claim,
+                                            int64_t deadline, pid_t *mail_pid, char *reason, size_t reason_bytes)
+{
+    static struct ipc_client *client; /* lives as long as the process */
+    enum dispatcher_answer answer = DISPATCHER_UNAVAILABLE;
+    struct msg *m = dispatcher_session_encode(s, DISPATCHER_W_SESSION), *reply;
+
+    if (client == NULL)
+        client = ipc_client_new(DISPATCHER_SERVICE, DISPATCHER_PROTOCOL, DISPATCHER_VERSION);
+    msg_put_num(m, "client_pid", claim->client_pid);
+    msg_put_num(m, "request", claim->request);
+    msg_put_str(m, "cookie", claim->cookie);
+    reply = ipc_call(client, &m, false, deadline);
+    *mail_pid = 0;
+    reason[0] = '\0';
+    if (reply == NULL)
+        return DISPATCHER_UNAVAILABLE;
+    for (size_t i = 0; i < sizeof answers / sizeof *answers; i++)
+        if (strcmp(msg_name(reply), answers[i].name) == 0)
+            answer = answers[i].answer;
+    pid_t pid = (pid_t) msg_get_num(reply, "pid", 0, INT32_MAX);
+    const char *text = msg_get_str(reply, "reason", DISPATCHER_TEXT_BYTES);
+    if (msg_done(reply)) {
+        *mail_pid = pid;
+        snprintf(reason, reason_bytes, "%s", text);
+    } else {
+        answer = DISPATCHER_UNAVAILABLE;
+    }
+    msg_free(&reply);
+    return answer;
+}
+
+/* The user's process. */
+struct dispatcher_link {
+    struct stream *stream;
+};
+
+struct dispatcher_link *dispatcher_link_new(int control_fd)
+{
+    struct dispatcher_link *l = mem_new(sizeof *l);
+
+    l->stream = stream_new(control_fd);
+    return l;
+}
+
+void dispatcher_link_free(struct dispatcher_link **link)
+{
+    if (*link == NULL)
+        return;
+    stream_free(&(*link)->stream);
+    free(*link);
+    *link = NULL;
+}
+
+int dispatcher_link_next(struct dispatcher_link *l, struct dispatcher_session **out, int64_t deadline)
+{
+    for (;;) {
+        struct msg *m;
+
+        stream_deadline(l->stream, deadline);
+        if (msg_recv(l->stream, &m) != 0)
+            return -1;
+        bool good = strcmp(msg_name(m), DISPATCHER_W_SESSION) == 0 && dispatcher_session_decode(m, out) == 0;
+        if (good && !msg_done(m)) {
+            dispatcher_session_free(out);
+            good = false;
+        }
+        if (!good)
+            log_warn("dispatcher sent a frame \"%s\" that cannot be used", msg_name(m));
+        msg_free(&m);
+        if (good)
+            return 0;
+    }
+}
+
+void dispatcher_link_ended(struct dispatcher_link *l, const char *id)
+{
+    struct msg *m = msg_new(DISPATCHER_W_ENDED);
+
+    msg_put_str(m, "session", id);
+    stream_deadline(l->stream, EVENT_NEVER);
+    if (msg_send(l->stream, m, 0) == 0)
+        stream_flush(l->stream); /* dispatcher gone: it learns of the end with its own */
+    msg_free(&m);
+}
+
+/*
+ * Change notice is dnotify, not inotify: it needs no more than an open directory, so it works in this process's
+ * chroot under Landlock, where an inotify watch made by dispatcher for us would need read permission of dispatcher's
+ * uid, and 128 inotify instances are all that a uid may have.
+ */
+struct dispatcher_watch {
+    struct list node;
+    int fd;
+    event_fn changed;
+    void *arg;
+};
+static struct list watches; /* lives as long as the process */
+
+static void on_sigio(void *unused)
+{
+    (void) unused;
+    list_each(it, &watches)
+    {
+        struct dispatcher_watch *w = list_entry(it, struct dispatcher_watch, node);
+        fiber_go("mailbox changed", w->changed, w->arg);
+    }
+}
+
+struct dispatcher_watch *dispatcher_watch_new(struct dispatcher_link *link, int dir_fd, event_fn changed, void *arg)
+{
+    struct dispatcher_watch *w;
+    /* A file description of our own: closing any duplicate of the caller's would end the notice. */
+    int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    (void) link;
+    if (fd < 0)
+        return NULL;
+    if (watches.next == NULL) {
+        list_init(&watches);
+        event_signal(SIGIO, on_sigio, NULL); /* the default action of SIGIO ends the process */
+    }
+    if (fcntl(fd, F_NOTIFY, DN_CREATE | DN_DELETE | DN_RENAME | DN_MULTISHOT) != 0) {
+        int saved = errno;
+        close(fd);
+        errno = saved;
+        return NULL;
+    }
+    w = mem_new(sizeof *w);
+    w->fd = fd;
+    w->changed = changed;
+    w->arg = arg;
+    list_append(&watches, &w->node);
+    return w;
+}
+
+void dispatcher_watch_free(struct dispatcher_watch **watch)
+{
+    struct dispatcher_watch *w = *watch;
+
+    if (w == NULL)
+        return;
+    list_del(&w->node);
+    close(w->fd);
+    free(w);
+    *watch = NULL;
+}

@@ -11,6 +11,7 @@
 #include "base/time.h"
 #include "conf/param.h"
 #include "proto/addr/addr.h"
+#include "proto/smtp/reply.h"
 #include "queue/file.h"
 #include <errno.h>
 #include <stdio.h>
@@ -150,6 +151,19 @@ void deliver_defer(struct deliver_request *rq, struct deliver_rcpt *rcpt, const 
 
 bool deliver_wants_success(const struct deliver_rcpt *rcpt) { return (rcpt->notify & NOTIFY_SUCCESS) != 0; }
 
+void deliver_split_dsn(const char *text, const char *fallback, char dsn[DSN_BYTES], const char **words)
+{
+    size_t len = smtp_dsn_len(slice_of(text), 0);
+
+    if (len == 0 || len >= DSN_BYTES) {
+        snprintf(dsn, DSN_BYTES, "%s", fallback);
+        *words = text;
+        return;
+    }
+    snprintf(dsn, DSN_BYTES, "%.*s", (int) len, text);
+    *words = text + len + strspn(text + len, " ");
+}
+
 void deliver_sent(struct deliver_request *rq, struct deliver_rcpt *rcpt, const struct deliver_result *res)
 {
     char dsn[DSN_BYTES];
@@ -157,7 +171,7 @@ void deliver_sent(struct deliver_request *rq, struct deliver_rcpt *rcpt, const s
     fit_dsn('2', res->dsn, dsn);
     /* The mail is delivered: a success notice that cannot be recorded must not deliver it twice. */
     if ((deliver_wants_success(rcpt) || (rq->trace_flags & DELIVER_RECORD)) &&
-        append(BOUNCE_LOG_TRACE, rq, rcpt, res, dsn, "delivered") < 0)
+        append(BOUNCE_LOG_TRACE, rq, rcpt, res, dsn, res->action ? res->action : "delivered") < 0)
         log_warn("%s: trace service failure: no success report for <%s>", rq->queue_id, rcpt->address);
     log_outcome(rq, rcpt, res, dsn, "sent");
     settle(rq, rcpt, DELIVER_DONE);

@@ -74,6 +74,7 @@ struct deliver_result {                /* strings are borrowed for the call; NUL
     const char *text;                  /* what stands in parentheses */
     const char *diag_type, *diag_text; /* "smtp" and what the remote host said */
     const char *mta_name;              /* remote host, type dns */
+    const char *action; /* of a success report: NULL is "delivered", "relayed" where the next host will not report */
 };
 
 /* The agent's side. `run` settles the recipients; then the answer is sent. In a service's request "deliver":
@@ -88,6 +89,8 @@ void deliver_defer_open(struct deliver_request *,
 void deliver_bounce_open(struct deliver_request *, const struct deliver_result *);
 /* No recipient of this destination can be reached now. */
 void deliver_dead(struct deliver_request *, const char *dsn, const char *reason);
+/* "5.1.1 words" into status and words; without a status, the fallback. For error, retry and discard. */
+void deliver_split_dsn(const char *text, const char *fallback, char dsn[ERR_DSN_BYTES], const char **words);
 bool deliver_wants_success(const struct deliver_rcpt *); /* NOTIFY=SUCCESS */
 
 /* The queue manager's side: over a stream of ipc_open("private/TRANSPORT", DELIVER_PROTOCOL, ...). */

@@ -180,7 +180,7 @@ static const struct service_path paths[] = {
     { .path = QUEUE_TRACE },
     { .path = NULL },
 };
-static const struct service_request requests[] = { { "arrived", on_arrived }, { NULL, NULL } };
+static const struct service_request requests[] = { { .name = "arrived", .run = on_arrived }, { .name = NULL } };
 static const struct service qmgr = {
     .name = "qmgr",
     .summary = "queue manager: schedules deliveries",

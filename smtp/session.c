@@ -169,7 +169,7 @@ static int open_inet(const struct host *h, struct session *s, struct why *why)
 static void log_tls(const struct session *s)
 {
     const struct tls_info *i = stream_tls(s->stream);
-    char more[200] = "";
+    char more[256] = "";
 
     if (opt.tls_loglevel < 1 || i == NULL)
         return;

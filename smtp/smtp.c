@@ -179,7 +179,8 @@ static void on_deliver(struct service_conn *c, struct msg *in) { deliver_serve(c
 
 int main(int argc, char **argv)
 {
-    static const struct service_request requests[] = { { "deliver", on_deliver }, { NULL, NULL } };
+    static const struct service_request requests[] = { { .name = "deliver", .run = on_deliver, .in_order = true },
+                                                       { .name = NULL } };
     const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
     const char *program = slash ? slash + 1 : argc > 0 ? argv[0] : "smtp";
 

@@ -23,7 +23,8 @@ static void run(struct deliver_request *rq)
 
 static void on_deliver(struct service_conn *c, struct msg *in) { deliver_serve(c, in, run); }
 
-static const struct service_request requests[] = { { "deliver", on_deliver }, { NULL, NULL } };
+static const struct service_request requests[] = { { .name = "deliver", .run = on_deliver, .in_order = true },
+                                                   { .name = NULL } };
 static const struct service error = {
     .name = "error",
     .summary = "bounces or defers all mail it gets",

@@ -181,12 +181,6 @@ static void on_one(struct service_conn *c, struct msg *in)
     answer(c, status, err.text);
 }
 
-static int start(void)
-{
-    event_offload_start();
-    return 0;
-}
-
 static const struct param *const tables[] = { notify_params, queue_params, NULL };
 static const struct service_path paths[] = {
     { .path = QUEUE_BOUNCE, .write = true },
@@ -195,8 +189,8 @@ static const struct service_path paths[] = {
     { .path = NULL },
 };
 static const struct service_request requests[] = {
-    { "append", on_append }, { "flush", on_flush }, { "warn", on_warn },
-    { "forget", on_forget }, { "one", on_one },     { NULL, NULL },
+    { .name = "append", .run = on_append }, { .name = "flush", .run = on_flush }, { .name = "warn", .run = on_warn },
+    { .name = "forget", .run = on_forget }, { .name = "one", .run = on_one },     { .name = NULL },
 };
 static const struct service bounce = {
     .name = "bounce",
@@ -208,7 +202,6 @@ static const struct service bounce = {
     .protocol = BOUNCE_PROTOCOL,
     .version = BOUNCE_VERSION,
     .requests = requests,
-    .pre_jail = start,
 };
 
 int main(int argc, char **argv) { return service_main(&bounce, argc, argv); }

@@ -69,6 +69,7 @@ const struct maincf *conf_main(void); /* main.cf as it was read, for reports */
 /* Parameters of other daemons: lines of --params, with the daemon's name before each. Their defaults then count when
  * a value names them ($smtpd_client_restrictions in proxymap). -1 after logging. */
 int conf_registry_read(const char *path);
+int conf_registry_open(void); /* finds the file in daemon_directory or near this program; after conf_load */
 enum { CONF_PARAMS_FILE_BYTES = 4 << 20 };
 #define CONF_PARAMS_FILE "posthorn.params" /* beside the daemons */
 /* What each parameter is, tables and registry together: walked by name, sorted. */

@@ -150,13 +150,16 @@ static int skip_content(struct walk *w)
     if (w->content_seen) /* a second M: the file points at its own content */
         return -1;
     w->content_seen = true;
-    if (s->data_offset <= 0) { /* an incomplete or very old file: walk through it */
+    if (s->data_offset <= 0) { /* a maildrop file, or a very old one: walk through the content to know where it is */
         struct record rec;
+        off_t at = 0;
         int rc;
-        while ((rc = queue_reader_next(w->reader, &rec, NULL)) == 1 && rec.type != REC_XTRA)
+        s->data_offset = queue_reader_tell(w->reader);
+        while ((rc = queue_reader_next(w->reader, &rec, &at)) == 1 && rec.type != REC_XTRA)
             if (rec.type == REC_END)
                 return -1;
-        return rc == 1 ? 0 : -1;
+        s->data_bytes = at - s->data_offset;
+        return rc == 1 && s->data_bytes >= 0 ? 0 : -1;
     }
     if (s->data_bytes > INT64_MAX - s->data_offset)
         return -1;

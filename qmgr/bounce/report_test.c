@@ -93,7 +93,7 @@ static void test_report(void)
                          .host = "mail.x.test",
                          .mail_name = "Postfix",
                          .now = 1700000100,
-                         .log = SLICE(failure_log) };
+                         .log = slice_of(failure_log) };
     static const char *const parts[] = {
         "Received: by mail.x.test (Postfix)\n\tid DEF; ",
         "\nFrom: Mail Delivery System <MAILER-DAEMON@mail.x.test>\nSubject: Undelivered Mail Returned to Sender\nTo: "

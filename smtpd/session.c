@@ -30,8 +30,7 @@ void smtpd_session_fail(struct smtpd_session *s, const char *reason)
 
 void smtpd_session_reset_mail(struct smtpd_session *s)
 {
-    if (s->mail.cleanup != NULL)
-        cleanup_cancel(&s->mail.cleanup);
+    smtpd_message_cancel(s);
     smtpd_content_free(&s->mail.content);
     arena_free(&s->mail.arena);
     s->mail = (struct smtpd_mail){ 0 };

@@ -65,6 +65,7 @@ struct smtpd_mail {
     struct smtp_mail_params params;
     bool smtputf8;
     struct cleanup *cleanup;
+    struct smtpd_drop *drop; /* instead of cleanup in "sendmail -bs" */
     const char *queue_id;
     struct smtpd_actions actions;
     enum smtpd_data_state data;
@@ -94,7 +95,7 @@ struct smtpd_session {
     struct smtpd_count counts[SMTPD_COMMANDS_MAX];
     unsigned errors, junk;
     bool pipelining_logged;
-    bool rate_exempt;
+    bool rate_exempt, counted; /* anvil */
     bool bare_lf_exempt;
     bool local_client; /* header addresses are completed for it */
     bool closing;      /* the reply just sent was the last */
@@ -145,6 +146,8 @@ void smtpd_peer_namaddr(struct smtpd_session *);
 int smtpd_message_open(struct smtpd_session *);                /* -1 after a reply */
 void smtpd_message_rcpt(struct smtpd_session *, const char *address, const struct smtp_rcpt_params *);
 void smtpd_message_begin(struct smtpd_session *);              /* M and the headers of ours */
+void smtpd_message_content(struct smtpd_session *, bool line_ends, struct slice);
+void smtpd_message_cancel(struct smtpd_session *);
 int smtpd_message_end(struct smtpd_session *, struct err *);   /* X, E, and the answer of cleanup */
 
 /* cmd/data.c */
@@ -161,6 +164,7 @@ bool smtpd_auth_exempt(const struct smtpd_session *); /* smtpd_sasl_exceptions_n
 /* tls.c */
 enum smtpd_tls_level { SMTPD_TLS_NONE, SMTPD_TLS_MAY, SMTPD_TLS_ENCRYPT };
 int smtpd_tls_pre_jail(void);
+void smtpd_tls_post_jail(void);
 enum smtpd_tls_level smtpd_tls_level(void);
 bool smtpd_tls_available(void);
 int smtpd_tls_start(struct smtpd_session *); /* the handshake; -1: the session is over */
@@ -177,10 +181,14 @@ unsigned smtpd_lists_ehlo_hidden(const char *address);
 bool smtpd_lists_rate_exempt(const struct smtpd_peer *);
 bool smtpd_lists_bare_lf_exempt(const struct smtpd_peer *);
 bool smtpd_lists_local_client(const struct smtpd_peer *);
-bool smtpd_lists_forbidden(struct slice line, struct slice verb);
+bool smtpd_lists_forbidden(struct slice verb);
 bool smtpd_lists_noop(struct slice verb);
 
-/* alone.c: "sendmail -bs" */
-int smtpd_alone_main(void);
+/* drop.c: "sendmail -bs": messages go through postdrop, as the calling user. */
+struct smtpd_drop;
+struct smtpd_drop *smtpd_drop_open(struct err *); /* NULL with *err */
+void smtpd_drop_record(struct smtpd_drop *, int type, struct slice);
+int smtpd_drop_end(struct smtpd_drop **, struct err *);
+void smtpd_drop_cancel(struct smtpd_drop **);
 
 #endif

@@ -29,7 +29,7 @@ const struct smtpd_command smtpd_commands[] = {
     { NULL, SMTPD_JUNK, NULL }, /* unknown */
 };
 enum { COMMANDS = sizeof smtpd_commands / sizeof *smtpd_commands, UNKNOWN = COMMANDS - 1, PIPELINED_BYTES = 100 };
-_Static_assert(COMMANDS <= SMTPD_COMMANDS_MAX, "the counters of a session are too few");
+_Static_assert((int) COMMANDS <= (int) SMTPD_COMMANDS_MAX, "the counters of a session are too few");
 
 void smtpd_command_counts(const struct smtpd_session *s, struct str *out)
 {

@@ -63,7 +63,8 @@ int smtpd_lists_pre_jail(void)
     bare_lf_exceptions = match_new("smtpd_forbid_bare_newline_exclusions", smtpd_forbid_bare_newline_exclusions);
     forbidden = match_new("smtpd_forbidden_commands", smtpd_forbidden_commands);
     noop = match_new("smtpd_noop_commands", smtpd_noop_commands);
-    ehlo_maps = maps_new("smtpd_discard_ehlo_keyword_address_maps", smtpd_discard_ehlo_keyword_address_maps, TABLE_FOLD);
+    ehlo_maps = maps_new("smtpd_discard_ehlo_keyword_address_maps", smtpd_discard_ehlo_keyword_address_maps,
+                         TABLE_FOLD);
     ehlo_hidden = features(slice_of(smtpd_discard_ehlo_keywords));
     return local_clients();
 }

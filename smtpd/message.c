@@ -78,7 +78,7 @@ static void envelope(struct smtpd_session *s)
              (long long) (m->arrival_us % 1000000));
     if (m->cleanup != NULL)
         text(s, REC_TIME, when);
-    if (*smtpd_content_filter)
+    if (*smtpd_content_filter && m->cleanup != NULL)
         text(s, REC_FILT, smtpd_content_filter);
     attr(s, "rewrite_context", s->local_client ? "local" : "remote");
     if (m->params.seen & SMTP_MAIL_ENVID)
@@ -115,7 +115,7 @@ int smtpd_message_open(struct smtpd_session *s)
 
     if (s->mail.cleanup != NULL || s->mail.drop != NULL)
         return 0;
-    if (service_alone() && service_type() == NULL) {
+    if (service_alone() && s->peer.family == AF_UNSPEC) {
         s->mail.drop = smtpd_drop_open(&err);
     } else {
         if (s->mail.smtputf8)
@@ -199,7 +199,7 @@ static void received_tls(struct smtpd_session *s, const struct tls_info *tls)
                harmless(s, tls->peer_issuer), tls->peer_verified ? "verified OK" : "not verified");
     else
         header(s, (smtpd_tls_ask_ccert || smtpd_tls_req_ccert) ? "\t(Client did not present a certificate)"
-                                         : "\t(No client certificate requested)");
+                                                               : "\t(No client certificate requested)");
 }
 
 static void received(struct smtpd_session *s)
@@ -252,7 +252,8 @@ static void actions(struct smtpd_session *s)
 
 void smtpd_message_begin(struct smtpd_session *s)
 {
-    actions(s);
+    if (s->mail.cleanup != NULL)
+        actions(s);
     record(s, REC_MESG, SLICE(""));
     for (size_t i = 0; i < s->mail.actions.prepend_count; i++)
         text(s, REC_NORM, s->mail.actions.prepend[i]);

@@ -44,7 +44,8 @@ static void look_up(struct smtpd_session *s, const struct service_peer *from)
     }
     log_warn("hostname %s does not resolve to address %s%s", reverse, p->address,
              dns.forward == LOOKUP_RETRY ? ": Temporary failure in name resolution" : "");
-    set_names(p, "unknown", reverse, dns.forward == LOOKUP_RETRY ? SMTPD_NAME_TEMP : SMTPD_NAME_FORGED, SMTPD_NAME_OK);
+    set_names(p, "unknown", reverse, dns.forward == LOOKUP_RETRY ? SMTPD_NAME_TEMP : SMTPD_NAME_FORGED,
+              SMTPD_NAME_OK);
 }
 
 /* "::ffff:192.0.2.1" is an IPv4 client on an IPv6 socket. */
@@ -73,8 +74,12 @@ void smtpd_peer_init(struct smtpd_session *s, const struct service_peer *from)
     struct smtpd_peer *p = &s->peer;
     char host[64], port[16];
 
-    *p = (struct smtpd_peer){ .family = AF_UNSPEC, .address = "127.0.0.1", .rfc_address = "127.0.0.1", .port = "0",
-                              .server_address = "127.0.0.1", .server_port = "0" };
+    *p = (struct smtpd_peer){ .family = AF_UNSPEC,
+                              .address = "127.0.0.1",
+                              .rfc_address = "127.0.0.1",
+                              .port = "0",
+                              .server_address = "127.0.0.1",
+                              .server_port = "0" };
     if (from != NULL && from->addr != NULL &&
         (from->addr->sa_family == AF_INET || from->addr->sa_family == AF_INET6)) {
         int ignored = from->addr->sa_family;

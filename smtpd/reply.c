@@ -76,10 +76,7 @@ void smtpd_reply_more(struct smtpd_session *s, const char *fmt, ...)
     va_end(ap);
 }
 
-const char *smtpd_queue_id(const struct smtpd_session *s)
-{
-    return s->mail.queue_id ? s->mail.queue_id : "NOQUEUE";
-}
+const char *smtpd_queue_id(const struct smtpd_session *s) { return s->mail.queue_id ? s->mail.queue_id : "NOQUEUE"; }
 
 static void add_address(struct str *out, const char *name, const char *internal)
 {

@@ -16,6 +16,8 @@
 #include "client/cleanup.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
 
 enum { MS = 1000 };
 

@@ -28,9 +28,9 @@ enum {
 /* How a name was found out; the order is that of trust. */
 enum smtpd_name_status { SMTPD_NAME_OK, SMTPD_NAME_FORGED, SMTPD_NAME_TEMP, SMTPD_NAME_PERM };
 struct smtpd_peer {
-    int family;               /* AF_INET, AF_INET6, AF_UNSPEC without a network */
-    const char *address;      /* "192.0.2.1", "2001:db8::1", "unknown" */
-    const char *rfc_address;  /* the same with "IPv6:" where it needs it */
+    int family;              /* AF_INET, AF_INET6, AF_UNSPEC without a network */
+    const char *address;     /* "192.0.2.1", "2001:db8::1", "unknown" */
+    const char *rfc_address; /* the same with "IPv6:" where it needs it */
     const char *port;
     const char *name;         /* verified, else "unknown" */
     const char *reverse_name; /* not verified */
@@ -61,7 +61,7 @@ struct smtpd_mail {
     bool active;        /* MAIL was accepted */
     const char *sender; /* internal form, "" for <> */
     unsigned rcpt_count, rcpt_overshoot;
-    const char *rcpt;   /* the last one accepted */
+    const char *rcpt; /* the last one accepted */
     struct smtp_mail_params params;
     bool smtputf8;
     struct cleanup *cleanup;
@@ -97,13 +97,13 @@ struct smtpd_session {
     bool pipelining_logged;
     bool rate_exempt, counted; /* anvil */
     bool bare_lf_exempt;
-    bool local_client; /* header addresses are completed for it */
-    bool closing;      /* the reply just sent was the last */
+    bool local_client;  /* header addresses are completed for it */
+    bool closing;       /* the reply just sent was the last */
     const char *reason; /* how the session ended, when not by QUIT: "lost connection", "timeout", "too many errors" */
-    const char *client_denied; /* smtpd_delay_reject = no: the reply to everything but QUIT */
+    const char *client_denied;          /* smtpd_delay_reject = no: the reply to everything but QUIT */
     char denied[SMTPD_REPLY_BYTES];     /* the reply of the last refusal */
     struct smtpd_defer defer_if_permit; /* without smtpd_delay_reject kept from stage to stage */
-    const char *recipient; /* of the present RCPT, for checks and log */
+    const char *recipient;              /* of the present RCPT, for checks and log */
     const char *sender_log;
     struct smtpd_mail mail;
 };
@@ -124,10 +124,10 @@ const char *smtpd_queue_id(const struct smtpd_session *); /* or "NOQUEUE" */
 
 /* command.c */
 enum smtpd_command_flag {
-    SMTPD_JUNK = 1,    /* counts towards smtpd_junk_command_limit */
-    SMTPD_PLAIN = 2,   /* allowed before a mandatory STARTTLS */
-    SMTPD_LAST = 4,    /* the client must wait for the reply: RFC 2920 3.1 */
-    SMTPD_HIDDEN = 8,  /* not in the statistics of disconnect by its own name */
+    SMTPD_JUNK = 1,   /* counts towards smtpd_junk_command_limit */
+    SMTPD_PLAIN = 2,  /* allowed before a mandatory STARTTLS */
+    SMTPD_LAST = 4,   /* the client must wait for the reply: RFC 2920 3.1 */
+    SMTPD_HIDDEN = 8, /* not in the statistics of disconnect by its own name */
 };
 struct smtpd_command {
     const char *verb;
@@ -143,12 +143,12 @@ void smtpd_peer_init(struct smtpd_session *, const struct service_peer *);
 void smtpd_peer_namaddr(struct smtpd_session *);
 
 /* message.c: into cleanup. */
-int smtpd_message_open(struct smtpd_session *);                /* -1 after a reply */
+int smtpd_message_open(struct smtpd_session *); /* -1 after a reply */
 void smtpd_message_rcpt(struct smtpd_session *, const char *address, const struct smtp_rcpt_params *);
-void smtpd_message_begin(struct smtpd_session *);              /* M and the headers of ours */
+void smtpd_message_begin(struct smtpd_session *); /* M and the headers of ours */
 void smtpd_message_content(struct smtpd_session *, bool line_ends, struct slice);
 void smtpd_message_cancel(struct smtpd_session *);
-int smtpd_message_end(struct smtpd_session *, struct err *);   /* X, E, and the answer of cleanup */
+int smtpd_message_end(struct smtpd_session *, struct err *); /* X, E, and the answer of cleanup */
 
 /* cmd/data.c */
 struct smtpd_content;

@@ -25,12 +25,9 @@ static int read_level(void)
     static const struct {
         const char *name;
         enum smtpd_tls_level level;
-    } names[] = { { "none", SMTPD_TLS_NONE },
-                  { "may", SMTPD_TLS_MAY },
-                  { "encrypt", SMTPD_TLS_ENCRYPT },
-                  { "dane", SMTPD_TLS_ENCRYPT },
-                  { "verify", SMTPD_TLS_ENCRYPT },
-                  { "secure", SMTPD_TLS_ENCRYPT },
+    } names[] = { { "none", SMTPD_TLS_NONE },          { "may", SMTPD_TLS_MAY },
+                  { "encrypt", SMTPD_TLS_ENCRYPT },    { "dane", SMTPD_TLS_ENCRYPT },
+                  { "verify", SMTPD_TLS_ENCRYPT },     { "secure", SMTPD_TLS_ENCRYPT },
                   { "fingerprint", SMTPD_TLS_ENCRYPT } };
 
     level = smtpd_enforce_tls ? SMTPD_TLS_ENCRYPT : smtpd_use_tls ? SMTPD_TLS_MAY : SMTPD_TLS_NONE;

@@ -141,11 +141,12 @@ static const int base_calls[] = {
     CALL(setsockopt),
     CALL(getsockname),
     CALL(getpeername),
+    CALL(fstatfs),
     CALL(accept),
     CALL(accept4),
 };
 static const int open_calls[] = {
-    CALL(stat),   CALL(lstat),     CALL(newfstatat), CALL(statx),    CALL(statfs),     CALL(fstatfs),
+    CALL(stat),   CALL(lstat),     CALL(newfstatat), CALL(statx),    CALL(statfs),
     CALL(access), CALL(faccessat), CALL(faccessat2), CALL(readlink), CALL(readlinkat),
 };
 static const int write_calls[] = {

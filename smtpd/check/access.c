@@ -30,8 +30,8 @@ static void fix_dsn(char *dsn, const char *class)
 {
     static const struct {
         const char *from, *sender;
-    } address[] = { { ".1.1", ".1.8" }, { ".1.2", ".1.8" }, { ".1.3", ".1.7" }, { ".1.4", ".1.0" }, { ".1.5", ".1.0" },
-                    { ".1.6", ".1.0" } };
+    } address[] = { { ".1.1", ".1.8" }, { ".1.2", ".1.8" }, { ".1.3", ".1.7" },
+                    { ".1.4", ".1.0" }, { ".1.5", ".1.0" }, { ".1.6", ".1.0" } };
 
     if (strncmp(dsn + 1, ".1.", 3) != 0 || strcmp(class, "Recipient address") == 0)
         return;
@@ -246,7 +246,8 @@ static enum smtpd_verdict coded(const struct entry *e, struct slice word)
     return refuse(e, code, word.p[0] == '4' ? "4.7.1" : "5.7.1", "Access denied");
 }
 
-/* Restrictions as a result: compiled for this once; tables are not allowed, they would have to be opened in the jail. */
+/* Restrictions as a result: compiled for this once; tables are not allowed, they would have to be opened in the jail.
+ */
 static enum smtpd_verdict restrictions(const struct entry *e, struct slice value)
 {
     struct slice word;
@@ -258,7 +259,8 @@ static enum smtpd_verdict restrictions(const struct entry *e, struct slice value
         enum smtpd_verdict v;
 
         if (word.len >= sizeof name || slice_find(word, ':') >= 0)
-            return bad_entry(e, "has entry with lookup table: define a restriction class and specify its name instead");
+            return bad_entry(e,
+                             "has entry with lookup table: define a restriction class and specify its name instead");
         memcpy(name, word.p, word.len);
         name[word.len] = 0;
         r = smtpd_restriction_find(name);
@@ -269,7 +271,8 @@ static enum smtpd_verdict restrictions(const struct entry *e, struct slice value
                 return bad_entry(e, "names an unknown restriction");
             v = smtpd_run_list(e->c, class);
         } else if (r->argument != SMTPD_ARG_NONE) {
-            return bad_entry(e, "has entry with lookup table: define a restriction class and specify its name instead");
+            return bad_entry(e,
+                             "has entry with lookup table: define a restriction class and specify its name instead");
         } else {
             item.restriction = r;
             v = r->run(e->c, &item);

@@ -66,12 +66,13 @@ static enum smtpd_verdict non_fqdn(struct smtpd_check *c, const char *address, c
     if (address == NULL || *address == 0)
         return SMTPD_DUNNO;
     /* RFC 5321 4.5.1: "postmaster" needs no domain. */
-    if (!addr_split(slice_of(address), &local, &domain) && side == &recipient_side && slice_caseeq(local, "postmaster"))
+    if (!addr_split(slice_of(address), &local, &domain) && side == &recipient_side &&
+        slice_caseeq(local, "postmaster"))
         return SMTPD_DUNNO;
     if (addr_literal_valid(domain) || (addr_domain_utf8_valid(domain) && addr_domain_qualified(domain)))
         return SMTPD_DUNNO;
-    return smtpd_refuse(c, (int) smtpd_non_fqdn_reject_code, "5.5.2", "<%s>: %s rejected: need fully-qualified address",
-                        address, side->class);
+    return smtpd_refuse(c, (int) smtpd_non_fqdn_reject_code, "5.5.2",
+                        "<%s>: %s rejected: need fully-qualified address", address, side->class);
 }
 
 enum smtpd_verdict smtpd_check_reject_non_fqdn_sender(struct smtpd_check *c, const struct smtpd_item *item)
@@ -103,7 +104,8 @@ static enum smtpd_verdict domain_exists(struct smtpd_check *c, const char *addre
     dns_reply_free(&reply);
     if (refuses)
         return smtpd_refuse(c, side->null_mx_code, side->null_mx_dsn,
-                            "<%s>: %s rejected: Domain %s does not accept mail (nullMX)", address, side->class, domain);
+                            "<%s>: %s rejected: Domain %s does not accept mail (nullMX)", address, side->class,
+                            domain);
     if (mx == LOOKUP_FOUND)
         return SMTPD_DUNNO;
     found = dns_addresses(domain, DNS_IPV4 | DNS_IPV6, &reply);

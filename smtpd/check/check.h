@@ -62,7 +62,7 @@ struct smtpd_item {
     struct maps *maps; /* SMTPD_ARG_TABLE */
     int64_t seconds;
 };
-extern const struct smtpd_restriction smtpd_restrictions[];   /* ends with name NULL */
+extern const struct smtpd_restriction smtpd_restrictions[]; /* ends with name NULL */
 const struct smtpd_restriction *smtpd_restriction_find(const char *name);
 const struct smtpd_restriction *smtpd_restriction_of_stage(enum smtpd_stage); /* what "type:table" alone means */
 

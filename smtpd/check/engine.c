@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "client/cleanup.h"
 
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/statvfs.h>
@@ -290,6 +291,16 @@ const char *smtpd_check_end_of_data(struct smtpd_session *s)
     return check_late(s, SMTPD_STAGE_END_OF_DATA, "END-OF-MESSAGE", "End-of-data");
 }
 
+static int queue_fd = -1; /* the queue directory: how much room is left */
+
+int smtpd_check_pre_jail(void)
+{
+    queue_fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    match_local_open();
+    return smtpd_generic_pre_jail() || smtpd_unlisted_pre_jail() || smtpd_login_pre_jail() || smtpd_compile_all() ? -1
+                                                                                                                  : 0;
+}
+
 int smtpd_check_size(uint64_t size, struct err *err)
 {
     struct statvfs fs;
@@ -297,11 +308,13 @@ int smtpd_check_size(uint64_t size, struct err *err)
 
     if (limit > 0 && size > limit)
         return err_set(err, 552, "5.3.4", "Message size exceeds fixed limit");
-    if (statvfs(".", &fs) < 0)
-        return 0; /* the jail hides the disk: cleanup finds out */
+    if (queue_fd < 0 || fstatvfs(queue_fd, &fs) < 0)
+        return 0; /* cleanup finds out */
     room = (uint64_t) fs.f_bavail * fs.f_frsize;
-    if (room <= (uint64_t) conf_queue_minfree || room - (uint64_t) conf_queue_minfree <= size ||
-        (double) room < 1.5 * (double) limit) {
+    if (conf_queue_minfree > 0 &&
+        (room <= (uint64_t) conf_queue_minfree || room - (uint64_t) conf_queue_minfree <= size))
+        return err_set(err, 452, "4.3.1", "Insufficient system storage");
+    if (room / 3 * 2 < limit || room <= size) {
         log_warn("not enough free space in mail queue: %llu bytes < 1.5*message size limit",
                  (unsigned long long) room);
         return err_set(err, 452, "4.3.1", "Insufficient system storage");

@@ -34,19 +34,22 @@ enum smtpd_verdict smtpd_check_reject(struct smtpd_check *c, const struct smtpd_
 enum smtpd_verdict smtpd_check_defer(struct smtpd_check *c, const struct smtpd_item *item)
 {
     (void) item;
-    return smtpd_refuse(c, (int) smtpd_defer_code, "4.3.2", "<%s>: %s rejected: Try again later", c->object, c->class);
+    return smtpd_refuse(c, (int) smtpd_defer_code, "4.3.2", "<%s>: %s rejected: Try again later", c->object,
+                        c->class);
 }
 
 enum smtpd_verdict smtpd_check_defer_if_permit(struct smtpd_check *c, const struct smtpd_item *item)
 {
     (void) item;
-    return smtpd_defer_if_permit(c, 450, "4.7.0", "<%s>: %s rejected: defer_if_permit requested", c->object, c->class);
+    return smtpd_defer_if_permit(c, 450, "4.7.0", "<%s>: %s rejected: defer_if_permit requested", c->object,
+                                 c->class);
 }
 
 enum smtpd_verdict smtpd_check_defer_if_reject(struct smtpd_check *c, const struct smtpd_item *item)
 {
     (void) item;
-    return smtpd_defer_if_reject(c, 450, "4.7.0", "<%s>: %s rejected: defer_if_reject requested", c->object, c->class);
+    return smtpd_defer_if_reject(c, 450, "4.7.0", "<%s>: %s rejected: defer_if_reject requested", c->object,
+                                 c->class);
 }
 
 enum smtpd_verdict smtpd_check_warn_if_reject(struct smtpd_check *c, const struct smtpd_item *item)
@@ -108,13 +111,12 @@ enum smtpd_verdict smtpd_check_reject_plaintext_session(struct smtpd_check *c, c
     return smtpd_refuse(c, (int) smtpd_plaintext_reject_code, "4.7.1", "Session encryption is required");
 }
 
-/* What the client sent ahead although it had to wait: command.c notices before the command runs, and at DATA the input
- * at hand tells. */
+/* What the client sent ahead although it had to wait: command.c notices before the command runs, and at DATA the
+ * input at hand tells. */
 enum smtpd_verdict smtpd_check_reject_unauth_pipelining(struct smtpd_check *c, const struct smtpd_item *item)
 {
     (void) item;
-    if (!c->s->pipelining_logged &&
-        (c->s->esmtp ? strcmp(c->s->where, "DATA") != 0 : false))
+    if (!c->s->pipelining_logged && (c->s->esmtp ? strcmp(c->s->where, "DATA") != 0 : false))
         return SMTPD_DUNNO;
     if (stream_buffered(c->s->stream) == 0)
         return SMTPD_DUNNO;

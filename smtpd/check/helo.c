@@ -23,9 +23,7 @@ enum smtpd_verdict smtpd_check_check_helo_access(struct smtpd_check *c, const st
     str_init(&value, TABLE_VALUE_BYTES);
     switch (maps_domain(item->maps, helo, keys, &value)) {
     case LOOKUP_RETRY: v = smtpd_refuse_retry(c, helo); break;
-    case LOOKUP_FOUND:
-        v = smtpd_access_action(c, maps_list(item->maps), helo, value.p, helo, "Helo command");
-        break;
+    case LOOKUP_FOUND: v = smtpd_access_action(c, maps_list(item->maps), helo, value.p, helo, "Helo command"); break;
     case LOOKUP_NONE: break;
     }
     str_free(&value);
@@ -44,8 +42,8 @@ enum smtpd_verdict smtpd_check_reject_invalid_helo_hostname(struct smtpd_check *
     (void) item;
     if (helo == NULL || well_formed(slice_of(helo)))
         return SMTPD_DUNNO;
-    return smtpd_refuse(c, (int) smtpd_invalid_hostname_reject_code, "5.5.2", "<%s>: Helo command rejected: Invalid name",
-                        helo);
+    return smtpd_refuse(c, (int) smtpd_invalid_hostname_reject_code, "5.5.2",
+                        "<%s>: Helo command rejected: Invalid name", helo);
 }
 
 enum smtpd_verdict smtpd_check_reject_non_fqdn_helo_hostname(struct smtpd_check *c, const struct smtpd_item *item)

@@ -30,8 +30,8 @@ static int options(const char *parameter, const char *list, unsigned *refused, u
     static const struct {
         const char *name;
         unsigned refused, needed;
-    } words[] = { { "noplaintext", AUTH_MECH_PLAINTEXT, 0 },   { "noactive", AUTH_MECH_ACTIVE, 0 },
-                  { "nodictionary", AUTH_MECH_DICTIONARY, 0 }, { "noanonymous", AUTH_MECH_ANONYMOUS, 0 },
+    } words[] = { { "noplaintext", AUTH_MECH_PLAINTEXT, 0 },           { "noactive", AUTH_MECH_ACTIVE, 0 },
+                  { "nodictionary", AUTH_MECH_DICTIONARY, 0 },         { "noanonymous", AUTH_MECH_ANONYMOUS, 0 },
                   { "forward_secrecy", 0, AUTH_MECH_FORWARD_SECRECY }, { "mutual_auth", 0, AUTH_MECH_MUTUAL } };
     struct slice rest = slice_of(list), word;
 
@@ -240,8 +240,8 @@ int smtpd_cmd_auth(struct smtpd_session *s, struct slice args)
     const char *denied = not_now(s);
     char name[AUTH_MECH_NAME_BYTES];
 
-    if (denied == NULL && (!slice_word(&args, " \t", &mech) ||
-                           (slice_word(&args, " \t", &initial) && slice_word(&args, " \t", &more))))
+    if (denied == NULL &&
+        (!slice_word(&args, " \t", &mech) || (slice_word(&args, " \t", &initial) && slice_word(&args, " \t", &more))))
         denied = "501 5.5.4 Syntax: AUTH mechanism";
     if (denied != NULL) {
         smtpd_reply(s, "%s", denied);

@@ -1,0 +1,26 @@
+/*
+ * procs - the users' processes that dispatcher knows, and the sessions each has
+ *
+ * Callers     dispatcher.c
+ * Invariants  one process a key; several hand-overs of one user wait for the one spawn; a process without sessions is
+ * let go after mail_process_idle_time by closing its control channel
+ */
+#ifndef DISPATCHER_PROCS_H
+#define DISPATCHER_PROCS_H
+#include "client/dispatcher.h"
+#include "conf/param.h"
+
+struct proc_order {
+    const char *key; /* protocol and user */
+    const char *program, *directory;
+    uid_t uid;
+    gid_t gid;
+};
+extern const struct param procs_params[];
+
+/* Gives the session's descriptor (a duplicate) to the user's process, spawning it first where needed. 0; -1 after
+ * logging. */
+int procs_send(const struct proc_order *, const struct dispatcher_session *, pid_t *pid);
+size_t procs_sessions(const char *key, const char *rip); /* open ones from that address */
+bool procs_drained(void); /* asked while stopping: lets idle processes go; true when none is left */
+#endif

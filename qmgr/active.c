@@ -18,7 +18,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { LOCKED_SECONDS = 60, DESCRIPTORS_SPARE = 100 };
+enum { LOCKED_SECONDS = 10, DESCRIPTORS_SPARE = 100 };
 
 static size_t count;           /* messages in memory */
 static size_t open_files;      /* of them, with the file kept open */

@@ -15,59 +15,45 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { IDLE_MS = 10000, DELIVERY_MS = 86400 * 1000 /* agents have deadlines of their own */, FRESH_TRIES = 2 };
+enum {
+    IDLE_MAX = 100,
+    IDLE_MS = 10000,
+    DELIVERY_MS = 86400 * 1000 /* agents have deadlines of their own */,
+    FRESH_TRIES = 2
+};
 
 struct idle {
-    struct list at;
     struct stream *stream;
     int64_t since;
 };
 struct agents {
-    struct list idle; /* newest first */
-    size_t connecting;
+    struct idle idle[IDLE_MAX]; /* oldest first: the newest is used next, so that the others can go */
+    size_t count, connecting;
 };
 
 static struct agents *agents_of(struct transport *t)
 {
-    if (t->user == NULL) {
-        struct agents *a = mem_new(sizeof *a);
-        list_init(&a->idle);
-        t->user = a;
-    }
+    if (t->user == NULL)
+        t->user = mem_new(sizeof(struct agents));
     return t->user;
 }
 
-static struct stream *idle_take(struct agents *a)
-{
-    struct idle *i = list_first(&a->idle, struct idle, at);
-    struct stream *s;
-
-    if (i == NULL)
-        return NULL;
-    s = i->stream;
-    list_del(&i->at);
-    free(i);
-    return s;
-}
+static struct stream *idle_take(struct agents *a) { return a->count > 0 ? a->idle[--a->count].stream : NULL; }
 
 static void idle_keep(struct agents *a, struct stream *s)
 {
-    struct idle *i;
-
-    if (a->connecting > 0) {
+    if (a->connecting > 0 || a->count == IDLE_MAX)
         stream_free(&s);
-        return;
-    }
-    i = mem_new(sizeof *i);
-    i->stream = s;
-    i->since = time_mono_ms();
-    list_prepend(&a->idle, &i->at);
+    else
+        a->idle[a->count++] = (struct idle){ s, time_mono_ms() };
 }
 
-static void idle_close_all(struct agents *a)
+static void idle_close(struct agents *a, size_t first)
 {
-    for (struct stream *s; (s = idle_take(a)) != NULL;)
-        stream_free(&s);
+    for (size_t i = 0; i < first; i++)
+        stream_free(&a->idle[i].stream);
+    a->count -= first;
+    memmove(a->idle, a->idle + first, a->count * sizeof *a->idle);
 }
 
 void agents_sweep(int64_t now)
@@ -75,15 +61,11 @@ void agents_sweep(int64_t now)
     list_each(n, &qmgr_schedule.transports)
     {
         struct agents *a = agents_of(list_entry(n, struct transport, at));
-        list_each(m, &a->idle)
-        {
-            struct idle *i = list_entry(m, struct idle, at);
-            if (i->since + IDLE_MS > now)
-                continue;
-            list_del(&i->at);
-            stream_free(&i->stream);
-            free(i);
-        }
+        size_t old = 0;
+
+        while (old < a->count && a->idle[old].since + IDLE_MS <= now)
+            old++;
+        idle_close(a, old);
     }
 }
 
@@ -140,7 +122,7 @@ int agent_ask(struct transport *t, struct deliver_request *rq, struct deliver_an
             log_warn("%s: transport %s did not answer: %s", rq->queue_id, t->name,
                      errno ? strerror(errno) : "connection closed");
         stream_free(&s);
-        idle_close_all(a); /* its process is gone: the others are no better */
+        idle_close(a, a->count); /* its process is gone: the others are no better */
         drop_done(rq);
         if (rq->rcpt_count == 0) {
             *out = (struct deliver_answer){ 0 };

@@ -16,6 +16,7 @@ struct peer {
     struct job *job;
     struct dest *dest;
     struct list waiting;
+    struct entry *last; /* of them: takes more recipients while it has room */
     size_t count, busy;
 };
 
@@ -154,7 +155,7 @@ size_t job_add(struct job *j, const char *nexthop, const struct deliver_rcpt *r)
 {
     struct dest *d = dest_get(j->transport, nexthop, r->address);
     struct peer *p = peer_get(j, d);
-    struct entry *e = list_empty(&p->waiting) ? NULL : list_entry(p->waiting.prev, struct entry, at);
+    struct entry *e = p->last;
     size_t most = (size_t) (j->transport->limits.recipients > 0 ? j->transport->limits.recipients
                                                                 : DELIVER_RCPTS_MAX);
     size_t made = 0;
@@ -165,6 +166,7 @@ size_t job_add(struct job *j, const char *nexthop, const struct deliver_rcpt *r)
         e->message = j->message;
         e->dest = d;
         list_append(&p->waiting, &e->at);
+        p->last = e;
         p->count++;
         d->waiting++;
         j->waiting++;
@@ -198,6 +200,8 @@ static void entry_out(struct entry *e) /* no longer waiting */
     struct peer *p = e->peer;
 
     list_del(&e->at);
+    if (p->last == e)
+        p->last = NULL;
     p->busy++;
     e->dest->waiting--;
     if (--p->count == 0) {
@@ -358,8 +362,9 @@ struct entry *schedule_take_dest(struct dest *d)
 struct entry *schedule_take_transport(struct transport *t)
 {
     struct job *j = list_first(&t->jobs, struct job, at);
+    struct peer *p = j ? list_first(&j->peers, struct peer, in_job) : NULL;
 
-    return j ? schedule_take_dest(list_first(&j->peers, struct peer, in_job)->dest) : NULL;
+    return p ? schedule_take_dest(p->dest) : NULL;
 }
 
 void schedule_drop(struct entry **e)

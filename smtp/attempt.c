@@ -162,7 +162,7 @@ void smtp_deliver(struct deliver_request *rq)
     struct attempt *a = arena_alloc(rq->arena, sizeof *a);
 
     a->rq = rq;
-    a->rcpt_why = arena_alloc(rq->arena, rq->rcpt_count * sizeof *a->rcpt_why);
+    a->rcpt_why = arena_alloc(rq->arena, rq->rcpt_count * sizeof(void *));
     why_set(&a->why, false, "4.3.5", "mail system configuration error: no destination");
     try_list(a, rq->nexthop);
     if (open_count(a) > 0 && *opt.fallback_relay != '\0')

@@ -38,13 +38,16 @@ static bool as_in6(const struct sockaddr *sa, struct in6_addr *out)
 
 static void own_text(const char *text)
 {
-    struct sockaddr_in v4 = { .sin_family = AF_INET };
-    struct sockaddr_in6 v6 = { .sin6_family = AF_INET6 };
+    struct sockaddr_storage any = { .ss_family = AF_INET };
 
     if (own_count == OWN_MAX)
         return;
-    if ((inet_pton(AF_INET, text, &v4.sin_addr) == 1 && as_in6((struct sockaddr *) &v4, &own[own_count])) ||
-        (inet_pton(AF_INET6, text, &v6.sin6_addr) == 1 && as_in6((struct sockaddr *) &v6, &own[own_count])))
+    if (inet_pton(AF_INET, text, &((struct sockaddr_in *) &any)->sin_addr) != 1) {
+        any.ss_family = AF_INET6;
+        if (inet_pton(AF_INET6, text, &((struct sockaddr_in6 *) &any)->sin6_addr) != 1)
+            return; /* a name: only its own DNS could say more */
+    }
+    if (as_in6((struct sockaddr *) &any, &own[own_count]))
         own_count++;
 }
 
@@ -92,9 +95,9 @@ bool hosts_is_own(const struct sockaddr *sa)
 
 static uint32_t random32(void)
 {
-    uint32_t out;
+    uint32_t out = 0; /* no entropy yet: the order stays as DNS gave it */
 
-    return getrandom(&out, sizeof out, GRND_NONBLOCK) == sizeof out ? out : (uint32_t) rand();
+    return getrandom(&out, sizeof out, GRND_NONBLOCK) == sizeof out ? out : 0;
 }
 
 static int before(const struct host *a, const struct host *b, int family_first)

@@ -40,7 +40,7 @@ static void add_delay(struct str *out, int64_t us)
     us %= MILLION;
     if (us != 0)
         str_addc(out, '.');
-    for (int64_t digit = MILLION / 10; us != 0; digit /= 10) {
+    for (int64_t digit = MILLION / 10; digit > 0 && us != 0; digit /= 10) {
         str_addc(out, (char) ('0' + us / digit));
         us %= digit;
     }

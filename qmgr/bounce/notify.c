@@ -193,7 +193,7 @@ static int send_double(struct report *rp, const struct queue_size *size, struct 
 
 int notify_send(enum report_kind kind, const struct bounce_mail *mail, struct slice log, struct err *err)
 {
-    struct queue_size size;
+    struct queue_size size = { 0 };
     struct report rp = {
         .kind = kind,
         .mail = mail,

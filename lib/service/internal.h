@@ -8,6 +8,7 @@
 #ifndef SERVICE_INTERNAL_H
 #define SERVICE_INTERNAL_H
 #include "base/list.h"
+#include "service/jail.h"
 #include "service/service.h"
 
 enum { SERVICE_LISTENERS_MAX = 64 };
@@ -26,8 +27,6 @@ struct service_state { /* the process */
     char **argv;
 };
 extern struct service_state service_state;
-extern const struct param service_params[];
-extern int64_t service_landlock_abi_max, service_minimum_uid;
 
 /* channel.c */
 bool channel_present(void);      /* CHANNEL_FD is master's socket */

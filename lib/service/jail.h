@@ -15,6 +15,10 @@
 #define SERVICE_JAIL_H
 #include "service/service.h"
 
+/* Parameters of every daemon, and of master, about the jail. */
+extern const struct param service_params[];
+extern int64_t service_landlock_abi_max, service_minimum_uid;
+
 /* The jail of a daemon: the process is in the queue directory. Ends the process when it cannot be closed. */
 void jail_close(const struct service *, int landlock_abi_max);
 /* The jail of a spawned process: user->directory is a path of the outside; *directory tells what it is inside. */

@@ -74,6 +74,7 @@ static void say_status(void)
     status_due = false;
     msg_put_num(m, "sessions", session_count);
     msg_put_num(m, "taking", taking);
+    msg_put_num(m, "ending", draining);
     msg_put_num(m, "uses", use_count);
     channel_say(&m);
 }

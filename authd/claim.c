@@ -1,0 +1,95 @@
+/*
+ * claim - finished logins, until the master process asks whose they are
+ *
+ * Callers     authd/client.c puts, authd/master.c takes
+ * Invariants  each is taken at most once, by who knows the cookie of its connection, its id and the pid of the
+ * client; gone after AUTHD_REQUEST_SECONDS; at most AUTHD_CLAIMS_MAX
+ */
+#include "authd.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "base/time.h"
+#include "event/event.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { SWEEP_MS = 10000, KEY_BYTES = 64 };
+struct held {
+    struct list node; /* oldest first */
+    int64_t expires_ms;
+    char key[KEY_BYTES];
+    struct authd_claim claim;
+};
+static struct list by_age; /* these two live as long as the process */
+static struct map *by_key;
+
+void authd_claim_free(struct authd_claim *c)
+{
+    free(c->user);
+    free(c->mechanism);
+    *c = (struct authd_claim){ 0 };
+}
+
+static void forget(struct held *h)
+{
+    list_del(&h->node);
+    map_take(by_key, slice_of(h->key));
+    authd_claim_free(&h->claim);
+    free(h);
+}
+
+static void sweep(void *unused)
+{
+    int64_t now = time_mono_ms();
+
+    (void) unused;
+    list_each(it, &by_age)
+    {
+        struct held *h = list_entry(it, struct held, node);
+        if (h->expires_ms > now)
+            return;
+        forget(h);
+    }
+}
+
+void authd_claim_start(void)
+{
+    list_init(&by_age);
+    by_key = map_new(AUTHD_CLAIMS_MAX, NULL);
+    event_timer_every(SWEEP_MS, sweep, NULL);
+}
+
+bool authd_claim_put(const char *cookie, uint32_t request, uint32_t client_pid, const char *user,
+                     const char *mechanism)
+{
+    struct held *h = mem_new(sizeof *h), *old;
+
+    snprintf(h->key, sizeof h->key, "%s:%" PRIu32, cookie, request);
+    list_init(&h->node);
+    if ((old = map_get(by_key, slice_of(h->key))) != NULL)
+        forget(old);
+    if (!map_set(by_key, slice_of(h->key), h)) {
+        free(h);
+        return false;
+    }
+    h->expires_ms = time_mono_ms() + AUTHD_REQUEST_SECONDS * 1000;
+    h->claim = (struct authd_claim){ mem_strdup(user), mem_strdup(mechanism), client_pid };
+    list_append(&by_age, &h->node);
+    return true;
+}
+
+bool authd_claim_take(const char *cookie, uint32_t request, uint32_t client_pid, struct authd_claim *out)
+{
+    char key[KEY_BYTES];
+    struct held *h;
+
+    snprintf(key, sizeof key, "%s:%" PRIu32, cookie, request);
+    h = map_get(by_key, slice_of(key));
+    if (h == NULL || h->claim.client_pid != client_pid || h->expires_ms <= time_mono_ms())
+        return false;
+    *out = h->claim;
+    h->claim = (struct authd_claim){ 0 };
+    forget(h);
+    return true;
+}

@@ -1,0 +1,44 @@
+/*
+ * username_test - names as people type them
+ */
+#include "username.h"
+#include <assert.h>
+
+static const struct {
+    const char *format, *chars, *realm, *in, *out; /* out NULL: refused */
+} cases[] = {
+    { "%Lu", "", "", "Alice@Example.Test", "alice@example.test" },
+    { "%Ln", "", "", "Alice@Example.Test", "alice" },
+    { "%n@%Ud", "", "", "a@b.c", "a@B.C" },
+    { "%u%%", "", "", "a", "a%" },
+    { "%Lu", "", "example.test", "Bob", "bob@example.test" },
+    { "%Lu", "", "example.test", "bob@other.test", "bob@other.test" },
+    { "%Lu", "abc@.", "", "a@b.c", "a@b.c" },
+    { "%Lu", "abc@.", "", "ad@b.c", NULL },
+    { "%Lu", "", "", "", NULL },
+    { "%Ld", "", "", "nodomain", NULL },
+    { "%Lu", "", "", "../etc", NULL },
+    { "%Lu", "", "", "..", NULL },
+    { "%Lu", "", "", "a\nb", NULL },
+};
+
+int main(void)
+{
+    struct err err;
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct username_rules rules = { cases[i].format, cases[i].chars, cases[i].realm };
+        struct str out;
+
+        str_init(&out, USERNAME_BYTES);
+        assert(username_rules_check(&rules, &err) == 0);
+        int rc = username_canonical(&rules, slice_of(cases[i].in), &out, &err);
+        assert(rc == (cases[i].out ? 0 : -1));
+        assert(rc != 0 || slice_eq(str_slice(&out), cases[i].out));
+        str_free(&out);
+    }
+    assert(username_rules_check(&(struct username_rules){ "%x", "", "" }, &err) == -1);
+    assert(username_rules_check(&(struct username_rules){ "%", "", "" }, &err) == -1);
+    assert(username_rules_check(&(struct username_rules){ "", "", "" }, &err) == -1);
+    return 0;
+}

@@ -23,7 +23,7 @@ struct mech_exchange {
     struct authd_peer peer;
     struct verify_result result;
     enum verify_answer verdict;
-    bool started;
+    bool started, asked; /* asked: our password check has given the verdict */
     sasl_callback_t callbacks[4];
 };
 typedef int (*callback_fn)(void);
@@ -64,6 +64,7 @@ static int on_password(sasl_conn_t *conn, void *ctx, const char *user, const cha
 
     (void) conn;
     (void) props;
+    x->asked = true;
     x->verdict = authd_verify(slice_of(user), slice_make(password, len), &x->peer, x->arena, &x->result);
     return x->verdict == VERIFY_OK ? SASL_OK : x->verdict == VERIFY_FAIL ? SASL_BADAUTH : SASL_UNAVAIL;
 }
@@ -207,7 +208,10 @@ enum mech_step mech_step(struct mech_exchange *x, struct slice in, struct str *o
             return MECH_DONE;
         return MECH_FAIL;
     case SASL_NOMEM:
-    case SASL_NOMECH: x->verdict = VERIFY_LATER; return MECH_FAIL;
+    case SASL_NOMECH: /* also what a wrong password ends with, for no other verifier is configured */
+        if (!x->asked)
+            x->verdict = VERIFY_LATER;
+        return MECH_FAIL;
     default:
         if (x->verdict == VERIFY_OK)
             x->verdict = VERIFY_FAIL;

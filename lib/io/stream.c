@@ -159,7 +159,12 @@ int stream_flush(struct stream *s)
     if (len == 0)
         return 0;
     s->out.from = s->out.to = 0; /* what is being sent may not be added to: one fiber writes a stream */
-    return send_bytes(s, s->out.p, len);
+    s->sending = true;
+    int rc = send_bytes(s, s->out.p, len);
+    s->sending = false;
+    if (s->filling) /* another fiber waits for input: an idle stream holds no buffer */
+        buffer_release(&s->out);
+    return rc;
 }
 
 /* Reads into the empty buffer: bytes read, 0 at the end, -1. */
@@ -195,9 +200,13 @@ static ssize_t fill(struct stream *s)
         if (n == -1 && errno != EAGAIN && errno != EWOULDBLOCK)
             return stream_fail(s, errno);
         buffer_release(&s->in);
-        buffer_release(&s->out);
-        if (stream_wait(s, n == STREAM_WANT_WRITE ? s->wfd : s->rfd,
-                        n == STREAM_WANT_WRITE ? EVENT_WRITE : EVENT_READ) < 0)
+        if (!s->sending)
+            buffer_release(&s->out);
+        s->filling = true;
+        int rc = stream_wait(s, n == STREAM_WANT_WRITE ? s->wfd : s->rfd,
+                             n == STREAM_WANT_WRITE ? EVENT_WRITE : EVENT_READ);
+        s->filling = false;
+        if (rc < 0)
             return -1;
     }
 }

@@ -1,7 +1,7 @@
 /*
  * stream - buffered bytes over a descriptor, with limits and deadlines; TLS is switched on inside one
  *
- * Callers     fibers only
+ * Callers     fibers only; at most one reads and one writes a stream at a time
  * Invariants  a stream keeps its first error: write freely, check at stream_flush or stream_error; after an error
  * reads answer -1 reading flushes first what was written, so a reply never waits behind the wait for the next
  * command, and pipelined replies leave in one write TCP_NODELAY is set on TCP sockets an idle stream holds no

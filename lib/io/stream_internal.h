@@ -19,6 +19,7 @@ struct stream {
     bool eof;
     bool shared_fd; /* rfd == wfd */
     bool waiting_input, interrupted;
+    bool sending, filling; /* two fibers may share a stream: one reads, one writes */
     int64_t timeout_ms, deadline;
     uint64_t bytes_in, bytes_out;
     SSL *ssl;

@@ -1,0 +1,193 @@
+/*
+ * master - the master and userdb side of the Dovecot auth protocol: USER, PASS, LIST, REQUEST
+ *
+ * Callers     dispatcher (private/auth-master), lmtpd and virtual (private/auth-userdb), a real Dovecot's lmtp,
+ * doveadm Invariants  one question at a time on a connection; REQUEST only on the master socket: it names a user by a
+ * login Errors      a table that cannot be asked is FAIL, never NOTFOUND Source      Dovecot's auth-protocol.txt,
+ * master protocol 1.1
+ */
+#include "authd.h"
+#include "base/log.h"
+#include "passwd.h"
+#include "proto/sasl/dovecot_auth.h"
+#include <inttypes.h>
+#include <unistd.h>
+
+struct question {
+    const struct dovecot_auth_line *line;
+    uint32_t id;
+    struct arena *arena;
+    struct str *reply;
+    bool master;
+};
+
+static void begin(struct question *q, const char *word)
+{
+    dovecot_auth_begin(q->reply, word);
+    dovecot_auth_put_num(q->reply, q->id);
+}
+
+static void fail(struct question *q, const char *reason)
+{
+    begin(q, DOVECOT_AUTH_FAIL);
+    if (reason)
+        dovecot_auth_put_value(q->reply, "reason", slice_of(reason));
+    dovecot_auth_end(q->reply);
+}
+
+static void not_found(struct question *q)
+{
+    begin(q, DOVECOT_AUTH_NOTFOUND);
+    dovecot_auth_end(q->reply);
+}
+
+static void user(struct question *q, struct slice name, const char *mechanism)
+{
+    struct authd_fields fields;
+    const char *canonical;
+    struct err err;
+
+    switch (authd_userdb(name, q->arena, &canonical, &fields, &err)) {
+    case LOOKUP_FOUND:
+        if (mechanism)
+            authd_fields_add(&fields, "auth_mech", mechanism);
+        begin(q, DOVECOT_AUTH_USER);
+        dovecot_auth_put(q->reply, slice_of(canonical));
+        authd_fields_write(&fields, q->reply);
+        dovecot_auth_end(q->reply);
+        break;
+    case LOOKUP_NONE: not_found(q); break;
+    case LOOKUP_RETRY:
+        log_warn("userdb(%.*s): %s", (int) (name.len < USERNAME_BYTES ? name.len : USERNAME_BYTES), name.p, err.text);
+        fail(q, "Internal error occurred. Refer to server log for more information.");
+        break;
+    }
+}
+
+static int on_user(struct question *q)
+{
+    user(q, dovecot_auth_word(q->line, 2), NULL);
+    return 0;
+}
+
+static int on_pass(struct question *q)
+{
+    struct verify_result result;
+    struct err err;
+
+    switch (authd_verify_lookup(dovecot_auth_word(q->line, 2), q->arena, &result, &err)) {
+    case LOOKUP_FOUND:
+        begin(q, DOVECOT_AUTH_PASS);
+        dovecot_auth_put_value(q->reply, "user", slice_of(result.user));
+        authd_fields_write(&result.fields, q->reply);
+        dovecot_auth_end(q->reply);
+        break;
+    case LOOKUP_NONE: not_found(q); break;
+    case LOOKUP_RETRY:
+        log_warn("passdb: %s", err.text);
+        fail(q, NULL);
+        break;
+    }
+    return 0;
+}
+
+static void list_one(void *ctx, struct slice name)
+{
+    struct question *q = ctx;
+
+    begin(q, DOVECOT_AUTH_LIST);
+    dovecot_auth_put(q->reply, name);
+    dovecot_auth_end(q->reply);
+}
+
+static int on_list(struct question *q)
+{
+    int rc = passwd_each(list_one, q);
+
+    begin(q, DOVECOT_AUTH_DONE);
+    if (rc != 0)
+        dovecot_auth_put(q->reply, SLICE("fail"));
+    dovecot_auth_end(q->reply);
+    return 0;
+}
+
+static int on_request(struct question *q)
+{
+    struct authd_claim claim;
+    struct slice cookie = dovecot_auth_word(q->line, 4);
+    uint64_t pid, request;
+
+    if (!q->master)
+        return -1;
+    if (slice_u64(dovecot_auth_word(q->line, 2), UINT32_MAX, &pid) != 0 ||
+        slice_u64(dovecot_auth_word(q->line, 3), UINT32_MAX, &request) != 0 ||
+        cookie.len != 2 * AUTHD_COOKIE_RANDOM_BYTES || memchr(cookie.p, '\0', cookie.len))
+        return -1;
+    if (!authd_claim_take(arena_strndup(q->arena, cookie.p, cookie.len), (uint32_t) request, (uint32_t) pid,
+                          &claim)) {
+        log_warn("master asked for login %" PRIu64 " of process %" PRIu64 ", which nobody has made", request, pid);
+        fail(q, NULL);
+        return 0;
+    }
+    user(q, slice_of(claim.user), arena_strdup(q->arena, claim.mechanism));
+    authd_claim_free(&claim);
+    return 0;
+}
+
+static int handle(struct question *q)
+{
+    static const struct {
+        const char *name;
+        int (*run)(struct question *);
+    } commands[] = { { DOVECOT_AUTH_USER, on_user },
+                     { DOVECOT_AUTH_PASS, on_pass },
+                     { DOVECOT_AUTH_LIST, on_list },
+                     { DOVECOT_AUTH_REQUEST, on_request } };
+    uint64_t id;
+
+    if (slice_u64(dovecot_auth_word(q->line, 1), UINT32_MAX, &id) != 0)
+        return -1;
+    q->id = (uint32_t) id;
+    for (size_t n = 0; n < sizeof commands / sizeof *commands; n++)
+        if (slice_eq(q->line->word[0], commands[n].name))
+            return commands[n].run(q);
+    return slice_eq(q->line->word[0], DOVECOT_AUTH_CPID) ? 0 : -1;
+}
+
+void authd_master_serve(struct stream *stream, bool master)
+{
+    struct str text, reply;
+    struct dovecot_auth_line line;
+    enum stream_eol eol;
+    bool first = true;
+
+    str_init(&text, DOVECOT_AUTH_LINE_BYTES);
+    str_init(&reply, PASSWD_FILE_BYTES); /* LIST may name every user */
+    stream_printf(stream, "%s\t%d\t%d\n%s\t%ld\n", DOVECOT_AUTH_VERSION, DOVECOT_AUTH_MAJOR,
+                  DOVECOT_AUTH_MASTER_MINOR, DOVECOT_AUTH_SPID, (long) getpid());
+    for (;;) {
+        str_reset(&text);
+        if (stream_line(stream, &text, DOVECOT_AUTH_LINE_BYTES, &eol) != 0 || eol == STREAM_EOF)
+            break;
+        if (dovecot_auth_split(text.p, text.len, &line) != 0)
+            break;
+        if (first != slice_eq(line.word[0], DOVECOT_AUTH_VERSION) ||
+            (first && !slice_eq(dovecot_auth_word(&line, 1), "1")))
+            break;
+        if (!first) {
+            struct question q = { .line = &line, .arena = arena_new(), .reply = &reply, .master = master };
+            str_reset(&reply);
+            int rc = handle(&q);
+            stream_write(stream, reply.p, reply.len);
+            arena_free(&q.arena);
+            if (rc != 0) {
+                log_warn("a master broke the auth protocol: ended its connection");
+                break;
+            }
+        }
+        first = false;
+    }
+    stream_flush(stream);
+    str_free(&text);
+    str_free(&reply);
+}

@@ -393,6 +393,10 @@ const struct param conf_global_params[] = {
       .def = "yes",
       .doc = "Name the kind of table in replies about unknown users." },
     /* Named by values of main.cf; no code has a variable for them. */
+    { .name = "alias_database",
+      .type = PARAM_STRING,
+      .def = "hash:/etc/aliases",
+      .doc = "Tables that newaliases builds." },
     { .name = "mynetworks_style",
       .type = PARAM_STRING,
       .def = "${{$compatibility_level} <level {2} ? {subnet} : {host}}",
@@ -406,7 +410,6 @@ const struct param conf_global_params[] = {
       .type = PARAM_STRING,
       .def = "",
       .doc = "Set by master while all processes of a service are busy; \"yes\" or empty." },
-    { .name = "config_directory", .type = PARAM_STRING, .doc = "Directory of main.cf and master.cf." },
     { .name = "process_name", .type = PARAM_STRING, .doc = "Name of the running program; read-only." },
     { .name = "process_id", .type = PARAM_STRING, .doc = "Process id of the running program; read-only." },
     { .name = "service_name",

@@ -50,7 +50,7 @@ int maincf_parse(struct maincf *m, const char *file, struct slice text,
         else if (lines_pair(line, &name, &value, &why) < 0)
             rc = err_set(err, 0, NULL, "%s, line %d: %s: \"%.*s\"", file, lines.first, why, (int) shown, line.p);
         else
-            put(m, name, value, lines.number, duplicate);
+            put(m, name, value, lines.first, duplicate);
     }
     lines_fini(&lines);
     if (rc < 0)

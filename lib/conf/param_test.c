@@ -67,7 +67,7 @@ static void values(void)
                 "compatibility_level = 3.6\nrelay_rate = 7 $t_days\n") == 0);
     assert(days == 3 * 3600 && strcmp(text, "one,  two") == 0 && !yes);
     assert(strstr(last, "main.cf, line 9: overriding earlier entry: t_days=2"));
-    assert(conf_where("t_text", &file, &line) && line == 8 && !conf_where("t_number", &file, &line));
+    assert(conf_where("t_text", &file, &line) && line == 5 && !conf_where("t_number", &file, &line));
     assert(strcmp(conf_value("relay_rate"), "7 3h") == 0 && conf_value("nobody") == NULL);
 
     assert(open_with("t_number = 7\nmyhostname=a.test\n") == 0);

@@ -26,10 +26,15 @@ static void *compile(struct slice *rest, size_t *groups, struct err *err)
 
 static enum lookup match(void *pattern, const char *key, struct rule_span *spans, size_t *spans_used, struct err *err)
 {
+    const struct net *network = pattern;
     struct net address;
 
-    (void) spans, (void) spans_used, (void) err;
-    return net_address(slice_of(key), &address) == 0 && net_holds(pattern, &address) ? LOOKUP_FOUND : LOOKUP_NONE;
+    (void) spans, (void) err;
+    if (net_address(slice_of(key), &address) < 0 || address.bytes != network->bytes) {
+        *spans_used = RULES_NOT_MEANT; /* "!192.0.2.0/24" says nothing about IPv6 */
+        return LOOKUP_NONE;
+    }
+    return net_holds(network, &address) ? LOOKUP_FOUND : LOOKUP_NONE;
 }
 
 static const struct rules_kind kind = { .compile = compile, .match = match, .free_pattern = free };
@@ -42,10 +47,7 @@ static int cidr_open(struct table *t, struct err *err)
 
 static enum lookup cidr_lookup(struct table *t, const char *key, struct str *out)
 {
-    struct net address;
-
-    /* without this a "!network" rule would match what is no address at all */
-    return net_address(slice_of(key), &address) < 0 ? LOOKUP_NONE : rules_lookup(t, t->state, key, out);
+    return rules_lookup(t, t->state, key, out);
 }
 
 static void cidr_close(struct table *t) { rules_free(t->state); }

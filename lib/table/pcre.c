@@ -101,7 +101,7 @@ static enum lookup match(void *pattern, const char *key, struct rule_span *spans
         return LOOKUP_NONE;
     if (n < 0) {
         pcre2_get_error_message(n, (PCRE2_UCHAR *) why, sizeof why);
-        err_set(err, 0, NULL, "pcre map: %s", why);
+        err_set(err, 0, NULL, "%s", why);
         return LOOKUP_RETRY;
     }
     *spans_used = n < RULES_GROUPS ? (size_t) n : RULES_GROUPS;

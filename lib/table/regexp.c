@@ -44,7 +44,7 @@ static void *compile(struct slice *rest, size_t *groups, struct err *err)
     if (error) {
         regerror(error, re, why, sizeof why);
         free(re);
-        err_set(err, 0, NULL, "regexp map: %s", why);
+        err_set(err, 0, NULL, "%s", why);
         return NULL;
     }
     *groups = re->re_nsub;
@@ -62,7 +62,7 @@ static enum lookup match(void *pattern, const char *key, struct rule_span *spans
         return LOOKUP_NONE;
     if (error) {
         regerror(error, re, why, sizeof why);
-        err_set(err, 0, NULL, "regexp map: %s", why);
+        err_set(err, 0, NULL, "%s", why);
         return LOOKUP_RETRY;
     }
     *spans_used = re->re_nsub + 1 < RULES_GROUPS ? re->re_nsub + 1 : RULES_GROUPS;

@@ -77,10 +77,10 @@ static struct rule *append(struct rules *rules, struct rule r)
     return &rules->rule[rules->count++];
 }
 
-static void end_if(struct rules *rules, const char *name, int line)
+static void end_if(const struct table *t, struct rules *rules, int line)
 {
     if (rules->depth == 0) {
-        log_warn("%s, line %d: ignoring ENDIF without matching IF", name, line);
+        log_warn("%s map %s, line %d: ignoring ENDIF without matching IF", t->type->name, t->name, line);
         return;
     }
     rules->depth--;
@@ -112,12 +112,12 @@ static int read_rule(struct table *t, struct rules *rules, struct slice line, st
     line = slice_trim(line);
     if (r->op == RULE_IF) {
         if (line.len)
-            log_warn("%s, line %d: ignoring extra text after IF statement: \"%.*s\"", t->name, r->line,
-                     (int) line.len, line.p);
+            log_warn("%s map %s, line %d: ignoring extra text after IF statement: \"%.*s\"", t->type->name, t->name,
+                     r->line, (int) line.len, line.p);
         return 0;
     }
     if (line.len == 0)
-        log_warn("%s, line %d: no replacement text: using empty string", t->name, r->line);
+        log_warn("%s map %s, line %d: no replacement text: using empty string", t->type->name, t->name, r->line);
     if (kind->substitutes && check_result(t, r, line, groups, err) < 0)
         return -1;
     r->result = mem_strndup(line.p, line.len);
@@ -130,7 +130,7 @@ static void read_line(struct table *t, struct rules *rules, struct slice line, i
     struct err err;
 
     if (keyword(line, "endif")) {
-        end_if(rules, t->name, number);
+        end_if(t, rules, number);
         return;
     }
     if (keyword(line, "if")) {
@@ -148,7 +148,7 @@ static void read_line(struct table *t, struct rules *rules, struct slice line, i
         append(rules, r);
         return;
     }
-    log_warn("%s, line %d: %s: skipping this rule", t->name, number, err.text);
+    log_warn("%s map %s, line %d: %s: skipping this rule", t->type->name, t->name, number, err.text);
     if (r.op == RULE_IF)
         rules->skipped = 1;
     if (r.pattern)
@@ -163,11 +163,13 @@ static void read_text(struct table *t, struct rules *rules, struct slice text)
     lines_init(&lines, text);
     while (lines_next(&lines, &line)) {
         if (memchr(line.p, 0, line.len))
-            log_warn("%s, line %d: the line holds a NUL byte: skipping this rule", t->name, lines.number);
+            log_warn("%s map %s, line %d: the line holds a NUL byte: skipping this rule", t->type->name, t->name,
+                     lines.first);
         else if (ascii_isspace(line.p[0]))
-            log_warn("%s, line %d: logical line must not start with whitespace", t->name, lines.number);
+            log_warn("%s map %s, line %d: logical line must not start with whitespace", t->type->name, t->name,
+                     lines.first);
         else
-            read_line(t, rules, line, lines.number);
+            read_line(t, rules, line, lines.first);
     }
     lines_fini(&lines);
 }
@@ -205,7 +207,7 @@ struct rules *rules_open(struct table *t, const struct rules_kind *kind, struct 
         str_free(&text);
     }
     if (rules->depth)
-        log_warn("%s: more IFs than ENDIFs", t->name);
+        log_warn("%s map %s: IF has no matching ENDIF", t->type->name, t->name);
     for (size_t i = 0; i < rules->count; i++)
         if (rules->rule[i].op == RULE_IF && rules->rule[i].after == 0)
             rules->rule[i].after = rules->count;
@@ -252,7 +254,7 @@ enum lookup rules_lookup(struct table *t, const struct rules *rules, const char 
             log_warn("%s, line %d: %s", t->spec, r->line, err.text);
             return LOOKUP_RETRY;
         }
-        bool hit = (answer == LOOKUP_FOUND) != r->negated;
+        bool hit = spans_used != RULES_NOT_MEANT && (answer == LOOKUP_FOUND) != r->negated;
         if (r->op == RULE_IF) {
             if (!hit)
                 i = r->after - 1;

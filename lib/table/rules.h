@@ -12,6 +12,7 @@
 #include "table/internal.h"
 
 enum { RULES_GROUPS = 100 }; /* $1 to $99 */
+#define RULES_NOT_MEANT SIZE_MAX
 struct rule_span {
     size_t from, to; /* from > to: the group took no part */
 };
@@ -19,7 +20,8 @@ struct rules_kind {
     /* Reads the pattern at the front of *rest (behind a "!") and moves *rest behind it. NULL with *err. Sets the
      * number of its groups. */
     void *(*compile)(struct slice *rest, size_t *groups, struct err *);
-    /* FOUND (spans filled, count of them in *spans_used), NONE or RETRY */
+    /* FOUND (spans filled, count of them in *spans_used), NONE or RETRY. *spans_used RULES_NOT_MEANT: the pattern is
+     * not about such keys at all, so that its negation does not match either. */
     enum lookup (*match)(void *pattern, const char *key, struct rule_span *spans, size_t *spans_used, struct err *);
     void (*free_pattern)(void *);
     bool substitutes; /* results may hold $1 */

@@ -45,24 +45,24 @@ size_t source_postmap(const char *file, struct slice text, source_fn fn, void *c
 
     lines_init(&lines, text);
     while (lines_next(&lines, &line)) {
-        if (!usable(file, lines.number, line)) {
+        if (!usable(file, lines.first, line)) {
             skipped++;
             continue;
         }
         key = slice_sub(line, 0, key_length(line, &quoted));
         value = slice_trim(slice_sub(line, key.len, line.len));
         if (quoted) {
-            log_warn("%s, line %d: unbalanced '\"' in '%.*s' -- ignoring this line", file, lines.number, shown(line),
+            log_warn("%s, line %d: unbalanced '\"' in '%.*s' -- ignoring this line", file, lines.first, shown(line),
                      line.p);
             skipped++;
         } else if (key.len == 0 || value.len == 0) {
-            log_warn("%s, line %d: expected format: key whitespace value", file, lines.number);
+            log_warn("%s, line %d: expected format: key whitespace value", file, lines.first);
             skipped++;
         } else {
             if (key.p[key.len - 1] == ':')
                 log_warn("%s, line %d: record is in \"key: value\" format; is this an alias file?", file,
-                         lines.number);
-            fn(ctx, key, value, lines.number);
+                         lines.first);
+            fn(ctx, key, value, lines.first);
         }
     }
     lines_fini(&lines);
@@ -104,20 +104,20 @@ size_t source_aliases(const char *file, struct slice text, source_fn fn, void *c
     lines_init(&lines, text);
     while (lines_next(&lines, &line)) {
         str_reset(&name);
-        if (!usable(file, lines.number, line)) {
+        if (!usable(file, lines.first, line)) {
             skipped++;
             continue;
         }
         used = alias_name(line, &name);
         value = slice_trim(slice_sub(line, used, line.len));
         if (used == 0 || value.len == 0) {
-            log_warn("%s, line %d: need name:value pair", file, lines.number);
+            log_warn("%s, line %d: need name:value pair", file, lines.first);
             skipped++;
         } else if (slice_find(str_slice(&name), '@') >= 0) {
-            log_warn("%s, line %d: name must be local", file, lines.number);
+            log_warn("%s, line %d: name must be local", file, lines.first);
             skipped++;
         } else {
-            fn(ctx, str_slice(&name), value, lines.number);
+            fn(ctx, str_slice(&name), value, lines.first);
         }
     }
     lines_fini(&lines);

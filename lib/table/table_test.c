@@ -85,6 +85,7 @@ static const struct {
     { "cidr:{{192.0.2.0/24 net}}", "::ffff:192.0.2.1", LOOKUP_FOUND, "net" },
     { "cidr:{{!192.0.2.0/24 out}}", "198.51.100.1", LOOKUP_FOUND, "out" },
     { "cidr:{{!192.0.2.0/24 out}}", "name.test", LOOKUP_NONE, NULL },
+    { "cidr:{{!192.0.2.0/24 out}}", "2001:db8::1", LOOKUP_NONE, NULL },
     { "cidr:{{192.0.2.1/24 bad}}", "192.0.2.1", LOOKUP_NONE, NULL },
     { "regexp:%s/re", "Foo@bar", LOOKUP_FOUND, "hit Foo at bar $" },
     { "regexp:%s/re", "inner-a", LOOKUP_FOUND, "A" },
@@ -136,18 +137,18 @@ static void types(void)
 static const char *const messages[] = {
     "map, line 6: expected format: key whitespace value",
     "map, line 7: duplicate entry: \"one\"",
-    "map, line 10: unbalanced '\"' in '\"open x lead' -- ignoring this line",
+    "map, line 9: unbalanced '\"' in '\"open x lead' -- ignoring this line",
     "only.db is a Berkeley DB file without its source",
     "build it again with postmap",
     "absent: No such file or directory",
     "unsupported dictionary type: nosuch",
-    "re, line 7: regexp map: ",
+    "/re, line 7: Unmatched",
     "re, line 8: out of range replacement index \"3\": skipping this rule",
     "re, line 9: ignoring ENDIF without matching IF",
     "re, line 10: $number found in negative match replacement text: skipping this rule",
-    "re: more IFs than ENDIFs",
+    "/re: IF has no matching ENDIF",
     "non-null host address bits in \"192.0.2.1/24\", perhaps you should use \"192.0.2.0/24\" instead",
-    "pcre map: match limit exceeded",
+    "match limit exceeded",
 };
 
 static void one_pair(void *ctx, struct slice key, struct slice value)

@@ -1,0 +1,344 @@
+/*
+ * postmap, postalias, newaliases - build, query and change lookup tables
+ *
+ * One program by three names: postalias reads aliases(5) sources, newaliases builds every table of alias_database.
+ *
+ * Callers     administrators, and their scripts: options and exit status are Postfix's
+ * Invariants  an index is built beside the old one and renamed over it; hash: and btree: give FILE.cdb, and a FILE.db
+ *             that Postfix left is moved to FILE.db.old, so that a swap back finds no stale table
+ * Errors      exit status 1: a key was not found, or something failed; the reason is on standard error
+ */
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "conf/param.h"
+#include "event/event.h"
+#include "ipc/client.h"
+#include "table/build.h"
+#include "table/table.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { STDIN_BYTES = 1 << 30, SPECS_MAX = 1000 };
+enum action { ACTION_BUILD, ACTION_INCREMENT, ACTION_QUERY, ACTION_DELETE, ACTION_DUMP };
+
+static const char usage[] = "usage: %s [-finoprsvw] [-c config_dir] [-d key] [-q key] [type:]file ...\n"
+                            "  build the index of each file; a file without type has $default_database_type\n"
+                            "  -i add entries from standard input    -s list all entries\n"
+                            "  -q key look up, -d key delete (\"-\": keys from standard input)\n"
+                            "  -f do not fold keys to lower case     -r replace duplicates   -w ignore duplicates\n"
+                            "  -p, -o do not take mode and owner of the source\n";
+static const struct option long_options[] = { { "help", no_argument, NULL, '?' }, { NULL, 0, NULL, 0 } };
+
+/* The command of this process. */
+static enum action action;
+static enum build_syntax syntax;
+static struct build_options options;
+static const char *key;
+static const char *specs[SPECS_MAX];
+static int spec_count, status;
+
+/* Splits "type:file"; the type is new memory. */
+static char *type_of(const char *spec, const char **file)
+{
+    const char *colon = strchr(spec, ':');
+
+    if (colon == NULL || memchr(spec, '/', (size_t) (colon - spec))) {
+        *file = spec;
+        return mem_strdup(conf_default_database_type);
+    }
+    *file = colon + 1;
+    return mem_strndup(spec, (size_t) (colon - spec));
+}
+
+static bool ours(const char *type) { return strcmp(type, "hash") == 0 || strcmp(type, "btree") == 0; }
+
+static int can_build(const char *type, const char *spec)
+{
+    if (ours(type) || strcmp(type, "cdb") == 0)
+        return 0;
+    log_error("unsupported map type for this operation: %s", spec);
+    return -1;
+}
+
+static void set_db_aside(const char *file)
+{
+    char *db = mem_printf("%s.db", file), *old = mem_printf("%s.db.old", file);
+
+    if (access(db, F_OK) == 0) {
+        if (rename(db, old) == 0)
+            log_info("%s.cdb is the index now; %s was moved to %s", file, db, old);
+        else
+            log_warn("move %s away: %s", db, strerror(errno));
+    }
+    free(db);
+    free(old);
+}
+
+static int read_stdin(struct str *text)
+{
+    char buf[16384];
+    ssize_t n;
+
+    while ((n = file_read_all(STDIN_FILENO, buf, sizeof buf)) > 0)
+        str_add(text, buf, (size_t) n);
+    if (n == 0 && !str_over(text))
+        return 0;
+    log_error("read standard input: %s", n < 0 ? strerror(errno) : "too much");
+    return -1;
+}
+
+/* Opens the index for changes: what it holds is loaded. */
+static struct build *load(const char *file, struct err *err)
+{
+    struct build *b = build_new(file, &options, err);
+    char *index = mem_printf("%s.cdb", file);
+
+    if (b && build_load(b, index, err) < 0)
+        build_cancel(&b);
+    free(index);
+    return b;
+}
+
+static int finish(struct build **b, const char *file, struct err *err)
+{
+    struct stat st;
+
+    return build_finish(b, stat(file, &st) == 0 ? &st : NULL, err);
+}
+
+static int increment(const char *file, struct err *err)
+{
+    struct build *b = load(file, err);
+    struct str text;
+    int rc = -1;
+
+    if (b == NULL)
+        return -1;
+    str_init(&text, STDIN_BYTES);
+    if (read_stdin(&text) == 0) {
+        build_read(b, syntax, "stdin", str_slice(&text));
+        rc = finish(&b, file, err);
+    } else {
+        err_set(err, 0, NULL, "%s.cdb is left as it is", file);
+        build_cancel(&b);
+    }
+    str_free(&text);
+    return rc;
+}
+
+static void build_one(const char *spec)
+{
+    const char *file;
+    char *type = type_of(spec, &file);
+    struct err err;
+    int rc = can_build(type, spec);
+
+    if (rc == 0) {
+        rc = action == ACTION_INCREMENT ? increment(file, &err) : build_file(file, syntax, &options, &err);
+        if (rc < 0)
+            log_error("%s", err.text);
+        else if (ours(type))
+            set_db_aside(file);
+    }
+    if (rc < 0)
+        status = 1;
+    free(type);
+}
+
+/* Runs fn for the key, or for each line of standard input when it is "-". */
+static void each_key(bool (*fn)(const char *, bool show_key))
+{
+    char *line = NULL;
+    size_t room = 0;
+    ssize_t n;
+    bool any = false;
+
+    if (strcmp(key, "-") != 0) {
+        any = fn(key, false);
+    } else {
+        while ((n = getline(&line, &room, stdin)) > 0) {
+            if (line[n - 1] == '\n')
+                line[n - 1] = 0;
+            if (fn(line, true))
+                any = true;
+        }
+        free(line);
+    }
+    if (!any)
+        status = 1;
+}
+
+static struct table *open_table(const char *spec)
+{
+    const char *file;
+    char *type = type_of(spec, &file), *full = mem_printf("%s:%s", type, file);
+    struct table *t = table_open(full, options.keep_case ? 0 : TABLE_FOLD);
+
+    free(full);
+    free(type);
+    return t;
+}
+
+/* The first table with the key answers. */
+static bool query_one(const char *what, bool show_key)
+{
+    bool found = false;
+
+    for (int i = 0; i < spec_count && !found; i++) {
+        struct table *t = open_table(specs[i]);
+        struct str value;
+        enum lookup answer;
+
+        str_init(&value, TABLE_VALUE_BYTES);
+        answer = table_error(t) ? LOOKUP_RETRY : table_lookup(t, what, &value);
+        if (answer == LOOKUP_RETRY) {
+            log_error("table %s: query error: %s", table_spec(t),
+                      table_error(t) ? table_error(t) : "try again later");
+            exit(1);
+        }
+        found = answer == LOOKUP_FOUND;
+        if (found && value.len == 0)
+            log_warn("table %s: key %s: empty string result is not allowed", table_spec(t), what);
+        if (found && show_key)
+            printf("%s\t%s\n", what, value.p);
+        else if (found)
+            puts(value.p);
+        str_free(&value);
+        if (spec_count > 1)
+            table_close(&t);
+    }
+    return found;
+}
+
+static struct build *changing;
+
+static bool delete_one(const char *what, bool show_key)
+{
+    (void) show_key;
+    return build_remove(changing, slice_of(what));
+}
+
+static void delete_from(const char *spec)
+{
+    const char *file;
+    char *type = type_of(spec, &file);
+    struct err err;
+
+    if (can_build(type, spec) < 0) {
+        status = 1;
+    } else if ((changing = load(file, &err)) == NULL) {
+        log_error("%s", err.text);
+        status = 1;
+    } else {
+        each_key(delete_one);
+        if (finish(&changing, file, &err) < 0) {
+            log_error("%s", err.text);
+            status = 1;
+        }
+    }
+    free(type);
+}
+
+static void print_pair(void *ctx, struct slice k, struct slice value)
+{
+    (void) ctx;
+    printf("%.*s%s\t%.*s\n", (int) k.len, k.p, syntax == BUILD_ALIASES ? ":" : "", (int) value.len, value.p);
+}
+
+static void dump(const char *spec)
+{
+    struct table *t = open_table(spec);
+
+    if (table_each(t, print_pair, NULL) < 0) {
+        log_error("table %s: %s", spec, table_error(t) ? table_error(t) : "it cannot be listed");
+        status = 1;
+    }
+    table_close(&t);
+}
+
+static void run(void *arg)
+{
+    (void) arg;
+    if (action == ACTION_QUERY)
+        each_key(query_one);
+    for (int i = 0; i < spec_count; i++) {
+        if (action == ACTION_BUILD || action == ACTION_INCREMENT)
+            build_one(specs[i]);
+        else if (action == ACTION_DELETE)
+            delete_from(specs[i]);
+        else if (action == ACTION_DUMP)
+            dump(specs[i]);
+    }
+}
+
+static void add_specs(const char *list)
+{
+    struct slice rest = slice_of(list), word;
+
+    while (slice_word(&rest, ", \t\r\n", &word) && spec_count < SPECS_MAX)
+        specs[spec_count++] = mem_strndup(word.p, word.len);
+    if (spec_count == 0)
+        log_warn("alias_database is empty: there is nothing to build");
+}
+
+static int parse(int argc, char **argv, const char **directory)
+{
+    int letter;
+
+    while ((letter = getopt_long(argc, argv, "Nc:d:fijnopq:rsuUvwbhmF", long_options, NULL)) != -1)
+        switch (letter) {
+        case 'c': *directory = optarg; break;
+        case 'd': action = ACTION_DELETE, key = optarg; break;
+        case 'q': action = ACTION_QUERY, key = optarg; break;
+        case 's': action = ACTION_DUMP; break;
+        case 'i': action = ACTION_INCREMENT; break;
+        case 'f': options.keep_case = true; break;
+        case 'r': options.duplicate = BUILD_DUP_REPLACE; break;
+        case 'w': options.duplicate = BUILD_DUP_IGNORE; break;
+        case 'o':
+        case 'p': options.own_mode = true; break;
+        case 'v': log_verbose(1); break;
+        case 'N':
+        case 'n':
+        case 'u':
+        case 'U': break; /* how keys end and are encoded: an index of ours has one form */
+        case '?': fprintf(optopt ? stderr : stdout, usage, program_invocation_short_name); return optopt ? 1 : -1;
+        default: log_error("option -%c is not supported", letter); return 1;
+        }
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    const char *directory = NULL;
+    int rc = (log_tag(program_invocation_short_name), parse(argc, argv, &directory));
+    bool newaliases = strcmp(program_invocation_short_name, "newaliases") == 0;
+
+    if (rc)
+        return rc < 0 ? 0 : rc;
+    if (strcmp(program_invocation_short_name, "postmap") != 0)
+        syntax = BUILD_ALIASES;
+    if (conf_open(directory) < 0 || conf_load(NULL) < 0)
+        return 1;
+    ipc_set_queue_directory(conf_queue_directory);
+    for (int i = optind; i < argc && spec_count < SPECS_MAX; i++)
+        specs[spec_count++] = argv[i];
+    if (newaliases)
+        add_specs(conf_value("alias_database"));
+    if (spec_count == 0 && !newaliases) {
+        fprintf(stderr, usage, program_invocation_short_name);
+        return 1;
+    }
+    event_run(run, NULL);
+    if (fflush(stdout) == EOF || ferror(stdout)) {
+        log_error("write to standard output failed");
+        status = 1;
+    }
+    return status;
+}

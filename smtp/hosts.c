@@ -158,9 +158,8 @@ static enum lookup add_host(const char *name, uint16_t preference, int port, str
                 "Host or domain name not found. Name service error for name=%s type=A: Host not found, try again",
                 name);
     if (found == LOOKUP_NONE)
-        why_set(why, true, "5.4.4",
-                "Host or domain name not found. Name service error for name=%s type=A: Host not found%s", name,
-                reply.nxdomain ? "" : " (no address)");
+        why_set(why, true, "5.4.4", "Host or domain name not found. Name service error for name=%s type=A: %s", name,
+                reply.nxdomain ? "Host not found" : "Host found but no data record of requested type");
     for (size_t i = 0; found == LOOKUP_FOUND && i < reply.count && out->count < HOSTS_MAX; i++) {
         struct host h = { .name = arena_strdup(arena, name), .preference = preference };
 

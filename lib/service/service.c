@@ -240,8 +240,10 @@ int service_main(const struct service *svc, int argc, char **argv)
     log_verbose(o.verbose);
     service_state.kind = kind_of(service_state.type);
     find_listeners(&o);
-    override_all(&o);
-    if (conf_open(o.config) < 0 || conf_load(all_tables(svc)) < 0)
+    if (conf_open(o.config) < 0)
+        return 1;
+    override_all(&o); /* conf_open forgets them */
+    if (conf_load(all_tables(svc)) < 0)
         return 1;
     service_state.max_idle = o.idle >= 0 ? o.idle : conf_max_idle;
     service_state.max_use = o.use >= 0 ? o.use : conf_max_use;

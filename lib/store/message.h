@@ -14,7 +14,8 @@
 
 enum store_why message_size(struct mailbox *, uint32_t seq, uint64_t *virtual_bytes);
 enum store_why message_date(struct mailbox *, uint32_t seq, int64_t *seconds);
-const char *message_guid(struct mailbox *, uint32_t seq); /* base file name, or G of the uidlist */
+/* Both are borrowed until the next such call. guid: base file name, or G of the uidlist. */
+const char *message_guid(struct mailbox *, uint32_t seq);
 /* POP3 UIDL where a record of dovecot-uidlist overrides it (key P); NULL: none. */
 const char *message_pop3_uidl(struct mailbox *, uint32_t seq);
 enum store_why message_envelope(struct mailbox *, uint32_t seq, struct str *out);                 /* "(...)" */

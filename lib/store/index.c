@@ -1,0 +1,349 @@
+/*
+ * index - see index.h
+ *
+ * Callers     store/sync.c, store/message.c, lib/deliver
+ * Invariants  lengths are checked against the type's limit and the file before a byte is allocated
+ * Errors      -1 with errno; damage is EBADMSG and the file is cut there by the next writer
+ */
+#include "store/index.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "store/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { HEAD_BYTES = 32, RECORD_HEAD = 12, PIECE = 1 << 18 };
+static const char magic[8] = "PHINDEX\1";
+
+static uint64_t load(const unsigned char *p, unsigned bytes)
+{
+    uint64_t n = 0;
+
+    for (unsigned i = bytes; i-- > 0;)
+        n = n << 8 | p[i];
+    return n;
+}
+
+static void save(unsigned char *p, uint64_t n, unsigned bytes)
+{
+    for (unsigned i = 0; i < bytes; i++, n >>= 8)
+        p[i] = (unsigned char) n;
+}
+
+uint64_t index_get(struct index_reader *r, unsigned bytes)
+{
+    uint64_t n;
+
+    if (r->bad || (size_t) (r->end - r->p) < bytes) {
+        r->bad = true;
+        return 0;
+    }
+    n = load(r->p, bytes);
+    r->p += bytes;
+    return n;
+}
+
+struct slice index_get_str(struct index_reader *r)
+{
+    uint64_t len = index_get(r, 4);
+    struct slice s = { "", 0 };
+
+    if (r->bad || (uint64_t) (r->end - r->p) < len) {
+        r->bad = true;
+        return s;
+    }
+    s = slice_make((const char *) r->p, (size_t) len);
+    r->p += len;
+    return s;
+}
+
+void index_put(struct str *out, uint64_t value, unsigned bytes)
+{
+    unsigned char b[8];
+
+    save(b, value, bytes);
+    str_add(out, b, bytes);
+}
+
+void index_put_str(struct str *out, struct slice s)
+{
+    index_put(out, s.len, 4);
+    str_addslice(out, s);
+}
+
+static int read_at(int fd, void *p, size_t len, uint64_t offset)
+{
+    size_t got = 0;
+
+    while (got < len) {
+        ssize_t n = pread(fd, (char *) p + got, len - got, (off_t) (offset + got));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return -1;
+        got += (size_t) n;
+    }
+    return 0;
+}
+
+static int write_head(int fd, uint64_t snapshot)
+{
+    unsigned char head[HEAD_BYTES] = { 0 };
+
+    memcpy(head, magic, sizeof magic);
+    save(head + 8, INDEX_VERSION, 4);
+    save(head + 16, snapshot, 8);
+    save(head + 24, index_crc32c(head, 24), 4);
+    return pwrite(fd, head, sizeof head, 0) == (ssize_t) sizeof head ? 0 : -1;
+}
+
+/* Offset of the last snapshot (0: none); -1: no head of ours. */
+static int64_t read_head(int fd)
+{
+    unsigned char head[HEAD_BYTES];
+
+    if (read_at(fd, head, sizeof head, 0) < 0 || memcmp(head, magic, sizeof magic) != 0 ||
+        load(head + 8, 4) != INDEX_VERSION || load(head + 24, 4) != index_crc32c(head, 24))
+        return -1;
+    uint64_t at = load(head + 16, 8);
+    return at >= HEAD_BYTES && at < INT64_MAX ? (int64_t) at : 0;
+}
+
+int index_open(struct index *ix, int dir_fd, bool create)
+{
+    struct stat st;
+    int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | (create ? O_CREAT : 0);
+
+    *ix = (struct index){ .fd = openat(dir_fd, INDEX_NAME, flags, 0600) };
+    if (ix->fd < 0)
+        return -1;
+    if (fstat(ix->fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+        index_close(ix);
+        return -1;
+    }
+    if (read_head(ix->fd) < 0) { /* new, or not ours: begin anew */
+        if (!create || flock(ix->fd, LOCK_EX) < 0) {
+            index_close(ix);
+            return -1;
+        }
+        bool bad = read_head(ix->fd) < 0 && (ftruncate(ix->fd, 0) < 0 || write_head(ix->fd, 0) < 0);
+        (void) flock(ix->fd, LOCK_UN);
+        if (bad) {
+            index_close(ix);
+            return -1;
+        }
+    }
+    ix->offset = HEAD_BYTES;
+    return 0;
+}
+
+void index_close(struct index *ix)
+{
+    if (ix->fd >= 0)
+        close(ix->fd);
+    ix->fd = -1;
+}
+
+bool index_replaced(const struct index *ix, int dir_fd)
+{
+    struct stat mine, theirs;
+
+    return ix->fd < 0 || fstat(ix->fd, &mine) < 0 || fstatat(dir_fd, INDEX_NAME, &theirs, AT_SYMLINK_NOFOLLOW) < 0 ||
+           mine.st_ino != theirs.st_ino;
+}
+
+/* Length of the payload at offset, checked against type and file; -1: nothing whole there. */
+static int64_t record_length(int fd, uint64_t offset, uint64_t file, enum index_type *type, uint32_t *crc)
+{
+    unsigned char head[RECORD_HEAD];
+    uint64_t len;
+
+    if (offset + RECORD_HEAD > file || read_at(fd, head, sizeof head, offset) < 0)
+        return -1;
+    len = load(head, 4);
+    *type = (enum index_type) load(head + 4, 4);
+    *crc = (uint32_t) load(head + 8, 4);
+    if (len > (*type == INDEX_SNAPSHOT ? (uint64_t) INDEX_SNAPSHOT_BYTES : (uint64_t) INDEX_RECORD_BYTES) ||
+        *type < INDEX_SNAPSHOT || *type > INDEX_EXTRA || len > file - offset - RECORD_HEAD)
+        return -1;
+    return (int64_t) len;
+}
+
+static int hand_over(struct index *ix, uint64_t file, index_fn fn, void *ctx)
+{
+    enum index_type type;
+    uint32_t crc;
+    int64_t len = record_length(ix->fd, ix->offset, file, &type, &crc);
+    char *p;
+
+    if (len < 0)
+        return -1;
+    p = mem_array((size_t) len + 1, 1);
+    if (read_at(ix->fd, p, (size_t) len, ix->offset + RECORD_HEAD) < 0 || index_crc32c(p, (size_t) len) != crc) {
+        free(p);
+        return -1;
+    }
+    fn(ctx, type, ix->offset, slice_make(p, (size_t) len));
+    free(p);
+    ix->offset += RECORD_HEAD + (uint64_t) len;
+    return 0;
+}
+
+int index_read(struct index *ix, index_fn fn, void *ctx)
+{
+    struct stat st;
+    int64_t snapshot;
+
+    if (fstat(ix->fd, &st) < 0)
+        return -1;
+    if (ix->offset == HEAD_BYTES && (snapshot = read_head(ix->fd)) > 0) {
+        ix->offset = (uint64_t) snapshot;
+        if (hand_over(ix, (uint64_t) st.st_size, fn, ctx) < 0)
+            ix->offset = HEAD_BYTES; /* a pointer into nothing: read all */
+    }
+    while (ix->offset < (uint64_t) st.st_size)
+        if (hand_over(ix, (uint64_t) st.st_size, fn, ctx) < 0) {
+            errno = EBADMSG;
+            return -1;
+        }
+    return 0;
+}
+
+/* With the lock: is all between ix->offset and the end whole? A torn tail is cut. */
+static int settle(struct index *ix, uint64_t *end)
+{
+    struct stat st;
+    uint64_t at = ix->offset;
+    enum index_type type;
+    uint32_t crc;
+    int64_t len;
+
+    if (fstat(ix->fd, &st) < 0)
+        return -1;
+    while (at < (uint64_t) st.st_size && (len = record_length(ix->fd, at, (uint64_t) st.st_size, &type, &crc)) >= 0)
+        at += RECORD_HEAD + (uint64_t) len;
+    if (at < (uint64_t) st.st_size && ftruncate(ix->fd, (off_t) at) < 0)
+        return -1;
+    *end = at;
+    return 0;
+}
+
+int index_append(struct index *ix, int dir_fd, enum index_type type, struct slice payload, uint64_t *offset)
+{
+    struct str rec;
+    uint64_t at;
+    int ret = -1;
+
+    if (ix->fd < 0 ||
+        payload.len > (type == INDEX_SNAPSHOT ? (size_t) INDEX_SNAPSHOT_BYTES : (size_t) INDEX_RECORD_BYTES))
+        return -1;
+    str_init(&rec, STR_UNLIMITED);
+    index_put(&rec, payload.len, 4);
+    index_put(&rec, (uint64_t) type, 4);
+    index_put(&rec, index_crc32c(payload.p, payload.len), 4);
+    str_addslice(&rec, payload);
+    if (flock(ix->fd, LOCK_EX) == 0) {
+        if (!index_replaced(ix, dir_fd) && settle(ix, &at) == 0) {
+            if (pwrite(ix->fd, rec.p, rec.len, (off_t) at) == (ssize_t) rec.len) {
+                ret = type == INDEX_SNAPSHOT ? write_head(ix->fd, at) : 0;
+                *offset = at;
+                ix->appended += rec.len;
+            } else if (ftruncate(ix->fd, (off_t) at) < 0) {
+                ret = -1; /* the next writer cuts it */
+            }
+        }
+        (void) flock(ix->fd, LOCK_UN);
+    }
+    str_free(&rec);
+    return ret;
+}
+
+int index_fetch(const struct index *ix, uint64_t offset, enum index_type want, struct str *out)
+{
+    struct stat st;
+    enum index_type type;
+    uint32_t crc;
+    int64_t len;
+    size_t had = out->len;
+
+    if (ix->fd < 0 || offset < HEAD_BYTES || fstat(ix->fd, &st) < 0 ||
+        (len = record_length(ix->fd, offset, (uint64_t) st.st_size, &type, &crc)) < 0 || type != want)
+        return -1;
+    str_reserve(out, (size_t) len);
+    if (str_over(out) || read_at(ix->fd, out->p + had, (size_t) len, offset + RECORD_HEAD) < 0 ||
+        index_crc32c(out->p + had, (size_t) len) != crc) {
+        str_cut(out, had);
+        return -1;
+    }
+    out->len = had + (size_t) len;
+    out->p[out->len] = '\0';
+    return 0;
+}
+
+int index_compact(struct index *ix, int dir_fd, uint64_t *const *offsets, size_t n)
+{
+    static const char fresh[] = INDEX_NAME ".new";
+    struct index to = { .offset = HEAD_BYTES };
+    struct str rec;
+    uint64_t at = HEAD_BYTES;
+    int ret = -1;
+
+    if (flock(ix->fd, LOCK_EX) < 0)
+        return -1;
+    (void) unlinkat(dir_fd, fresh, 0);
+    to.fd = openat(dir_fd, fresh, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    str_init(&rec, STR_UNLIMITED);
+    if (to.fd >= 0 && !index_replaced(ix, dir_fd) && write_head(to.fd, 0) == 0) {
+        for (size_t i = 0; i < n; i++) {
+            struct str all;
+            str_init(&all, STR_UNLIMITED);
+            str_reset(&rec);
+            if (*offsets[i] && index_fetch(ix, *offsets[i], INDEX_MESSAGE, &rec) == 0) {
+                index_put(&all, rec.len, 4);
+                index_put(&all, INDEX_MESSAGE, 4);
+                index_put(&all, index_crc32c(rec.p, rec.len), 4);
+                str_addslice(&all, str_slice(&rec));
+                *offsets[i] = pwrite(to.fd, all.p, all.len, (off_t) at) == (ssize_t) all.len ? at : 0;
+                at += *offsets[i] ? all.len : 0;
+            } else {
+                *offsets[i] = 0;
+            }
+            str_free(&all);
+        }
+        ret = renameat(dir_fd, fresh, dir_fd, INDEX_NAME);
+    }
+    str_free(&rec);
+    (void) flock(ix->fd, LOCK_UN);
+    if (ret < 0) {
+        if (to.fd >= 0)
+            close(to.fd);
+        (void) unlinkat(dir_fd, fresh, 0);
+        for (size_t i = 0; i < n; i++) /* some point into the file that is not there */
+            *offsets[i] = 0;
+        return -1;
+    }
+    close(ix->fd);
+    ix->fd = to.fd;
+    ix->offset = at;
+    return 0;
+}
+
+void index_add_message(int dir_fd, struct slice payload)
+{
+    struct index ix;
+    uint64_t at;
+
+    if (index_open(&ix, dir_fd, true) < 0)
+        return;
+    int64_t snapshot = read_head(ix.fd);
+    if (snapshot > 0)
+        ix.offset = (uint64_t) snapshot;
+    (void) index_append(&ix, dir_fd, INDEX_MESSAGE, payload, &at);
+    index_close(&ix);
+}

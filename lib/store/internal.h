@@ -1,0 +1,149 @@
+/*
+ * internal - what the files of lib/store share
+ *
+ * Callers     lib/store only
+ * Invariants  see mailbox.h; items live in box->items (by base name) and, when their file is there, in box->view
+ */
+#ifndef STORE_INTERNAL_H
+#define STORE_INTERNAL_H
+#include "base/map.h"
+#include "store/filename.h"
+#include "store/index.h"
+#include "store/mailbox.h"
+#include "store/uidlist.h"
+#include <sys/stat.h>
+
+enum { STORE_MESSAGES_MAX = 16 << 20 };
+#define DATE_UNKNOWN INT64_MIN
+
+struct store {
+    char *root;
+    int fd; /* of root */
+    char separator;
+    const struct store_special *special;
+    char error[512];
+};
+
+struct item {         /* a message file, or a UID whose file is not there */
+    struct mail mail; /* first: mailbox_mail hands it out */
+    char *name;       /* file name; of an absent one the base name */
+    uint16_t base_len;
+    bool in_new, present, in_view;
+    bool changed;   /* a FLAGS event is due */
+    bool pending;   /* in box->pending */
+    bool listed;    /* in the uidlist as read last */
+    bool told_gone; /* its UID was shown as expunged */
+    bool ghost;     /* not in box->items: stands in the view for a UID that its file lost */
+    uint32_t scan;  /* number of the scan that saw it */
+    int64_t born;   /* when its record was read; 0: before this view was opened */
+    char *keys;     /* of the uidlist record; NULL: none */
+    uint64_t physical, virtual;
+    int64_t date;
+    uint64_t cache; /* offset of its record in the index; 0: none */
+};
+
+struct dir_state { /* a directory as of the last scan */
+    int64_t mtime_ns;
+    bool dirty; /* changed so shortly before the scan that a later change may carry the same time */
+};
+
+struct mailbox {
+    struct store *store;
+    char *name, *path;
+    int fd, cur_fd, new_fd;
+    bool read_only;
+    struct uidlist uids;
+    struct dir_state cur, new;
+    struct map *items;  /* base name -> struct item */
+    struct item **view; /* sorted by uid */
+    uint32_t count, room, told_count, told_recent;
+    uint32_t scan;
+    struct item **pending; /* found by a scan: to get a UID or a place in the view */
+    size_t pending_count, pending_room;
+    struct item **awaited; /* uidlist records read since the last scan, their files not seen yet */
+    size_t awaited_count, awaited_room;
+    int64_t tmp_checked; /* when old files in tmp/ were removed */
+    uint64_t modseq;
+    char *keywords[STORE_KEYWORDS_MAX];
+    uint64_t keywords_inode, keywords_size;
+    int64_t keywords_mtime_ns;
+    bool keywords_changed;
+    struct index index;
+    bool index_stale;                 /* a snapshot would tell more than the last one */
+    char scratch[UIDLIST_LINE_BYTES]; /* what message_guid answered */
+    struct mailbox_changes changes;
+    size_t changes_room;
+};
+
+/* Errors: records what happened and answers why. errno 0: fmt alone. */
+enum store_why store_fail(struct store *, enum store_why, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+enum store_why store_fail_errno(struct store *, const char *what, const char *path);
+int store_pause(int64_t milliseconds);     /* in the fiber where there is one */
+int store_sync_fd(int fd, bool data_only); /* fsync or fdatasync, offloaded where there is a fiber */
+static inline int64_t store_mtime_ns(const struct stat *st)
+{
+    return (int64_t) st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+}
+
+/* Names. path: "." or ".a.b"; malloced. NULL: not a name. */
+char *store_path(const struct store *, const char *name);
+char *store_name_of(const struct store *, const char *path); /* "INBOX" or "a/b" */
+int store_make_maildir(int parent_fd, const char *path);     /* cur, new, tmp, maildirfolder */
+bool store_subscribed_each(struct store *, void (*fn)(void *ctx, const char *name), void *ctx);
+
+/* keywords.c */
+int keywords_read(struct mailbox *); /* when the file changed */
+/* Bits for names, made where new. STORE_LIMIT when the list is full. */
+enum store_why keywords_bits(struct mailbox *, const char *const *names, bool create, uint64_t *bits);
+
+/* view.c: items and the numbered view */
+struct item *item_new(struct mailbox *, struct slice base);
+void item_free(void *item);
+void item_set_name(struct item *, const char *name);
+void item_set_keys(struct item *, struct slice keys);
+static inline struct slice item_base(const struct item *it) { return slice_make(it->name, it->base_len); }
+struct item *view_item(const struct mailbox *, uint32_t seq);
+void view_add(struct mailbox *, struct item *); /* view_sort follows */
+void view_sort(struct mailbox *);
+void view_event(struct mailbox *, enum mailbox_event_type, uint32_t seq, uint32_t uid);
+
+/* snapshot.c */
+void snapshot_load(struct mailbox *);
+void snapshot_save(struct mailbox *);
+void snapshot_tail(struct mailbox *); /* records others appended since */
+void snapshot_note_extra(struct mailbox *, const struct item *);
+void snapshot_note_keywords(struct mailbox *);
+
+/* scan.c */
+enum store_why scan_sync(struct mailbox *);
+/* Under the uidlist's lock, after catching up: gives UIDs to items (uid 0) in order, durably. */
+enum store_why scan_assign(struct mailbox *, struct item **items, size_t n);
+enum store_why scan_lock(struct mailbox *); /* takes the lock and catches up with the uidlist */
+void scan_unlock(struct mailbox *);
+int scan_rewrite(struct mailbox *); /* under the lock: the whole uidlist, in version 3 */
+/* Around our own renames in a directory: without others' changes no scan is due. */
+bool scan_before(struct mailbox *, bool in_new);
+void scan_after(struct mailbox *, bool in_new, bool undisturbed);
+uint64_t mailbox_next_modseq(struct mailbox *);
+/* Renames the file of an item; finds it again when somebody else renamed it. -1: gone. */
+int scan_rename(struct mailbox *, struct item *, const char *name);
+int scan_refind(struct mailbox *, struct item *);
+/* Descriptors only: nothing is read. -1 in fd, cur_fd or new_fd where it failed. */
+struct mailbox *mailbox_handle(struct store *, const char *path, const char *name, bool read_only);
+
+/* save.c: files get into a mailbox without reading it: the cost does not grow with what it holds. */
+struct arrival {
+    char *name; /* where it is going: in new/ or cur/ */
+    bool in_new;
+    uint64_t extra; /* keywords beyond the letters */
+    uint32_t uid;
+};
+/* A handle of the target, keywords made. STORE_NONEXISTENT ... */
+enum store_why save_target(struct store *, const char *name, struct mailbox **out);
+/* Under the lock: gives UIDs, durably. */
+enum store_why save_assign(struct mailbox *, struct arrival *, size_t n);
+enum store_why save_lock(struct mailbox *);
+
+enum store_why mailbox_open_path(struct store *, const char *path, const char *name, bool read_only,
+                                 struct mailbox **);
+#endif

@@ -1,0 +1,278 @@
+/*
+ * mailbox - see mailbox.h: opening, closing, flags, expunge
+ *
+ * Callers     imapd, pop3d, lib/deliver
+ * Invariants  a flag is stored by renaming the file: what the client was told is what the directory says
+ * Errors      enum store_why
+ */
+#include "store/mailbox.h"
+#include "base/mem.h"
+#include "base/time.h"
+#include "store/internal.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { TMP_CHECK_SECONDS = 7 * 86400, TMP_OLD_SECONDS = 36 * 3600 };
+
+static int open_dir(int at, const char *path)
+{
+    return openat(at, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+}
+
+/* Once a week: files of deliveries that died. */
+static void clean_tmp(struct mailbox *box)
+{
+    int64_t now = time_now();
+    struct dirent *e;
+    struct stat st;
+    int fd;
+    DIR *dir;
+
+    if (now - box->tmp_checked < TMP_CHECK_SECONDS && now >= box->tmp_checked)
+        return;
+    box->tmp_checked = now;
+    box->index_stale = true;
+    if ((fd = open_dir(box->fd, "tmp")) < 0)
+        return;
+    if ((dir = fdopendir(fd)) == NULL) {
+        close(fd);
+        return;
+    }
+    while ((e = readdir(dir)) != NULL)
+        if (e->d_name[0] != '.' && fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+            now - st.st_atime > TMP_OLD_SECONDS && now - st.st_ctime > TMP_OLD_SECONDS)
+            (void) unlinkat(fd, e->d_name, 0);
+    closedir(dir);
+}
+
+struct mailbox *mailbox_handle(struct store *st, const char *path, const char *name, bool read_only)
+{
+    struct mailbox *box = mem_new(sizeof *box);
+
+    box->store = st;
+    box->name = mem_strdup(name);
+    box->path = mem_strdup(path);
+    box->read_only = read_only;
+    box->items = map_new(STORE_MESSAGES_MAX, item_free);
+    box->cur = box->new = (struct dir_state){ .mtime_ns = -1 };
+    box->index.fd = box->cur_fd = box->new_fd = -1;
+    box->fd = open_dir(st->fd, path);
+    if (box->fd >= 0) {
+        box->cur_fd = open_dir(box->fd, "cur");
+        if (box->cur_fd < 0 && errno == ENOENT && strcmp(path, ".") == 0 && store_make_maildir(st->fd, path) == 0)
+            box->cur_fd = open_dir(box->fd, "cur");
+        (void) mkdirat(box->fd, "new", 0700); /* cur makes it a mailbox; the others may have been lost in a copy */
+        (void) mkdirat(box->fd, "tmp", 0700);
+        box->new_fd = open_dir(box->fd, "new");
+    }
+    return box;
+}
+
+enum store_why mailbox_open_path(struct store *st, const char *path, const char *name, bool read_only,
+                                 struct mailbox **out)
+{
+    const struct mailbox_changes *changes;
+    struct mailbox *box = mailbox_handle(st, path, name, read_only);
+    enum store_why why;
+
+    *out = NULL;
+    if (box->fd < 0 || box->cur_fd < 0 || box->new_fd < 0) {
+        why = errno == ENOENT || errno == ENOTDIR ? store_fail(st, STORE_NONEXISTENT, "%s: no such mailbox", name)
+                                                  : store_fail_errno(st, "open", path);
+        mailbox_close(&box);
+        return why;
+    }
+    snapshot_load(box);
+    for (uint32_t i = 0; i < box->count && !read_only; i++)
+        if (box->view[i]->in_new)
+            box->new.mtime_ns = -1; /* nothing changed, but this session moves them to cur/ */
+    if (!read_only)
+        clean_tmp(box);
+    if ((why = mailbox_sync(box, false, &changes)) != STORE_OK) {
+        mailbox_close(&box);
+        return why;
+    }
+    box->changes.count = 0;
+    *out = box;
+    return STORE_OK;
+}
+
+enum store_why mailbox_open(struct store *st, const char *name, bool read_only, struct mailbox **out)
+{
+    char *path = store_path(st, name);
+    enum store_why why;
+
+    *out = NULL;
+    if (path == NULL)
+        return store_fail(st, STORE_BAD_NAME, "not a mailbox name");
+    why = mailbox_open_path(st, path, name, read_only, out);
+    if (why == STORE_NONEXISTENT && store_exists(st, name) == STORE_NOSELECT)
+        why = STORE_NOSELECT;
+    free(path);
+    return why;
+}
+
+void mailbox_close(struct mailbox **pbox)
+{
+    struct mailbox *box = *pbox;
+
+    if (box == NULL)
+        return;
+    if (box->index_stale && box->fd >= 0)
+        snapshot_save(box);
+    for (uint32_t i = 0; i < box->count; i++)
+        if (box->view[i]->ghost)
+            item_free(box->view[i]);
+    map_free(&box->items);
+    for (size_t k = 0; k < STORE_KEYWORDS_MAX; k++)
+        free(box->keywords[k]);
+    index_close(&box->index);
+    if (box->cur_fd >= 0)
+        close(box->cur_fd);
+    if (box->new_fd >= 0)
+        close(box->new_fd);
+    if (box->fd >= 0)
+        close(box->fd);
+    free(box->view);
+    free(box->pending);
+    free(box->awaited);
+    free(box->changes.events);
+    free(box->name);
+    free(box->path);
+    free(box);
+    *pbox = NULL;
+}
+
+const char *mailbox_name(const struct mailbox *box) { return box->name; }
+bool mailbox_read_only(const struct mailbox *box) { return box->read_only; }
+const char *mailbox_path(const struct mailbox *box) { return box->path; }
+uint32_t mailbox_uid_validity(const struct mailbox *box) { return box->uids.uid_validity; }
+uint32_t mailbox_uid_next(const struct mailbox *box) { return box->uids.next_uid; }
+
+static int rename_item(struct mailbox *box, struct item *it, uint8_t flags, uint64_t keywords)
+{
+    struct file_name f;
+    struct str name;
+    int ret = -1;
+
+    str_init(&name, 1024);
+    for (int tries = 0; tries < 3 && ret < 0; tries++) {
+        if (!file_name_parse(it->name, &f))
+            break;
+        str_reset(&name);
+        file_name_build(&name, f.base, flags, (uint32_t) (keywords & ((1u << FILE_KEYWORDS) - 1)), f.info);
+        if (name.len > FILE_NAME_BYTES) {
+            errno = ENAMETOOLONG;
+            break;
+        }
+        if (!it->in_new && strcmp(name.p, it->name) == 0)
+            ret = 0;
+        else if ((ret = scan_rename(box, it, name.p)) < 0 && (errno != ENOENT || scan_refind(box, it) < 0))
+            break;
+    }
+    str_free(&name);
+    return ret;
+}
+
+/* One message. Another session's file changes since the last sync are built upon, not undone. */
+static enum store_why store_one(struct mailbox *box, struct item *it, const struct mail_change *c, uint64_t bits)
+{
+    uint8_t mine = c->flags & MAIL_SETTABLE, flags;
+    uint64_t keywords;
+
+    flags = (uint8_t) (c->how == MAIL_SET   ? mine
+                       : c->how == MAIL_ADD ? it->mail.flags | mine
+                                            : it->mail.flags & ~mine);
+    flags &= MAIL_SETTABLE;
+    keywords = c->how == MAIL_SET ? bits : c->how == MAIL_ADD ? it->mail.keywords | bits : it->mail.keywords & ~bits;
+    if (flags == (it->mail.flags & MAIL_SETTABLE) && keywords == it->mail.keywords)
+        return STORE_OK;
+    if (rename_item(box, it, flags, keywords) < 0) {
+        if (errno == ENOENT) {
+            it->mail.gone = true;
+            it->present = false;
+            return STORE_OK;
+        }
+        return store_fail_errno(box->store, "rename in", box->path);
+    }
+    bool extra = (keywords ^ it->mail.keywords) >> FILE_KEYWORDS != 0;
+    it->mail.flags = (uint8_t) ((it->mail.flags & MAIL_RECENT) | flags);
+    it->mail.keywords = keywords;
+    it->mail.modseq = mailbox_next_modseq(box);
+    it->changed = !c->silent;
+    if (extra)
+        snapshot_note_extra(box, it);
+    return STORE_OK;
+}
+
+enum store_why mailbox_store(struct mailbox *box, const uint32_t *seqs, size_t n, const struct mail_change *c)
+{
+    enum store_why why;
+    bool quiet_cur, quiet_new;
+    uint64_t bits;
+
+    if (box->read_only)
+        return STORE_READ_ONLY;
+    if ((why = keywords_bits(box, c->keywords, c->how != MAIL_REMOVE, &bits)))
+        return why;
+    quiet_cur = scan_before(box, false);
+    quiet_new = scan_before(box, true);
+    for (size_t i = 0; i < n && why == STORE_OK; i++) {
+        struct item *it = view_item(box, seqs[i]);
+        if (it && !it->mail.gone)
+            why = store_one(box, it, c, bits);
+    }
+    scan_after(box, false, quiet_cur);
+    scan_after(box, true, quiet_new);
+    return why;
+}
+
+static enum store_why remove_one(struct mailbox *box, struct item *it)
+{
+    for (int tries = 0; tries < 3; tries++) {
+        if (unlinkat(it->in_new ? box->new_fd : box->cur_fd, it->name, 0) == 0)
+            break;
+        if (errno != ENOENT)
+            return store_fail_errno(box->store, "remove from", box->path);
+        if (scan_refind(box, it) < 0)
+            break;
+    }
+    it->present = false;
+    it->mail.gone = true;
+    (void) mailbox_next_modseq(box);
+    return STORE_OK;
+}
+
+static enum store_why remove_some(struct mailbox *box, const uint32_t *seqs, size_t n, bool only_deleted)
+{
+    bool quiet_cur, quiet_new;
+    enum store_why why = STORE_OK;
+
+    if (box->read_only)
+        return STORE_READ_ONLY;
+    quiet_cur = scan_before(box, false);
+    quiet_new = scan_before(box, true);
+    for (size_t i = 0; i < (seqs ? n : box->count) && why == STORE_OK; i++) {
+        struct item *it = view_item(box, seqs ? seqs[i] : (uint32_t) i + 1);
+        if (it && !it->mail.gone && (!only_deleted || (it->mail.flags & MAIL_DELETED)))
+            why = remove_one(box, it);
+    }
+    scan_after(box, false, quiet_cur);
+    scan_after(box, true, quiet_new);
+    return why;
+}
+
+enum store_why mailbox_expunge(struct mailbox *box, const uint32_t *seqs, size_t n)
+{
+    return remove_some(box, seqs, n, true);
+}
+
+enum store_why mailbox_remove(struct mailbox *box, const uint32_t *seqs, size_t n)
+{
+    return remove_some(box, seqs, n, false);
+}

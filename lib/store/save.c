@@ -1,0 +1,341 @@
+/*
+ * save - new messages: APPEND, and what COPY shares with it
+ *
+ * Callers     store/mailbox.h (imapd), store/copy.c
+ * Invariants  a file is whole and synced before it leaves tmp/; UIDs are synced before they are told; when one step
+ * fails nothing of the batch stays the target is not read: its uidlist's header and last line are enough Errors enum
+ * store_why
+ */
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/time.h"
+#include "store/dotlock.h"
+#include "store/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { SAVE_MESSAGES_MAX = 10000, SAVE_HEADER_BYTES = 1 << 16 };
+
+struct saved {
+    struct arrival to;
+    char *tmp;    /* name in tmp/ */
+    char *record; /* for the index */
+    size_t record_len;
+};
+struct mailbox_save {
+    struct mailbox *box;
+    struct saved *done;
+    size_t count, room;
+    int fd; /* of the message being written; -1: none */
+    struct saved now;
+    uint8_t flags;
+    uint64_t keywords, physical, virtual;
+    int64_t date;
+    bool cr; /* a CR waits for what follows it */
+    char last;
+    struct str header, buffer;
+    struct arena *arena;
+    struct mime_parser *parser;
+};
+
+enum store_why save_target(struct store *st, const char *name, struct mailbox **out)
+{
+    char *path = store_path(st, name);
+    struct mailbox *box;
+    enum store_why why = STORE_OK;
+
+    *out = NULL;
+    if (path == NULL)
+        return store_fail(st, STORE_BAD_NAME, "not a mailbox name");
+    box = mailbox_handle(st, path, name, false);
+    if (box->fd < 0 || box->cur_fd < 0 || box->new_fd < 0)
+        why = errno == ENOENT || errno == ENOTDIR ? store_fail(st, STORE_NONEXISTENT, "%s: no such mailbox", name)
+                                                  : store_fail_errno(st, "open", path);
+    else if (keywords_read(box) < 0)
+        why = store_fail_errno(st, "read dovecot-keywords of", path);
+    free(path);
+    if (why)
+        mailbox_close(&box);
+    *out = box;
+    return why;
+}
+
+enum store_why save_lock(struct mailbox *box)
+{
+    struct mailbox *whole;
+    enum store_why why;
+
+    for (int tries = 0; tries < 2; tries++) {
+        if (dotlock_take(box->fd, UIDLIST_LOCK) < 0)
+            return store_fail_errno(box->store, "lock uidlist of", box->path);
+        if (uidlist_read_end(&box->uids, box->fd) == 0)
+            return STORE_OK;
+        scan_unlock(box);
+        /* None, an old one or a damaged one: opening the mailbox makes it good. */
+        if ((why = mailbox_open_path(box->store, box->path, box->name, true, &whole)))
+            return why;
+        if (whole->uids.version != 3) {
+            if ((why = scan_lock(whole)) == STORE_OK) {
+                if (scan_rewrite(whole) < 0)
+                    why = store_fail_errno(box->store, "write uidlist of", box->path);
+                scan_unlock(whole);
+            }
+        }
+        mailbox_close(&whole);
+        if (why)
+            return why;
+    }
+    return store_fail(box->store, STORE_FAILED, "%s: its uidlist cannot be read", box->path);
+}
+
+enum store_why save_assign(struct mailbox *box, struct arrival *a, size_t n)
+{
+    uint32_t uid = box->uids.next_uid;
+    struct file_name f;
+    struct str lines;
+    int ret;
+
+    if (n >= UINT32_MAX - uid)
+        return store_fail(box->store, STORE_FAILED, "%s: out of UIDs", box->path);
+    str_init(&lines, STR_UNLIMITED);
+    for (size_t i = 0; i < n; i++) {
+        (void) file_name_parse(a[i].name, &f);
+        a[i].uid = uid++;
+        uidlist_line(&lines, a[i].uid, (struct slice){ "", 0 }, f.base);
+        if (a[i].extra) {
+            struct item it = { .name = a[i].name, .base_len = (uint16_t) f.base.len, .mail.keywords = a[i].extra };
+            snapshot_note_extra(box, &it);
+        }
+    }
+    ret = uidlist_append(&box->uids, box->fd, str_slice(&lines));
+    str_free(&lines);
+    if (ret < 0)
+        return store_fail_errno(box->store, "write uidlist of", box->path);
+    box->uids.next_uid = uid;
+    return STORE_OK;
+}
+
+static void free_saved(struct saved *s)
+{
+    free(s->to.name);
+    free(s->tmp);
+    free(s->record);
+}
+
+enum store_why mailbox_save_begin(struct store *st, const char *name, struct mailbox_save **out)
+{
+    struct mailbox *box;
+    enum store_why why = save_target(st, name, &box);
+
+    *out = NULL;
+    if (why)
+        return why;
+    *out = mem_new(sizeof **out);
+    (*out)->box = box;
+    (*out)->fd = -1;
+    str_init(&(*out)->header, SAVE_HEADER_BYTES);
+    str_init(&(*out)->buffer, STR_UNLIMITED);
+    return STORE_OK;
+}
+
+enum store_why mailbox_save_start(struct mailbox_save *s, uint8_t flags, const char *const *keywords, int64_t date)
+{
+    enum store_why why;
+    struct str path;
+
+    if (s->count == SAVE_MESSAGES_MAX)
+        return store_fail(s->box->store, STORE_LIMIT, "more than %d messages at once", SAVE_MESSAGES_MAX);
+    if ((why = keywords_bits(s->box, keywords, true, &s->keywords)))
+        return why;
+    str_init(&path, 1024);
+    str_adds(&path, "tmp/");
+    file_name_new(&path, FILE_SIZE_UNKNOWN, FILE_SIZE_UNKNOWN);
+    s->fd = openat(s->box->fd, path.p, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    s->now = (struct saved){ .tmp = str_take(&path) };
+    if (s->fd < 0) {
+        free_saved(&s->now);
+        s->now = (struct saved){ 0 };
+        return store_fail_errno(s->box->store, "create a file in tmp of", s->box->path);
+    }
+    s->flags = flags & MAIL_SETTABLE;
+    s->date = date;
+    s->physical = s->virtual = 0;
+    s->cr = false;
+    s->last = '\0';
+    str_reset(&s->header);
+    s->arena = arena_new();
+    s->parser = mime_parser_new(s->arena);
+    return STORE_OK;
+}
+
+static enum store_why put(struct mailbox_save *s, const char *p, size_t len)
+{
+    if (len == 0)
+        return STORE_OK;
+    mime_parser_feed(s->parser, p, len);
+    if (!str_over(&s->header))
+        str_add(&s->header, p, len < SAVE_HEADER_BYTES - s->header.len ? len : SAVE_HEADER_BYTES - s->header.len);
+    s->physical += len;
+    if (file_write_all(s->fd, p, len) < 0)
+        return store_fail_errno(s->box->store, "write to tmp of", s->box->path);
+    return STORE_OK;
+}
+
+enum store_why mailbox_save_write(struct mailbox_save *s, const void *bytes, size_t len)
+{
+    const char *p = bytes;
+
+    str_reset(&s->buffer);
+    for (size_t i = 0; i < len; i++) {
+        if (s->cr && p[i] != '\n')
+            str_addc(&s->buffer, '\r');
+        s->cr = p[i] == '\r';
+        if (!s->cr)
+            str_addc(&s->buffer, p[i]);
+    }
+    return put(s, s->buffer.p, s->buffer.len);
+}
+
+static void drop_current(struct mailbox_save *s)
+{
+    if (s->fd >= 0) {
+        close(s->fd);
+        (void) unlinkat(s->box->fd, s->now.tmp, 0);
+    }
+    s->fd = -1;
+    s->parser = NULL;
+    arena_free(&s->arena);
+    free_saved(&s->now);
+    s->now = (struct saved){ 0 };
+}
+
+/* Name, place and index record of the message just written. */
+static void describe(struct mailbox_save *s, const struct mime_part *root)
+{
+    struct str base, name, record;
+    struct slice head = str_slice(&s->header);
+    uint64_t letters = s->keywords & ((1ull << FILE_KEYWORDS) - 1);
+
+    str_init(&base, 1024);
+    str_init(&name, 1024);
+    str_init(&record, INDEX_RECORD_BYTES);
+    file_name_new(&base, s->physical, root->header.virtual + root->body.virtual);
+    s->now.to.in_new = s->flags == 0 && s->keywords == 0;
+    s->now.to.extra = s->keywords & ~letters ? s->keywords : 0;
+    if (s->now.to.in_new)
+        str_addslice(&name, str_slice(&base));
+    else
+        file_name_build(&name, str_slice(&base), s->flags, (uint32_t) letters, (struct slice){ NULL, 0 });
+    s->now.to.name = str_take(&name);
+    if (root->header.physical <= head.len)
+        index_message_make(&record, str_slice(&base), root, slice_sub(head, 0, root->header.physical));
+    s->now.record_len = record.len;
+    s->now.record = str_take(&record);
+    str_free(&base);
+}
+
+enum store_why mailbox_save_finish(struct mailbox_save *s)
+{
+    enum store_why why = s->cr ? put(s, "\r", 1) : STORE_OK;
+    struct timespec times[2];
+
+    if (why == STORE_OK && s->date != MAILBOX_SAVE_NOW) {
+        times[0] = times[1] = (struct timespec){ .tv_sec = (time_t) s->date };
+        if (futimens(s->fd, times) < 0)
+            why = store_fail_errno(s->box->store, "set the date in tmp of", s->box->path);
+    }
+    if (why == STORE_OK && store_sync_fd(s->fd, false) < 0)
+        why = store_fail_errno(s->box->store, "sync in tmp of", s->box->path);
+    if (why == STORE_OK)
+        describe(s, mime_parser_end(s->parser));
+    if (why) {
+        (void) mime_parser_end(s->parser);
+        drop_current(s);
+        return why;
+    }
+    close(s->fd);
+    s->fd = -1;
+    s->parser = NULL;
+    arena_free(&s->arena);
+    if (s->count == s->room) {
+        s->room = s->room ? s->room * 2 : 4;
+        s->done = mem_grow(s->done, s->room, sizeof *s->done);
+    }
+    s->done[s->count++] = s->now;
+    s->now = (struct saved){ 0 };
+    return STORE_OK;
+}
+
+void mailbox_save_cancel(struct mailbox_save **ps)
+{
+    struct mailbox_save *s = *ps;
+
+    if (s == NULL)
+        return;
+    if (s->parser)
+        (void) mime_parser_end(s->parser);
+    drop_current(s);
+    for (size_t i = 0; i < s->count; i++) {
+        (void) unlinkat(s->box->fd, s->done[i].tmp, 0);
+        free_saved(&s->done[i]);
+    }
+    free(s->done);
+    str_free(&s->header);
+    str_free(&s->buffer);
+    mailbox_close(&s->box);
+    free(s);
+    *ps = NULL;
+}
+
+static enum store_why publish(struct mailbox_save *s)
+{
+    struct mailbox *box = s->box;
+    struct arrival *to = mem_array(s->count, sizeof *to);
+    enum store_why why = STORE_OK;
+    size_t moved = 0;
+
+    for (; moved < s->count && why == STORE_OK; moved++) {
+        struct arrival *a = &s->done[moved].to;
+        to[moved] = *a;
+        if (renameat(box->fd, s->done[moved].tmp, a->in_new ? box->new_fd : box->cur_fd, a->name) < 0)
+            why = store_fail_errno(box->store, "rename into", box->path);
+    }
+    if (why == STORE_OK)
+        why = save_assign(box, to, s->count);
+    for (size_t i = 0; why && i < moved; i++)
+        (void) unlinkat(to[i].in_new ? box->new_fd : box->cur_fd, to[i].name, 0);
+    for (size_t i = 0; why == STORE_OK && i < s->count; i++) {
+        s->done[i].to.uid = to[i].uid;
+        if (s->done[i].record_len)
+            index_add_message(box->fd, slice_make(s->done[i].record, s->done[i].record_len));
+    }
+    free(to);
+    return why;
+}
+
+enum store_why mailbox_save_commit(struct mailbox_save **ps, struct arena *a, uint32_t *validity, uint32_t **uids,
+                                   size_t *count)
+{
+    struct mailbox_save *s = *ps;
+    enum store_why why = STORE_OK;
+
+    *count = 0;
+    *uids = NULL;
+    if (s->count && (why = save_lock(s->box)) == STORE_OK) {
+        why = publish(s);
+        scan_unlock(s->box);
+    }
+    if (why == STORE_OK) {
+        *validity = s->box->uids.uid_validity;
+        *uids = arena_alloc(a, (s->count + 1) * sizeof **uids);
+        for (size_t i = 0; i < s->count; i++)
+            (*uids)[(*count)++] = s->done[i].to.uid;
+    }
+    mailbox_save_cancel(ps);
+    return why;
+}

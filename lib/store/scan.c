@@ -1,0 +1,599 @@
+/*
+ * scan - brings an open mailbox up to date with its directories and its uidlist
+ *
+ * A directory whose mtime did not change is not read. Our own renames move the mtime we know along (scan_before,
+ * scan_after), so that they cost no scan; a directory changed less than FRESH_NS before it was read is read once more
+ * later, since a second change may carry the same time.
+ *
+ * Callers     store/view.c (mailbox_sync), store/mailbox.c, store/save.c, store/copy.c
+ * Invariants  a file missing from one scan is looked for once more before it counts as expunged: readdir may miss a
+ *             file that is being renamed
+ *             a UID once shown is never shown again for something else: a file that comes back gets a new one
+ * Errors      enum store_why
+ */
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/time.h"
+#include "store/dotlock.h"
+#include "store/internal.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { WASTE_SECONDS = 3600, WASTE_RECORDS = 100 };
+static const int64_t FRESH_NS = 2000000000;
+
+uint64_t mailbox_next_modseq(struct mailbox *box)
+{
+    uint64_t seed = (uint64_t) time_now() * 1000;
+
+    box->modseq = box->modseq < seed ? seed : box->modseq + 1;
+    return box->modseq;
+}
+
+static int64_t dir_mtime(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 ? store_mtime_ns(&st) : -1;
+}
+
+static bool is_fresh(int64_t mtime_ns) { return time_now_us() * 1000 - mtime_ns < FRESH_NS; }
+
+bool scan_before(struct mailbox *box, bool in_new)
+{
+    return dir_mtime(in_new ? box->new_fd : box->cur_fd) == (in_new ? &box->new : &box->cur)->mtime_ns;
+}
+
+void scan_after(struct mailbox *box, bool in_new, bool undisturbed)
+{
+    struct dir_state *d = in_new ? &box->new : &box->cur;
+
+    box->index_stale = true;
+    if (!undisturbed)
+        return;
+    d->mtime_ns = dir_mtime(in_new ? box->new_fd : box->cur_fd);
+    d->dirty = true;
+}
+
+static void push(struct item ***list, size_t *count, size_t *room, struct item *it)
+{
+    if (*count == *room) {
+        *room = *room ? *room * 2 : 64;
+        *list = mem_grow(*list, *room, sizeof(struct item *));
+    }
+    (*list)[(*count)++] = it;
+}
+
+static void pend(struct mailbox *box, struct item *it)
+{
+    if (it->pending)
+        return;
+    it->pending = true;
+    push(&box->pending, &box->pending_count, &box->pending_room, it);
+}
+
+/* Another process gave a UID to a file that the scan did not show: it was being renamed then, or is gone. */
+static bool awaits_files(const struct mailbox *box)
+{
+    for (size_t i = 0; i < box->awaited_count; i++)
+        if (!box->awaited[i]->present)
+            return true;
+    return false;
+}
+
+/* What the file's name says about flags. */
+static void take_flags(struct mailbox *box, struct item *it, const struct file_name *f)
+{
+    uint64_t keywords = (it->mail.keywords & ~((1ull << FILE_KEYWORDS) - 1)) | f->keywords;
+
+    if ((it->mail.flags & MAIL_SETTABLE) == f->flags && it->mail.keywords == keywords)
+        return;
+    it->mail.flags = (uint8_t) ((it->mail.flags & MAIL_RECENT) | f->flags);
+    it->mail.keywords = keywords;
+    if (it->in_view) {
+        it->changed = true;
+        it->mail.modseq = mailbox_next_modseq(box);
+    }
+}
+
+static void on_file(struct mailbox *box, const char *name, bool in_new)
+{
+    struct file_name f;
+    struct item *it;
+
+    if (!file_name_parse(name, &f))
+        return;
+    it = map_get(box->items, f.base);
+    if (it == NULL && (it = item_new(box, f.base)) == NULL)
+        return;
+    if (strcmp(it->name, name) != 0) {
+        item_set_name(it, name);
+        box->index_stale = true;
+    } else if (!it->present) {
+        item_set_name(it, name); /* sizes */
+    }
+    if (it->scan != box->scan && !it->in_view)
+        pend(box, it);
+    it->in_new = in_new;
+    it->present = true;
+    it->mail.gone = it->in_view && it->ghost;
+    it->scan = box->scan;
+    if (in_new)
+        it->mail.flags |= MAIL_RECENT;
+    take_flags(box, it, &f);
+}
+
+/* new/ to cur/: this session has seen it. Answers the name it has now, in *out. */
+static bool move_to_cur(struct mailbox *box, const char *name, struct str *out)
+{
+    struct file_name f;
+
+    if (!file_name_parse(name, &f))
+        return false;
+    str_reset(out);
+    str_adds(out, name);
+    if (f.info.p == NULL) {
+        str_cut(out, f.base.len);
+        str_adds(out, ":2,");
+    }
+    return renameat(box->new_fd, name, box->cur_fd, out->p) == 0;
+}
+
+static enum store_why read_dir(struct mailbox *box, bool in_new)
+{
+    int fd = openat(box->fd, in_new ? "new" : "cur", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    bool move = in_new && !box->read_only, undisturbed = move && scan_before(box, false), moved = false;
+    struct dir_state *state = in_new ? &box->new : &box->cur;
+    struct dirent *e;
+    struct str name;
+
+    if (dir == NULL) {
+        if (fd >= 0)
+            close(fd);
+        return errno == ENOENT ? STORE_DAMAGED
+                               : store_fail_errno(box->store, in_new ? "read new" : "read cur", box->path);
+    }
+    state->mtime_ns = dir_mtime(fd);
+    state->dirty = is_fresh(state->mtime_ns);
+    str_init(&name, 1024);
+    while ((errno = 0, e = readdir(dir)) != NULL) {
+        if (e->d_name[0] == '.')
+            continue;
+        if (move && move_to_cur(box, e->d_name, &name)) {
+            moved = true;
+            on_file(box, name.p, true);
+            struct file_name f;
+            struct item *it = file_name_parse(name.p, &f) ? map_get(box->items, f.base) : NULL;
+            if (it)
+                it->in_new = false;
+        } else {
+            on_file(box, e->d_name, in_new);
+        }
+    }
+    int failed = errno;
+    closedir(dir);
+    str_free(&name);
+    if (moved) {
+        scan_after(box, false, undisturbed);
+        state->mtime_ns = dir_mtime(box->new_fd);
+        state->dirty = true;
+    }
+    errno = failed;
+    return failed ? store_fail_errno(box->store, "read directory", box->path) : STORE_OK;
+}
+
+static bool wants_scan(const struct dir_state *d, int fd)
+{
+    int64_t now = dir_mtime(fd);
+
+    return now != d->mtime_ns || (d->dirty && !is_fresh(now));
+}
+
+/* A file that this scan should have seen and did not. */
+static bool missed(const struct mailbox *box, const struct item *it, bool scanned_new, bool scanned_cur)
+{
+    return !it->ghost && it->present && it->scan != box->scan && (it->in_new ? scanned_new : scanned_cur);
+}
+
+static enum store_why find_missing(struct mailbox *box, bool scanned_new, bool scanned_cur)
+{
+    bool any = awaits_files(box);
+    enum store_why why;
+
+    for (uint32_t i = 0; i < box->count && !any; i++)
+        any = missed(box, box->view[i], scanned_new, scanned_cur);
+    if (!any)
+        return STORE_OK;
+    if ((why = read_dir(box, true)) || (why = read_dir(box, false)))
+        return why;
+    for (uint32_t i = 0; i < box->count; i++) {
+        struct item *it = box->view[i];
+        if (missed(box, it, true, true)) {
+            it->present = false;
+            it->mail.gone = true;
+            box->index_stale = true;
+            (void) mailbox_next_modseq(box);
+        }
+    }
+    return STORE_OK;
+}
+
+/* An item of the view loses its UID: the view keeps it under the old one, as gone. */
+static void leave_ghost(struct mailbox *box, struct item *it)
+{
+    struct item *ghost = mem_new(sizeof *ghost);
+    uint32_t seq = mailbox_seq(box, it->mail.uid);
+
+    if (seq == 0) {
+        free(ghost);
+        return;
+    }
+    ghost->mail = it->mail;
+    ghost->mail.gone = true;
+    ghost->name = mem_strndup(it->name, it->base_len);
+    ghost->base_len = it->base_len;
+    ghost->ghost = ghost->in_view = true;
+    box->view[seq - 1] = ghost;
+    it->in_view = false;
+}
+
+static void on_record(void *ctx, uint32_t uid, struct slice keys, struct slice name)
+{
+    struct mailbox *box = ctx;
+    struct item *it = map_get(box->items, name);
+
+    if (it == NULL && (it = item_new(box, name)) == NULL)
+        return;
+    it->listed = true;
+    item_set_keys(it, keys);
+    if (it->mail.uid == uid)
+        return;
+    if (it->in_view) {
+        leave_ghost(box, it);
+        pend(box, it);
+    }
+    it->mail.uid = uid;
+    it->told_gone = false;
+    it->born = time_now();
+    if (!it->present)
+        push(&box->awaited, &box->awaited_count, &box->awaited_room, it);
+    box->index_stale = true;
+}
+
+/* Reads what is new in the uidlist. A file made anew must list what the view shows, or that is gone. */
+static enum store_why catch_up(struct mailbox *box)
+{
+    uint32_t validity = box->uids.uid_validity;
+    struct slice key;
+    void *value;
+    bool again;
+
+    if (uidlist_unchanged(&box->uids, box->fd))
+        return STORE_OK;
+    for (size_t at = 0; map_next(box->items, &at, &key, &value);)
+        ((struct item *) value)->listed = false;
+    if (uidlist_read(&box->uids, box->fd, &again, on_record, box) < 0)
+        return STORE_FAILED;
+    if (validity && validity != box->uids.uid_validity)
+        return store_fail(box->store, STORE_DAMAGED, "%s: UIDVALIDITY changed", box->path);
+    if (!again)
+        return STORE_OK;
+    size_t kept = 0;
+    for (size_t i = 0; i < box->awaited_count; i++)
+        if (box->awaited[i]->listed)
+            box->awaited[kept++] = box->awaited[i];
+    box->awaited_count = kept;
+    for (size_t at = 0; map_next(box->items, &at, &key, &value);) {
+        struct item *it = value;
+        if (it->listed || it->mail.uid == 0)
+            continue;
+        if (it->in_view) {
+            leave_ghost(box, it);
+            pend(box, it);
+        }
+        it->mail.uid = 0;
+        if (!it->present)
+            map_del(box->items, key);
+    }
+    return STORE_OK;
+}
+
+static int by_uid(const void *a, const void *b)
+{
+    const struct item *x = *(struct item *const *) a, *y = *(struct item *const *) b;
+
+    return x->mail.uid < y->mail.uid ? -1 : x->mail.uid > y->mail.uid;
+}
+
+/* May the record go? Not one that another process wrote a moment ago, its file perhaps still on the way. */
+static bool is_waste(const struct item *it)
+{
+    return !it->present && (it->told_gone || time_now() - it->born > WASTE_SECONDS);
+}
+
+static bool mostly_waste(const struct mailbox *box)
+{
+    struct slice key;
+    void *value;
+    size_t waste = 0;
+
+    for (size_t at = 0; map_next(box->items, &at, &key, &value);)
+        waste += ((struct item *) value)->mail.uid && is_waste(value);
+    return waste > WASTE_RECORDS && waste > map_count(box->items) / 4;
+}
+
+/* Writes the whole list. */
+int scan_rewrite(struct mailbox *box)
+{
+    struct item **all = mem_array(map_count(box->items) + 1, sizeof *all);
+    struct slice key;
+    struct str lines;
+    void *value;
+    size_t n = 0;
+    int ret;
+
+    for (size_t at = 0; map_next(box->items, &at, &key, &value);)
+        if (((struct item *) value)->mail.uid && !is_waste(value))
+            all[n++] = value;
+    qsort(all, n, sizeof *all, by_uid);
+    str_init(&lines, STR_UNLIMITED);
+    for (size_t i = 0; i < n; i++)
+        uidlist_line(&lines, all[i]->mail.uid, slice_of(all[i]->keys ? all[i]->keys : ""), item_base(all[i]));
+    ret = uidlist_rewrite(&box->uids, box->fd, str_slice(&lines));
+    str_free(&lines);
+    free(all);
+    return ret;
+}
+
+enum store_why scan_lock(struct mailbox *box)
+{
+    struct uidlist saved = box->uids;
+    enum store_why why;
+
+    if (dotlock_take(box->fd, UIDLIST_LOCK) < 0)
+        return store_fail_errno(box->store, "lock uidlist of", box->path);
+    if ((why = catch_up(box)) == STORE_OK)
+        return STORE_OK;
+    if (why == STORE_FAILED && (errno == ENOENT || errno == EBADMSG)) { /* none, or none that can be read */
+        if (errno == EBADMSG)
+            log_warn("%s: %s cannot be read: made anew", box->path, UIDLIST_NAME);
+        box->uids = saved;
+        if (saved.version == 0) {
+            box->uids.uid_validity = uidlist_new_validity(box->store->fd);
+            box->uids.next_uid = 1;
+        }
+        if (box->uids.uid_validity && scan_rewrite(box) == 0)
+            return STORE_OK;
+        why = store_fail_errno(box->store, "write uidlist of", box->path);
+        box->uids = saved;
+    } else if (why == STORE_FAILED) {
+        why = store_fail_errno(box->store, "read uidlist of", box->path);
+    }
+    scan_unlock(box);
+    return why;
+}
+
+void scan_unlock(struct mailbox *box) { dotlock_release(box->fd, UIDLIST_LOCK); }
+
+enum store_why scan_assign(struct mailbox *box, struct item **items, size_t n)
+{
+    uint32_t first = box->uids.next_uid;
+    struct str lines;
+    int ret;
+
+    if (n == 0)
+        return STORE_OK;
+    if (n >= UINT32_MAX - first)
+        return store_fail(box->store, STORE_FAILED, "%s: out of UIDs", box->path);
+    str_init(&lines, STR_UNLIMITED);
+    for (size_t i = 0; i < n; i++) {
+        items[i]->mail.uid = box->uids.next_uid++;
+        items[i]->listed = true;
+        items[i]->told_gone = false;
+        uidlist_line(&lines, items[i]->mail.uid, slice_of(items[i]->keys ? items[i]->keys : ""), item_base(items[i]));
+    }
+    ret = box->uids.version == 3 && !mostly_waste(box) ? uidlist_append(&box->uids, box->fd, str_slice(&lines))
+                                                       : scan_rewrite(box);
+    str_free(&lines);
+    if (ret < 0) {
+        enum store_why why = store_fail_errno(box->store, "write uidlist of", box->path);
+        for (size_t i = 0; i < n; i++)
+            items[i]->mail.uid = 0;
+        box->uids.next_uid = first;
+        return why;
+    }
+    box->uids.last_uid = box->uids.next_uid - 1;
+    box->index_stale = true;
+    return STORE_OK;
+}
+
+static uint64_t number_at(const char *s, const char *tag)
+{
+    const char *p = tag ? strstr(s, tag) : s;
+
+    return p ? strtoull(p + (tag ? strlen(tag) : 0), NULL, 10) : 0;
+}
+
+/* Order of arrival, as the names tell it. */
+static int by_arrival(const void *a, const void *b)
+{
+    const char *x = (*(struct item *const *) a)->name, *y = (*(struct item *const *) b)->name;
+    uint64_t tx = number_at(x, NULL), ty = number_at(y, NULL), mx = number_at(x, ".M"), my = number_at(y, ".M");
+
+    if (tx != ty)
+        return tx < ty ? -1 : 1;
+    if (mx != my)
+        return mx < my ? -1 : 1;
+    return strcmp(x, y);
+}
+
+/* A file shorter or longer than its name says was torn by a crash: no UID for it, and out of the way. */
+static bool set_aside(struct mailbox *box, struct item *it)
+{
+    struct file_name f;
+    struct stat st;
+    char to[600];
+
+    if (!file_name_parse(it->name, &f) ||
+        fstatat(it->in_new ? box->new_fd : box->cur_fd, it->name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+        !S_ISREG(st.st_mode))
+        return true;
+    it->date = st.st_mtime;
+    it->physical = (uint64_t) st.st_size;
+    if (f.physical == FILE_SIZE_UNKNOWN || f.physical == (uint64_t) st.st_size)
+        return false;
+    log_warn("%s: %s has %lld bytes: set aside in posthorn-damaged", box->path, it->name, (long long) st.st_size);
+    if (!box->read_only) {
+        (void) mkdirat(box->fd, "posthorn-damaged", 0700);
+        snprintf(to, sizeof to, "posthorn-damaged/%s", it->name);
+        if (renameat(it->in_new ? box->new_fd : box->cur_fd, it->name, box->fd, to) < 0)
+            log_warn("%s: cannot set %s aside: %s", box->path, it->name, strerror(errno));
+    }
+    return true;
+}
+
+static void forget(struct mailbox *box, struct item *it)
+{
+    char base[FILE_NAME_BYTES + 1];
+    size_t len = it->base_len;
+
+    memcpy(base, it->name, len);
+    for (size_t i = 0; i < box->awaited_count; i++)
+        if (box->awaited[i] == it)
+            box->awaited[i--] = box->awaited[--box->awaited_count];
+    (void) map_del(box->items, slice_make(base, len));
+}
+
+/* Gives UIDs to those that have none. */
+static enum store_why give_uids(struct mailbox *box, uint32_t highest)
+{
+    struct item **need = mem_array(box->pending_count + 1, sizeof(struct item *));
+    enum store_why why = STORE_OK;
+    size_t n = 0, left = 0;
+
+    for (size_t i = 0; i < box->pending_count; i++) {
+        struct item *it = box->pending[i];
+        if (it && it->mail.uid && (it->told_gone || it->mail.uid <= highest)) {
+            log_warn("%s: %.*s appeared late or again: it gets a new UID", box->path, (int) it->base_len, it->name);
+            it->mail.uid = 0;
+        }
+        if (it == NULL || it->mail.uid)
+            continue;
+        if (!set_aside(box, it)) {
+            need[n++] = it;
+        } else {
+            forget(box, it);
+            box->pending[i] = NULL;
+        }
+    }
+    if (n && (why = scan_lock(box)) == STORE_OK) {
+        for (size_t i = 0; i < n; i++) /* another process may have named them meanwhile */
+            if (need[i]->mail.uid == 0 || need[i]->mail.uid <= highest)
+                need[left++] = need[i];
+        qsort(need, left, sizeof(struct item *), by_arrival);
+        why = scan_assign(box, need, left);
+        scan_unlock(box);
+    }
+    free(need);
+    return why;
+}
+
+/* All that a scan found gets a UID and its place in the view. What others named meanwhile is looked for before
+ * anything with a higher UID is shown: it could not be shown afterwards under the UID it has. */
+static enum store_why settle(struct mailbox *box)
+{
+    uint32_t highest = box->count ? box->view[box->count - 1]->mail.uid : 0;
+    enum store_why why;
+
+    for (int round = 0; (why = give_uids(box, highest)) == STORE_OK && round < 3 && awaits_files(box); round++) {
+        if ((why = read_dir(box, true)) || (why = read_dir(box, false)))
+            break;
+        if (round > 0) /* not there twice: expunged */
+            box->awaited_count = 0;
+    }
+    box->awaited_count = 0;
+    for (size_t i = 0; i < box->pending_count; i++) {
+        struct item *it = box->pending[i];
+        if (it == NULL)
+            continue;
+        it->pending = false;
+        if (it->mail.uid && it->present && !it->in_view) {
+            it->mail.modseq = it->mail.modseq ? it->mail.modseq : mailbox_next_modseq(box);
+            view_add(box, it);
+            box->index_stale = true;
+        } else if (it->mail.uid == 0) { /* no UID could be written: the next sync tries again */
+            box->cur.mtime_ns = box->new.mtime_ns = -1;
+        }
+    }
+    box->pending_count = 0;
+    view_sort(box);
+    return why;
+}
+
+enum store_why scan_sync(struct mailbox *box)
+{
+    bool scan_new = wants_scan(&box->new, box->new_fd), scan_cur = wants_scan(&box->cur, box->cur_fd);
+    enum store_why why = catch_up(box);
+
+    if (why && (why != STORE_FAILED || (errno != ENOENT && errno != EBADMSG)))
+        return why == STORE_FAILED ? store_fail_errno(box->store, "read uidlist of", box->path) : why;
+    if (why || box->uids.version == 0) { /* no list: made under the lock, with what the scan finds */
+        if ((why = scan_lock(box)))
+            return why;
+        scan_unlock(box);
+    }
+    if (keywords_read(box) < 0)
+        return store_fail_errno(box->store, "read dovecot-keywords of", box->path);
+    box->scan++;
+    if (scan_new && (why = read_dir(box, true)))
+        return why;
+    if (scan_cur && (why = read_dir(box, false)))
+        return why;
+    if ((scan_new || scan_cur) && (why = find_missing(box, scan_new, scan_cur)))
+        return why;
+    if (!scan_new && !scan_cur)
+        box->awaited_count = 0; /* directories that did not change hold no file we have not seen */
+    return settle(box);
+}
+
+int scan_refind(struct mailbox *box, struct item *it)
+{
+    for (int round = 0; round < 2; round++) {
+        int fd = openat(box->fd, round ? "new" : "cur", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+        struct dirent *e;
+        struct file_name f;
+        if (dir == NULL) {
+            if (fd >= 0)
+                close(fd);
+            return -1;
+        }
+        while ((e = readdir(dir)) != NULL) {
+            if (!file_name_parse(e->d_name, &f) || !slice_same(f.base, item_base(it)))
+                continue;
+            it->in_new = round == 1;
+            item_set_name(it, e->d_name);
+            take_flags(box, it, &f);
+            closedir(dir);
+            return 0;
+        }
+        closedir(dir);
+    }
+    errno = ENOENT;
+    return -1;
+}
+
+int scan_rename(struct mailbox *box, struct item *it, const char *name)
+{
+    if (renameat(it->in_new ? box->new_fd : box->cur_fd, it->name, box->cur_fd, name) < 0)
+        return -1;
+    item_set_name(it, name);
+    it->in_new = false;
+    return 0;
+}

@@ -1,0 +1,204 @@
+/*
+ * view - see internal.h: items, and the numbered view of an open mailbox
+ *
+ * Callers     lib/store
+ * Invariants  the view is sorted by uid; an item is in it at most once; a ghost is freed when it leaves the view
+ */
+#include "base/mem.h"
+#include "store/internal.h"
+
+#include <stdlib.h>
+
+struct item *item_new(struct mailbox *box, struct slice base)
+{
+    struct item *it;
+
+    if (base.len > FILE_NAME_BYTES)
+        return NULL;
+    it = mem_new(sizeof *it);
+    it->name = mem_strndup(base.p, base.len);
+    it->base_len = (uint16_t) base.len;
+    it->physical = it->virtual = FILE_SIZE_UNKNOWN;
+    it->date = DATE_UNKNOWN;
+    if (!map_set(box->items, base, it)) {
+        item_free(it);
+        return NULL;
+    }
+    return it;
+}
+
+void item_free(void *p)
+{
+    struct item *it = p;
+
+    free(it->name);
+    free(it->keys);
+    free(it);
+}
+
+void item_set_name(struct item *it, const char *name)
+{
+    struct file_name f;
+    char *copy = mem_strdup(name);
+
+    free(it->name);
+    it->name = copy;
+    if (file_name_parse(copy, &f)) {
+        it->base_len = (uint16_t) f.base.len;
+        if (f.physical != FILE_SIZE_UNKNOWN)
+            it->physical = f.physical;
+        if (f.virtual != FILE_SIZE_UNKNOWN)
+            it->virtual = f.virtual;
+    }
+}
+
+void item_set_keys(struct item *it, struct slice keys)
+{
+    free(it->keys);
+    it->keys = keys.len ? mem_strndup(keys.p, keys.len) : NULL;
+}
+
+struct item *view_item(const struct mailbox *box, uint32_t seq)
+{
+    return seq && seq <= box->count ? box->view[seq - 1] : NULL;
+}
+
+void view_add(struct mailbox *box, struct item *it)
+{
+    if (box->count == box->room) {
+        box->room = box->room ? box->room * 2 : 64;
+        box->view = mem_grow(box->view, box->room, sizeof *box->view);
+    }
+    it->in_view = true;
+    it->mail.gone = false;
+    it->changed = false;
+    box->view[box->count++] = it;
+}
+
+static int by_uid(const void *a, const void *b)
+{
+    const struct item *x = *(struct item *const *) a, *y = *(struct item *const *) b;
+
+    return x->mail.uid < y->mail.uid ? -1 : x->mail.uid > y->mail.uid;
+}
+
+void view_sort(struct mailbox *box)
+{
+    for (uint32_t i = 1; i < box->count; i++)
+        if (box->view[i - 1]->mail.uid >= box->view[i]->mail.uid) {
+            qsort(box->view, box->count, sizeof *box->view, by_uid);
+            return;
+        }
+}
+
+void view_event(struct mailbox *box, enum mailbox_event_type type, uint32_t seq, uint32_t uid)
+{
+    if (box->changes.count == box->changes_room) {
+        box->changes_room = box->changes_room ? box->changes_room * 2 : 16;
+        box->changes.events = mem_grow(box->changes.events, box->changes_room, sizeof *box->changes.events);
+    }
+    box->changes.events[box->changes.count++] = (struct mailbox_event){ type, seq, uid };
+}
+
+static void drop_gone(struct mailbox *box)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t seq = box->count; seq > 0; seq--)
+        if (box->view[seq - 1]->mail.gone && seq <= box->told_count)
+            view_event(box, MAILBOX_EXPUNGE, seq, box->view[seq - 1]->mail.uid);
+    for (uint32_t i = 0; i < box->count; i++) {
+        struct item *it = box->view[i];
+        if (!it->mail.gone) {
+            box->view[kept++] = it;
+            continue;
+        }
+        it->in_view = false;
+        it->told_gone = true;
+        if (i < box->told_count)
+            box->told_count--;
+        if (it->ghost)
+            item_free(it);
+    }
+    box->count = kept;
+}
+
+static uint32_t count_recent(const struct mailbox *box)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < box->count; i++)
+        n += (box->view[i]->mail.flags & MAIL_RECENT) != 0;
+    return n;
+}
+
+enum store_why mailbox_sync(struct mailbox *box, bool keep_expunged, const struct mailbox_changes **out)
+{
+    enum store_why why = scan_sync(box);
+    uint32_t recent;
+
+    box->changes.count = 0;
+    *out = &box->changes;
+    if (why)
+        return why;
+    if (box->keywords_changed)
+        view_event(box, MAILBOX_KEYWORDS, 0, 0);
+    box->keywords_changed = false;
+    uint32_t told = box->told_count;
+    if (!keep_expunged)
+        drop_gone(box);
+    uint32_t old = box->told_count; /* of those told before, still there */
+    recent = count_recent(box);
+    if (box->count != old)
+        view_event(box, MAILBOX_EXISTS, box->count, 0);
+    if (recent != box->told_recent || (told != box->count && recent))
+        view_event(box, MAILBOX_RECENT_COUNT, recent, 0);
+    for (uint32_t i = 0; i < box->count; i++) {
+        struct item *it = box->view[i];
+        if (it->changed && !it->mail.gone && i < old)
+            view_event(box, MAILBOX_FLAGS, i + 1, it->mail.uid);
+        it->changed = false;
+    }
+    box->told_count = box->count;
+    box->told_recent = recent;
+    return STORE_OK;
+}
+
+const struct mail *mailbox_mail(const struct mailbox *box, uint32_t seq)
+{
+    struct item *it = view_item(box, seq);
+
+    return it ? &it->mail : NULL;
+}
+
+uint32_t mailbox_seq_from(const struct mailbox *box, uint32_t uid)
+{
+    uint32_t low = 0, high = box->count;
+
+    while (low < high) {
+        uint32_t mid = low + (high - low) / 2;
+        if (box->view[mid]->mail.uid < uid)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low + 1;
+}
+
+uint32_t mailbox_seq(const struct mailbox *box, uint32_t uid)
+{
+    uint32_t seq = mailbox_seq_from(box, uid);
+
+    return seq <= box->count && box->view[seq - 1]->mail.uid == uid ? seq : 0;
+}
+
+uint32_t mailbox_count(const struct mailbox *box) { return box->count; }
+uint32_t mailbox_recent(const struct mailbox *box) { return count_recent(box); }
+
+uint32_t mailbox_first_unseen(const struct mailbox *box)
+{
+    for (uint32_t i = 0; i < box->count; i++)
+        if (!(box->view[i]->mail.flags & MAIL_SEEN))
+            return i + 1;
+    return 0;
+}

@@ -3,7 +3,7 @@
  *
  * Callers     every daemon and postlog(1): datagrams to public/postlog, each a line as it will stand in the file
  * Invariants  one process; the only writer. The file is opened before the jail; a reload opens it anew (a new process
- *             does), so logs are rotated by rename and "postfix reload" or "postfix logrotate"
+ *             does), so logs are rotated by rename and "postfix reload"
  *             a line holds no control characters: a sender can forge no second line
  * Errors      a file outside maillog_file_prefixes, or one that cannot be opened: no start
  * Privilege   chroot, mail_owner, one descriptor open for appending

@@ -8,6 +8,7 @@
  */
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "conf/param.h"
 #include "service/sink.h"
 

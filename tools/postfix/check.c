@@ -19,15 +19,15 @@
 #include <unistd.h>
 
 enum { LANDLOCK_WANTED = 2, LANDLOCK_FULL = 6 };
-enum owner { OWNER_ROOT, OWNER_MAIL };
-enum group { GROUP_ANY, GROUP_SUBMIT };
+enum directory_owner { OWNER_ROOT, OWNER_MAIL };
+enum directory_group { GROUP_ANY, GROUP_SUBMIT };
 
 /* Modes as Debian's postfix package sets them. */
 static const struct {
     const char *name;
     mode_t mode;
-    enum owner owner;
-    enum group group;
+    enum directory_owner owner;
+    enum directory_group group;
 } directories[] = {
     { "active", 0700, OWNER_MAIL, GROUP_ANY },       { "bounce", 0700, OWNER_MAIL, GROUP_ANY },
     { "corrupt", 0700, OWNER_MAIL, GROUP_ANY },      { "defer", 0700, OWNER_MAIL, GROUP_ANY },

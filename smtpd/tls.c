@@ -114,20 +114,18 @@ static int open_context(void)
     config.cipher_list = ciphers.p;
     context = tls_ctx_new(&config, &why);
     str_free(&ciphers);
-    if (context == NULL)
+    if (context == NULL && !service_alone()) /* in "sendmail -bs" the keys are root's and nobody misses them */
         log_warn("TLS library problem: %s", why.text);
     return 0;
 }
 
 int smtpd_tls_pre_jail(void)
 {
-    if (service_alone())
-        return 0; /* sendmail -bs: standard input needs none, and the keys are root's */
     if (read_level())
         return -1;
     if (level != SMTPD_TLS_NONE && open_context())
         return -1;
-    if (level == SMTPD_TLS_ENCRYPT && context == NULL) {
+    if (level == SMTPD_TLS_ENCRYPT && context == NULL && !service_alone()) {
         log_error("encryption is mandatory (smtpd_tls_security_level, smtpd_tls_wrappermode) but there is no usable "
                   "certificate");
         return -1;

@@ -196,7 +196,8 @@ static int decided(struct smtpd_session *s, const char *mech, struct auth_reques
     log_warn("%s: SASL %.100s authentication failed: %s, sasl_username=%.100s", s->peer.namaddr, mech,
              *auth_reason(r) ? auth_reason(r) : "Temporary authentication failure",
              *auth_user(r) ? auth_user(r) : "(unavailable)");
-    smtpd_reply(s, "454 4.7.0 Temporary authentication failure: %s", auth_reason(r));
+    smtpd_reply(s, "454 4.7.0 Temporary authentication failure: %s",
+                *auth_reason(r) ? auth_reason(r) : "(reason unavailable)");
     return -1;
 }
 

@@ -75,6 +75,7 @@ struct smtpd_compile_error {
 };
 struct smtpd_list *smtpd_compile(const char *parameter, const char *text, enum smtpd_stage,
                                  struct smtpd_compile_error *); /* NULL after filling the error */
+void smtpd_list_free(struct smtpd_list **);
 
 /* engine.c */
 enum smtpd_verdict smtpd_run_list(struct smtpd_check *, const struct smtpd_list *);

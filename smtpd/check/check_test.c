@@ -150,6 +150,7 @@ static void run(size_t i)
     assert(v == cases[i].verdict);
     if (v == SMTPD_REJECT)
         assert(strcmp(c.reply, cases[i].reply) == 0);
+    smtpd_list_free(&list);
     stream_free(&s.stream);
     arena_free(&s.arena);
 }
@@ -184,13 +185,15 @@ static void test_broken(void)
 static void test_defer_if_permit(void)
 {
     struct smtpd_compile_error e;
+    struct smtpd_list *list;
     struct smtpd_session s = session(0);
     struct smtpd_check c = {
         .s = &s, .stage = SMTPD_STAGE_RECIPIENT, .object = "r@y.example", .class = "Recipient address"
     };
 
-    assert(smtpd_run_list(&c, smtpd_compile("x", "defer_if_permit, permit", SMTPD_STAGE_RECIPIENT, &e)) ==
-           SMTPD_PERMIT);
+    list = smtpd_compile("x", "defer_if_permit, permit", SMTPD_STAGE_RECIPIENT, &e);
+    assert(smtpd_run_list(&c, list) == SMTPD_PERMIT);
+    smtpd_list_free(&list);
     assert(s.defer_if_permit.active);
     assert(strcmp(s.defer_if_permit.text,
                   "450 4.7.0 <r@y.example>: Recipient address rejected: defer_if_permit requested") == 0);
@@ -201,6 +204,7 @@ static void test_defer_if_permit(void)
 static void test_actions(void)
 {
     struct smtpd_compile_error e;
+    struct smtpd_list *made;
     struct smtpd_session s = session(0);
     struct smtpd_check c = {
         .s = &s, .stage = SMTPD_STAGE_RECIPIENT, .object = "r@y.example", .class = "Recipient address"
@@ -213,7 +217,9 @@ static void test_actions(void)
                        "check_recipient_access inline:{{y.example=PREPEND X-Seen: yes}}";
 
     s.mail.arena = arena_new();
-    assert(smtpd_run_list(&c, smtpd_compile("x", list, SMTPD_STAGE_RECIPIENT, &e)) == SMTPD_DUNNO);
+    made = smtpd_compile("x", list, SMTPD_STAGE_RECIPIENT, &e);
+    assert(smtpd_run_list(&c, made) == SMTPD_DUNNO);
+    smtpd_list_free(&made);
     assert(s.mail.actions.flags == CLEANUP_HOLD);
     assert(strcmp(s.mail.actions.filter, "smtp:[127.0.0.1]:10025") == 0);
     assert(strcmp(s.mail.actions.redirect, "a@b.example") == 0);

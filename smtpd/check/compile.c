@@ -2,7 +2,7 @@
  * smtpd check compile - restriction parameters into lists
  *
  * Callers     smtpd.c before the jail: tables are opened here
- * Invariants  compiled lists live as long as the process
+ * Invariants  compiled lists live as long as the process; classes belong to this file, a list only points at them
  * Errors      -1 after a log line that names the parameter: smtpd does not start
  */
 #include "check/check.h"
@@ -99,7 +99,7 @@ static struct smtpd_list *class_at(const char *parameter, const char *name, enum
         complain(e, "restriction class `%s' needs a definition", name);
         return NULL;
     }
-    classes[stage][i] = mem_new(sizeof **classes);
+    classes[stage][i] = mem_new(sizeof(struct smtpd_list));
     classes[stage][i]->busy = true;
     struct smtpd_list *made = smtpd_compile(name, text, stage, e);
     if (made == NULL) {
@@ -168,6 +168,20 @@ static int add(struct smtpd_list *list, const char *parameter, const char *name,
     return 0;
 }
 
+void smtpd_list_free(struct smtpd_list **lp)
+{
+    struct smtpd_list *list = *lp;
+
+    if (list == NULL)
+        return;
+    for (size_t i = 0; i < list->count; i++)
+        maps_free(&list->items[i].maps);
+    free(list->items);
+    free((char *) list->name);
+    free(list);
+    *lp = NULL;
+}
+
 struct smtpd_list *smtpd_compile(const char *parameter, const char *text, enum smtpd_stage stage,
                                  struct smtpd_compile_error *e)
 {
@@ -186,11 +200,8 @@ struct smtpd_list *smtpd_compile(const char *parameter, const char *text, enum s
         free(name);
     }
     depth--;
-    if (failed) {
-        free(list->items);
-        free(list);
-        return NULL;
-    }
+    if (failed)
+        smtpd_list_free(&list);
     return list;
 }
 

@@ -102,7 +102,7 @@ void view_event(struct mailbox *box, enum mailbox_event_type type, uint32_t seq,
 
 static void drop_gone(struct mailbox *box)
 {
-    uint32_t kept = 0;
+    uint32_t kept = 0, told = box->told_count;
 
     for (uint32_t seq = box->count; seq > 0; seq--)
         if (box->view[seq - 1]->mail.gone && seq <= box->told_count)
@@ -115,7 +115,7 @@ static void drop_gone(struct mailbox *box)
         }
         it->in_view = false;
         it->told_gone = true;
-        if (i < box->told_count)
+        if (i < told)
             box->told_count--;
         if (it->ghost)
             item_free(it);

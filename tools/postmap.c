@@ -275,6 +275,7 @@ static void run(void *arg)
         else if (action == ACTION_DUMP)
             dump(specs[i]);
     }
+    event_stop(); /* the connection to proxymap would be kept for ever */
 }
 
 static void add_specs(const char *list)

@@ -223,9 +223,8 @@ const char *conf_value(const char *name)
 
     set_up();
     value = map_get(expanded, slice_of(name));
-    if (value || (text = conf_raw(name)) == NULL)
+    if (value || (text = raw_for_expansion(NULL, name)) == NULL)
         return value;
-    text = raw_for_expansion(NULL, name);
     value = expand_named(name, text);
     if (value)
         map_set(expanded, slice_of(name), (void *) (uintptr_t) value);

@@ -30,7 +30,7 @@
 enum { DELIVER_VERSION = 1, DELIVER_RCPTS_MAX = 5000, DELIVER_ADDRESS_BYTES = 2048, DELIVER_TEXT_BYTES = 4096 };
 
 /* Flags of a queue file's trace_flags, as Postfix stores them. */
-enum { DELIVER_USER_VERIFY = 1 << 8, DELIVER_RECORD = 1 << 9, DELIVER_MTA_VERIFY = 1 << 10 };
+enum { DELIVER_MTA_VERIFY = 1 << 8, DELIVER_USER_VERIFY = 1 << 9, DELIVER_RECORD = 1 << 10 };
 /* sendopts of a queue file. */
 enum { DELIVER_UTF8_REQUESTED = 1, DELIVER_UTF8_HEADER = 2, DELIVER_UTF8_SENDER = 4 };
 

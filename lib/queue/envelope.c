@@ -353,3 +353,14 @@ int queue_set_warn_time(int fd, off_t warn_offset, time_t when)
     str_free(&rec);
     return n < 0 ? -1 : 0;
 }
+
+bool queue_user_attribute(struct slice name)
+{
+    static const char *const names[] = { "rewrite_context", "encoding",     "trace_flags",  "envelope_id",
+                                         "ret_flags",       "notify_flags", "dsn_orig_rcpt" };
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (slice_eq(name, names[i]))
+            return true;
+    return false;
+}

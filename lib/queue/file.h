@@ -58,6 +58,9 @@ int queue_writer_move(struct queue_writer *, const char *queue);
 int queue_writer_finish(struct queue_writer **, const struct queue_size *size);
 void queue_writer_cancel(struct queue_writer **); /* removes the file */
 
+/* May a user set this attribute of his message? What sendmail writes; postdrop and pickup let nothing else pass. */
+bool queue_user_attribute(struct slice name);
+
 /* ---- reading ---- */
 struct queue_reader;
 struct queue_reader *queue_reader_new(int fd); /* borrows fd; reads by pread, the descriptor's offset stays */

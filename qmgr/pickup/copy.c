@@ -19,9 +19,6 @@ static const struct {
     [CONTENT] = { "NLX", "NLX" },
     [EXTRACTED] = { "ARnoE", "ARnoODL>IPre/E" },
 };
-/* Attributes that a user may set: what sendmail writes. */
-static const char *const user_attributes[] = { "rewrite_context", "encoding",     "trace_flags",  "envelope_id",
-                                               "ret_flags",       "notify_flags", "dsn_orig_rcpt" };
 /* Records of an old queue file that do not come along: cleanup makes them anew, or they are finished. */
 static const char skipped[] = { REC_CTIME, REC_DONE, REC_DRCP, REC_WARN, REC_FLGS, REC_INSPECT, REC_PRIO, 0 };
 
@@ -49,11 +46,8 @@ static bool attribute_ok(const struct copy *c, struct slice data)
         return false;
     if (slice_eq(name, "create_time"))
         return false; /* the new queue file has its own */
-    if (c->requeued)
+    if (c->requeued || queue_user_attribute(name))
         return true;
-    for (size_t i = 0; i < sizeof user_attributes / sizeof *user_attributes; i++)
-        if (slice_eq(name, user_attributes[i]))
-            return true;
     log_warn("%s: uid=%ld: attribute \"%.*s\" is not for users", c->id, (long) c->st->st_uid,
              (int) (name.len > 60 ? 60 : name.len), name.p);
     return false;

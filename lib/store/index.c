@@ -18,7 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { HEAD_BYTES = 32, RECORD_HEAD = 12, PIECE = 1 << 18 };
+enum { HEAD_BYTES = 40, RECORD_HEAD = 12 };
 static const char magic[8] = "PHINDEX\1";
 
 static uint64_t load(const unsigned char *p, unsigned bytes)
@@ -92,32 +92,36 @@ static int read_at(int fd, void *p, size_t len, uint64_t offset)
     return 0;
 }
 
-static int write_head(int fd, uint64_t snapshot)
+/* settled: all before it is whole records. */
+static int write_head(int fd, uint64_t snapshot, uint64_t settled)
 {
     unsigned char head[HEAD_BYTES] = { 0 };
 
     memcpy(head, magic, sizeof magic);
     save(head + 8, INDEX_VERSION, 4);
     save(head + 16, snapshot, 8);
-    save(head + 24, index_crc32c(head, 24), 4);
+    save(head + 24, settled, 8);
+    save(head + 32, index_crc32c(head, 32), 4);
     return pwrite(fd, head, sizeof head, 0) == (ssize_t) sizeof head ? 0 : -1;
 }
 
 /* Offset of the last snapshot (0: none); -1: no head of ours. */
-static int64_t read_head(int fd)
+static int64_t read_head(int fd, uint64_t *settled)
 {
     unsigned char head[HEAD_BYTES];
 
     if (read_at(fd, head, sizeof head, 0) < 0 || memcmp(head, magic, sizeof magic) != 0 ||
-        load(head + 8, 4) != INDEX_VERSION || load(head + 24, 4) != index_crc32c(head, 24))
+        load(head + 8, 4) != INDEX_VERSION || load(head + 32, 4) != index_crc32c(head, 32))
         return -1;
     uint64_t at = load(head + 16, 8);
+    *settled = load(head + 24, 8);
     return at >= HEAD_BYTES && at < INT64_MAX ? (int64_t) at : 0;
 }
 
 int index_open(struct index *ix, int dir_fd, bool create)
 {
     struct stat st;
+    uint64_t settled;
     int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | (create ? O_CREAT : 0);
 
     *ix = (struct index){ .fd = openat(dir_fd, INDEX_NAME, flags, 0600) };
@@ -127,12 +131,13 @@ int index_open(struct index *ix, int dir_fd, bool create)
         index_close(ix);
         return -1;
     }
-    if (read_head(ix->fd) < 0) { /* new, or not ours: begin anew */
+    if (read_head(ix->fd, &settled) < 0) { /* new, or not ours: begin anew */
         if (!create || flock(ix->fd, LOCK_EX) < 0) {
             index_close(ix);
             return -1;
         }
-        bool bad = read_head(ix->fd) < 0 && (ftruncate(ix->fd, 0) < 0 || write_head(ix->fd, 0) < 0);
+        bool bad = read_head(ix->fd, &settled) < 0 &&
+                   (ftruncate(ix->fd, 0) < 0 || write_head(ix->fd, 0, HEAD_BYTES) < 0);
         (void) flock(ix->fd, LOCK_UN);
         if (bad) {
             index_close(ix);
@@ -198,11 +203,12 @@ static int hand_over(struct index *ix, uint64_t file, index_fn fn, void *ctx)
 int index_read(struct index *ix, index_fn fn, void *ctx)
 {
     struct stat st;
+    uint64_t settled;
     int64_t snapshot;
 
     if (fstat(ix->fd, &st) < 0)
         return -1;
-    if (ix->offset == HEAD_BYTES && (snapshot = read_head(ix->fd)) > 0) {
+    if (ix->offset == HEAD_BYTES && (snapshot = read_head(ix->fd, &settled)) > 0) {
         ix->offset = (uint64_t) snapshot;
         if (hand_over(ix, (uint64_t) st.st_size, fn, ctx) < 0)
             ix->offset = HEAD_BYTES; /* a pointer into nothing: read all */
@@ -215,29 +221,32 @@ int index_read(struct index *ix, index_fn fn, void *ctx)
     return 0;
 }
 
-/* With the lock: is all between ix->offset and the end whole? A torn tail is cut. */
-static int settle(struct index *ix, uint64_t *end)
+/* With the lock: where the next record goes. A torn tail is cut. */
+static int settle(struct index *ix, uint64_t *snapshot, uint64_t *end)
 {
     struct stat st;
-    uint64_t at = ix->offset;
+    uint64_t at;
     enum index_type type;
     uint32_t crc;
-    int64_t len;
+    int64_t len, last;
 
-    if (fstat(ix->fd, &st) < 0)
+    if (fstat(ix->fd, &st) < 0 || (last = read_head(ix->fd, &at)) < 0)
         return -1;
+    if (at < HEAD_BYTES || at > (uint64_t) st.st_size)
+        at = HEAD_BYTES;
     while (at < (uint64_t) st.st_size && (len = record_length(ix->fd, at, (uint64_t) st.st_size, &type, &crc)) >= 0)
         at += RECORD_HEAD + (uint64_t) len;
     if (at < (uint64_t) st.st_size && ftruncate(ix->fd, (off_t) at) < 0)
         return -1;
     *end = at;
+    *snapshot = (uint64_t) last;
     return 0;
 }
 
 int index_append(struct index *ix, int dir_fd, enum index_type type, struct slice payload, uint64_t *offset)
 {
     struct str rec;
-    uint64_t at;
+    uint64_t at, snapshot;
     int ret = -1;
 
     if (ix->fd < 0 ||
@@ -249,11 +258,10 @@ int index_append(struct index *ix, int dir_fd, enum index_type type, struct slic
     index_put(&rec, index_crc32c(payload.p, payload.len), 4);
     str_addslice(&rec, payload);
     if (flock(ix->fd, LOCK_EX) == 0) {
-        if (!index_replaced(ix, dir_fd) && settle(ix, &at) == 0) {
+        if (!index_replaced(ix, dir_fd) && settle(ix, &snapshot, &at) == 0) {
             if (pwrite(ix->fd, rec.p, rec.len, (off_t) at) == (ssize_t) rec.len) {
-                ret = type == INDEX_SNAPSHOT ? write_head(ix->fd, at) : 0;
+                ret = write_head(ix->fd, type == INDEX_SNAPSHOT ? at : snapshot, at + rec.len);
                 *offset = at;
-                ix->appended += rec.len;
             } else if (ftruncate(ix->fd, (off_t) at) < 0) {
                 ret = -1; /* the next writer cuts it */
             }
@@ -299,7 +307,7 @@ int index_compact(struct index *ix, int dir_fd, uint64_t *const *offsets, size_t
     (void) unlinkat(dir_fd, fresh, 0);
     to.fd = openat(dir_fd, fresh, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     str_init(&rec, STR_UNLIMITED);
-    if (to.fd >= 0 && !index_replaced(ix, dir_fd) && write_head(to.fd, 0) == 0) {
+    if (to.fd >= 0 && !index_replaced(ix, dir_fd) && write_head(to.fd, 0, HEAD_BYTES) == 0) {
         for (size_t i = 0; i < n; i++) {
             struct str all;
             str_init(&all, STR_UNLIMITED);
@@ -341,9 +349,6 @@ void index_add_message(int dir_fd, struct slice payload)
 
     if (index_open(&ix, dir_fd, true) < 0)
         return;
-    int64_t snapshot = read_head(ix.fd);
-    if (snapshot > 0)
-        ix.offset = (uint64_t) snapshot;
     (void) index_append(&ix, dir_fd, INDEX_MESSAGE, payload, &at);
     index_close(&ix);
 }

@@ -28,9 +28,8 @@ void index_put(struct str *, uint64_t value, unsigned bytes);
 void index_put_str(struct str *, struct slice);
 
 struct index {
-    int fd;                  /* -1: none */
-    uint64_t offset;         /* read up to here */
-    uint64_t live, appended; /* bytes of records worth keeping, and of all */
+    int fd;          /* -1: none */
+    uint64_t offset; /* read up to here */
 };
 typedef void (*index_fn)(void *ctx, enum index_type, uint64_t offset, struct slice payload);
 

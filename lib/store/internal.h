@@ -88,7 +88,6 @@ static inline int64_t store_mtime_ns(const struct stat *st)
 /* Names. path: "." or ".a.b"; malloced. NULL: not a name. */
 char *store_path(const struct store *, const char *name);
 char *store_name_of(const struct store *, const char *path); /* "INBOX" or "a/b" */
-int store_make_maildir(int parent_fd, const char *path);     /* cur, new, tmp, maildirfolder */
 bool store_subscribed_each(struct store *, void (*fn)(void *ctx, const char *name), void *ctx);
 
 /* keywords.c */

@@ -227,7 +227,8 @@ static void test_expunge(void)
     assert(mailbox_store(one, seqs, 2, &c) == STORE_OK && mailbox_expunge(one, NULL, 0) == STORE_OK);
     assert(mailbox_count(one) == 5 && sync_box(one, true)->count == 0 && mailbox_count(one) == 5);
     const struct mailbox_changes *ch = sync_box(one, false);
-    assert(events(ch, MAILBOX_EXPUNGE) == 2 && ch->events[0].seq == 4 && ch->events[1].seq == 2 && ch->events[1].uid == 2);
+    assert(events(ch, MAILBOX_EXPUNGE) == 2 && ch->events[0].seq == 4 && ch->events[1].seq == 2 &&
+           ch->events[1].uid == 2);
     assert(mailbox_count(one) == 3 && mailbox_seq(one, 5) == 3 && mailbox_seq(one, 4) == 0 &&
            mailbox_seq_from(one, 4) == 3);
     ch = sync_box(two, true);

@@ -73,6 +73,8 @@ enum store_why store_delete(struct store *, const char *name); /* children stay;
 /* With its children. Of INBOX: its messages move to the new mailbox, INBOX stays, empty (RFC 3501 6.3.5). */
 enum store_why store_rename(struct store *, const char *from, const char *to);
 enum store_why store_subscribe(struct store *, const char *name, bool on);
+int store_make_maildir(int parent_fd,
+                       const char *path); /* cur, new, tmp; below a root also maildirfolder. -1 errno */
 bool store_name_valid(const struct store *, const char *name);
 
 struct store_status {

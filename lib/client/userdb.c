@@ -1,0 +1,159 @@
+/*
+ * userdb - see userdb.h
+ *
+ * Callers     lmtpd, local/virtual
+ * Invariants  see userdb.h
+ * Errors      three answers
+ */
+#include "client/userdb.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "base/time.h"
+#include "client/authd.h"
+#include "conf/param.h"
+#include "proto/addr/addr.h"
+#include "table/table.h"
+
+#include <stdlib.h>
+
+enum { PATH_BYTES = 4000, USERDB_WAIT_MS = 60000 };
+
+static const char *userdb_service;
+const struct param userdb_params[] = {
+    { .name = "userdb_service",
+      .type = PARAM_STRING,
+      .str = &userdb_service,
+      .def = "",
+      .doc = "Socket that is asked for mailboxes (private/auth-userdb, or that of a Dovecot) instead of "
+             "virtual_mailbox_maps, virtual_uid_maps and virtual_gid_maps." },
+    { .type = PARAM_END },
+};
+static struct maps *mailboxes, *uids, *gids; /* live as long as the process */
+static struct authd_client *authd;
+
+void userdb_open(void)
+{
+    const unsigned flags = TABLE_FOLD | TABLE_NO_SUBST;
+
+    if (*userdb_service) {
+        authd = authd_client_new(userdb_service);
+        return;
+    }
+    mailboxes = maps_new("virtual_mailbox_maps", conf_virtual_mailbox_maps, flags);
+    uids = maps_new("virtual_uid_maps", conf_virtual_uid_maps, flags);
+    gids = maps_new("virtual_gid_maps", conf_virtual_gid_maps, flags);
+}
+
+static enum lookup misconfigured(struct err *err)
+{
+    (void) err_set(err, 451, "4.3.5", "mail system configuration error");
+    return LOOKUP_RETRY;
+}
+
+static enum lookup number(struct maps *maps, const char *what, const char *address, uint64_t least, uint64_t *out,
+                          struct err *err)
+{
+    struct str value;
+    struct slice ext;
+    enum lookup found;
+
+    str_init(&value, TABLE_VALUE_BYTES);
+    found = maps_address(maps, address, MAPS_ADDRESS, &value, &ext);
+    if (found == LOOKUP_NONE) {
+        log_warn("recipient %s: not found in %s", address, what);
+        found = misconfigured(err);
+    } else if (found == LOOKUP_RETRY) {
+        (void) err_set(err, 451, "4.3.0", "table lookup failure");
+    } else if (slice_u64(slice_trim(str_slice(&value)), UINT32_MAX - 1, out) < 0 || *out < least) {
+        log_warn("recipient %s: bad or forbidden value %.100s in %s", address, value.p, what);
+        found = misconfigured(err);
+    }
+    str_free(&value);
+    return found;
+}
+
+/* base/result, without ".." anywhere in the result. */
+static const char *mailbox_path(const char *base, struct slice result, struct arena *a)
+{
+    struct slice rest = result, part;
+
+    if (result.len == 0 || result.len > PATH_BYTES || memchr(result.p, '\0', result.len))
+        return NULL;
+    while (slice_split(&rest, '/', &part))
+        if (slice_eq(part, ".."))
+            return NULL;
+    if (*base == '\0')
+        return *result.p == '/' ? arena_strndup(a, result.p, result.len) : NULL;
+    return arena_printf(a, "%s/%.*s", base, (int) result.len, result.p);
+}
+
+static enum lookup find_in_tables(const char *address, struct arena *a, struct userdb_mailbox *out, struct err *err)
+{
+    const char *least_text = conf_value("virtual_minimum_uid");
+    uint64_t least = least_text ? strtoull(least_text, NULL, 10) : 100, uid, gid;
+    struct str value;
+    struct slice ext = { "", 0 };
+    enum lookup found;
+
+    str_init(&value, TABLE_VALUE_BYTES);
+    found = maps_address(mailboxes, address, MAPS_ADDRESS, &value, &ext);
+    if (found == LOOKUP_FOUND) {
+        out->path = mailbox_path(conf_virtual_mailbox_base, slice_trim(str_slice(&value)), a);
+        if (out->path == NULL) {
+            log_warn("recipient %s: bad mailbox %.200s in virtual_mailbox_maps", address, value.p);
+            found = misconfigured(err);
+        }
+    } else if (found == LOOKUP_RETRY) {
+        (void) err_set(err, 451, "4.3.0", "table lookup failure");
+    }
+    str_free(&value);
+    if (found != LOOKUP_FOUND)
+        return found;
+    if ((found = number(uids, "virtual_uid_maps", address, least, &uid, err)) != LOOKUP_FOUND ||
+        (found = number(gids, "virtual_gid_maps", address, 1, &gid, err)) != LOOKUP_FOUND)
+        return found;
+    out->uid = (uid_t) uid;
+    out->gid = (gid_t) gid;
+    out->maildir = out->path[strlen(out->path) - 1] == '/';
+    out->user = ext.len ? arena_printf(a, "%.*s%s", (int) (ext.p - address), address, ext.p + ext.len)
+                        : arena_strdup(a, address);
+    return LOOKUP_FOUND;
+}
+
+static enum lookup ask(const char *address, const char *protocol, struct arena *a, struct userdb_mailbox *out,
+                       struct err *err)
+{
+    struct authd_user user;
+    enum lookup found = authd_client_user(authd, protocol, slice_of(address), a, &user,
+                                          time_mono_ms() + USERDB_WAIT_MS, err);
+
+    if (found != LOOKUP_FOUND)
+        return found;
+    if (!user.has_uid || !user.has_gid || user.uid == 0 || user.gid == 0 || *user.maildir != '/') {
+        log_warn("recipient %s: %s gives no uid, gid or maildir", address, userdb_service);
+        return misconfigured(err);
+    }
+    out->path = arena_printf(a, "%s/", user.maildir);
+    out->maildir = true;
+    out->uid = user.uid;
+    out->gid = user.gid;
+    out->user = user.user;
+    return LOOKUP_FOUND;
+}
+
+enum lookup userdb_find(const char *address, const char *protocol, struct arena *a, struct userdb_mailbox *out,
+                        struct err *err)
+{
+    struct slice all = slice_of(address), local, domain, base, extension;
+    enum lookup found;
+
+    *out = (struct userdb_mailbox){ 0 };
+    if (authd == NULL)
+        return find_in_tables(address, a, out, err);
+    found = ask(address, protocol, a, out, err);
+    if (found == LOOKUP_NONE && addr_split(all, &local, &domain) &&
+        addr_split_extension(local, conf_recipient_delimiter, false, &base, &extension))
+        found = ask(arena_printf(a, "%.*s@%.*s", (int) base.len, base.p, (int) domain.len, domain.p), protocol, a,
+                    out, err);
+    return found;
+}

@@ -12,6 +12,8 @@
 
 #include "base/log.h"
 
+#include <stdio.h>
+
 const struct smtpd_command smtpd_commands[] = {
     { "HELO", SMTPD_JUNK | SMTPD_PLAIN | SMTPD_LAST, smtpd_cmd_helo },
     { "EHLO", SMTPD_JUNK | SMTPD_PLAIN | SMTPD_LAST, smtpd_cmd_ehlo },
@@ -37,14 +39,14 @@ void smtpd_command_counts(const struct smtpd_session *s, struct str *out)
 
     for (size_t i = 0; i < COMMANDS; i++) {
         const struct smtpd_count *c = &s->counts[i];
-        char name[16] = "unknown";
+        char name[16];
 
         total += c->total;
         good += c->good;
         if (c->total == 0)
             continue;
-        for (size_t k = 0; smtpd_commands[i].verb && k < sizeof name; k++)
-            name[k] = ascii_lower(smtpd_commands[i].verb[k]);
+        snprintf(name, sizeof name, "%s", smtpd_commands[i].verb ? smtpd_commands[i].verb : "unknown");
+        ascii_lowercase(name);
         str_printf(out, " %s=%u", name, c->good);
         if (c->good != c->total)
             str_printf(out, "/%u", c->total);
@@ -123,7 +125,6 @@ void smtpd_command_run(struct smtpd_session *s, struct slice line)
 
     smtp_command_split(line, &verb, &args);
     if (verb.len == 0) {
-        s->where = "UNKNOWN";
         smtpd_reply(s, "500 5.5.2 Error: bad syntax");
         s->errors++;
         return;

@@ -13,6 +13,8 @@
 #include "client/cleanup.h"
 #include "proto/smtp/reply.h"
 
+#include <stdio.h>
+
 struct entry {
     struct smtpd_check *c;
     const char *table, *key, *object, *class;
@@ -26,7 +28,7 @@ static enum smtpd_verdict bad_entry(const struct entry *e, const char *why)
 }
 
 /* RFC 3463: a status about an address names the address it is about. */
-static void fix_dsn(char *dsn, const char *class)
+static void fix_dsn(char dsn[SMTP_DSN_BYTES], const char *class)
 {
     static const struct {
         const char *from, *sender;
@@ -36,12 +38,14 @@ static void fix_dsn(char *dsn, const char *class)
     if (strncmp(dsn + 1, ".1.", 3) != 0 || strcmp(class, "Recipient address") == 0)
         return;
     if (strcmp(class, "Sender address") != 0) {
-        strcpy(dsn + 1, ".0.0");
+        snprintf(dsn + 1, SMTP_DSN_BYTES - 1, ".0.0");
         return;
     }
     for (size_t i = 0; i < sizeof address / sizeof *address; i++)
-        if (strcmp(dsn + 1, address[i].from) == 0)
-            strcpy(dsn + 1, address[i].sender);
+        if (strcmp(dsn + 1, address[i].from) == 0) {
+            snprintf(dsn + 1, SMTP_DSN_BYTES - 1, "%s", address[i].sender);
+            return;
+        }
 }
 
 /* Takes "x.y.z " off the text. */
@@ -49,7 +53,7 @@ static void take_dsn(struct slice *text, const char *standard, char dsn[SMTP_DSN
 {
     size_t len = smtp_dsn_len(*text, 0);
 
-    strcpy(dsn, standard);
+    snprintf(dsn, SMTP_DSN_BYTES, "%s", standard);
     if (len && len < SMTP_DSN_BYTES) {
         memcpy(dsn, text->p, len);
         dsn[len] = 0;

@@ -11,6 +11,8 @@
 #include "client/cleanup.h"
 #include "proto/smtp/reply.h"
 
+#include <stdio.h>
+
 static struct maps *local_maps, *mailbox_maps, *alias_maps, *relay_maps;
 static bool switched_off; /* receive_override_options = no_unknown_recipient_checks */
 
@@ -74,7 +76,7 @@ static enum smtpd_verdict error_route(struct smtpd_check *c, const char *address
             code = 450;
     }
     if (sender && strcmp(dsn + 1, ".1.1") == 0)
-        strcpy(dsn + 1, ".1.0");
+        snprintf(dsn, sizeof dsn, "%c.1.0", dsn[0] == '4' ? '4' : '5');
     return smtpd_refuse(c, code, dsn, "<%s>: %s rejected: %.*s", address, class, (int) text.len, text.p);
 }
 

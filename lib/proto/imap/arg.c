@@ -266,7 +266,7 @@ static int system_flag(struct imap_arg *a, unsigned *bits)
             return 0;
         }
     }
-    return imap_arg_fail(a, "Invalid system flag.");
+    return imap_arg_fail(a, arena_printf(a->arena, "Invalid system flag \\%.*s", (int) name.len, name.p));
 }
 
 int imap_arg_flags(struct imap_arg *a, struct imap_flags *out)

@@ -158,7 +158,11 @@ static struct imap_search *one_key(struct parse *p, unsigned depth)
             return NULL;
         return keys[i].negated ? negate(p, n) : n;
     }
-    imap_arg_fail(a, imap_arg_end(a) ? "Missing search parameters." : "Unknown argument.");
+    struct slice word = { NULL, 0 };
+    const char *error = "Missing search parameters.";
+    if (!imap_arg_end(a) && imap_arg_atom(a, &word) == 0)
+        error = arena_printf(a->arena, "Unknown argument %.*s", (int) word.len, word.p);
+    imap_arg_fail(a, error);
     return NULL;
 }
 

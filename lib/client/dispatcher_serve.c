@@ -1,0 +1,72 @@
+/* dispatcher_serve - see dispatcher_serve.h */
+#include "client/dispatcher_serve.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+struct serve {
+    struct dispatcher_link *link;
+    const char *directory;
+    dispatcher_session_fn run;
+    size_t sessions;
+    struct event_cond ended;
+};
+struct one {
+    struct serve *serve;
+    struct dispatcher_session *session;
+};
+
+/* "/" + "/Maildir", "/home/u" + "/": one slash between, none at the end. */
+static char *join(const char *directory, const char *maildir)
+{
+    struct slice d = slice_of(directory), m = slice_of(maildir);
+
+    while (d.len && d.p[d.len - 1] == '/')
+        d.len--;
+    while (m.len && m.p[0] == '/')
+        m = slice_sub(m, 1, m.len);
+    while (m.len && m.p[m.len - 1] == '/')
+        m.len--;
+    if (m.len == 0)
+        return d.len ? mem_strndup(d.p, d.len) : mem_strdup("/");
+    return mem_printf("%.*s/%.*s", (int) d.len, d.p, (int) m.len, m.p);
+}
+
+static void session(void *arg)
+{
+    struct one *one = arg;
+    struct serve *s = one->serve;
+    char *root = join(s->directory, one->session->maildir ? one->session->maildir : "/");
+
+    s->run(s->link, one->session, root);
+    dispatcher_link_ended(s->link, one->session->id);
+    dispatcher_session_free(&one->session);
+    free(root);
+    free(one);
+    s->sessions--;
+    event_cond_broadcast(&s->ended);
+}
+
+void dispatcher_serve(int control_fd, const char *directory, dispatcher_session_fn run)
+{
+    struct serve s = { .link = dispatcher_link_new(control_fd), .directory = directory, .run = run };
+    struct dispatcher_session *next;
+
+    while (dispatcher_link_next(s.link, &next, EVENT_NEVER) == 0) {
+        struct one *one = mem_new(sizeof *one);
+
+        one->serve = &s;
+        one->session = next;
+        s.sessions++;
+        fiber_go("session", session, one);
+    }
+    if (errno != 0 && errno != ECANCELED)
+        log_warn("dispatcher: the control channel failed: %s", strerror(errno));
+    fiber_shield(true); /* the sessions are cancelled too, and use what stands on this stack */
+    while (s.sessions)
+        event_cond_wait(&s.ended, EVENT_NEVER);
+    fiber_shield(false);
+    dispatcher_link_free(&s.link);
+}

@@ -62,8 +62,8 @@ static bool sent_ahead(struct smtpd_session *s, const char *verb)
     const char *bytes;
     ssize_t n;
 
-    if (s->pipelining_logged || stream_buffered(s->stream) == 0)
-        return false;
+    if (s->alone || s->pipelining_logged || stream_buffered(s->stream) == 0)
+        return false; /* what comes through a pipe is all there at once */
     n = stream_peek(s->stream, &bytes);
     if (n <= 0)
         return false;
@@ -103,7 +103,8 @@ static int run_unknown(struct smtpd_session *s, struct slice line, struct slice 
 
 static int run_known(struct smtpd_session *s, const struct smtpd_command *c, struct slice args)
 {
-    if (smtpd_tls_level() == SMTPD_TLS_ENCRYPT && stream_tls(s->stream) == NULL && !(c->flags & SMTPD_PLAIN)) {
+    if (!s->alone && smtpd_tls_level() == SMTPD_TLS_ENCRYPT && stream_tls(s->stream) == NULL &&
+        !(c->flags & SMTPD_PLAIN)) {
         smtpd_reply(s, "530 5.7.0 Must issue a STARTTLS command first");
         return -1;
     }

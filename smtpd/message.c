@@ -115,7 +115,7 @@ int smtpd_message_open(struct smtpd_session *s)
 
     if (s->mail.cleanup != NULL || s->mail.drop != NULL)
         return 0;
-    if (service_alone() && s->peer.family == AF_UNSPEC) {
+    if (s->alone) {
         s->mail.drop = smtpd_drop_open(&err);
     } else {
         if (s->mail.smtputf8)

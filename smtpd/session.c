@@ -1,7 +1,7 @@
 /*
  * smtpd session - a connection from greeting to goodbye
  *
- * Callers     the service skeleton, for each connection; alone.c
+ * Callers     the service skeleton, for each connection
  * Invariants  a session that ends without the answer of cleanup leaves nothing in the queue
  *             every wait has a deadline: smtpd_timeout, or smtpd_starttls_timeout
  * Errors      a client that is gone, slow or wrong too often ends its session; nothing here ends the process
@@ -44,7 +44,7 @@ static bool shall_serve(struct smtpd_session *s)
 {
     if (smtpd_rate_event(s, SMTPD_RATE_CONNECT))
         return false;
-    if (smtpd_tls_wrappermode && smtpd_tls_start(s))
+    if (smtpd_tls_wrappermode && !s->alone && smtpd_tls_start(s))
         return false;
     if (!smtpd_delay_reject) {
         const char *denied = smtpd_check_client(s);
@@ -149,6 +149,7 @@ void smtpd_session_serve(struct stream *stream, const struct service_peer *from)
     str_init(&line, STR_UNLIMITED); /* bounded by line_length_limit: stream_line */
     command_deadline(&s);
     smtpd_peer_init(&s, from);
+    s.alone = service_alone() && s.peer.family == AF_UNSPEC;
     s.rate_exempt = smtpd_lists_rate_exempt(&s.peer);
     s.bare_lf_exempt = smtpd_lists_bare_lf_exempt(&s.peer);
     s.local_client = smtpd_lists_local_client(&s.peer);

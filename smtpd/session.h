@@ -85,6 +85,7 @@ struct smtpd_session {
     struct stream *stream;
     struct arena *arena;
     struct smtpd_peer peer;
+    bool alone;           /* "sendmail -bs": standard input, messages go through postdrop */
     const char *where;    /* stage in log lines: CONNECT, EHLO, MAIL, RCPT, DATA, END-OF-MESSAGE */
     const char *helo;     /* NULL before HELO */
     const char *protocol; /* "SMTP" or "ESMTP" */

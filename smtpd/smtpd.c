@@ -15,6 +15,8 @@
 
 #include "base/log.h"
 
+#include <string.h>
+
 static int refuse_unsupported(void)
 {
     int failed = 0;
@@ -67,4 +69,11 @@ static const struct service smtpd = {
     .stale = stale,
 };
 
-int main(int argc, char **argv) { return service_main(&smtpd, argc, argv); }
+int main(int argc, char **argv)
+{
+    /* "sendmail -bs" says "smtpd -S" as Postfix's does; without master a session on standard input is what we serve
+     * anyway, and master's -S has a number behind it. */
+    if (argc == 2 && strcmp(argv[1], "-S") == 0)
+        argc = 1;
+    return service_main(&smtpd, argc, argv);
+}

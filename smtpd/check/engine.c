@@ -4,6 +4,7 @@
  * Callers     smtpd/cmd (the functions smtpd_check_STAGE), the restriction families
  * Invariants  the first permit or reject of a list ends it; defer_if_permit spoils a permit, defer_if_reject a reject
  *             a permit of the relay list does not end the recipient list
+ *             "sendmail -bs" is judged by nobody: who may run it may run sendmail
  * Source      postfix.md section 5
  */
 #include "check/check.h"
@@ -166,7 +167,7 @@ const char *smtpd_check_client(struct smtpd_session *s)
 {
     struct smtpd_check c;
 
-    if (smtpd_delay_reject)
+    if (smtpd_delay_reject || s->alone)
         return NULL;
     begin(&c, s);
     return run_client(&c) == SMTPD_REJECT ? refusal(&c) : NULL;
@@ -177,7 +178,7 @@ const char *smtpd_check_helo(struct smtpd_session *s, const char *name)
     struct smtpd_check c;
     const char *before = s->helo, *answer = NULL;
 
-    if (smtpd_delay_reject)
+    if (smtpd_delay_reject || s->alone)
         return NULL;
     begin(&c, s);
     s->helo = name;
@@ -191,7 +192,7 @@ const char *smtpd_check_mail(struct smtpd_session *s, const char *sender)
 {
     struct smtpd_check c;
 
-    if (smtpd_delay_reject)
+    if (smtpd_delay_reject || s->alone)
         return NULL;
     begin(&c, s);
     s->sender_log = sender;
@@ -237,6 +238,8 @@ const char *smtpd_check_rcpt(struct smtpd_session *s, const char *recipient)
     enum smtpd_verdict v = SMTPD_DUNNO;
     const char *answer = NULL;
 
+    if (s->alone)
+        return NULL;
     begin(&c, s);
     s->recipient = recipient;
     if (smtpd_delay_reject) {
@@ -268,6 +271,8 @@ static const char *check_late(struct smtpd_session *s, enum smtpd_stage stage, c
     const char *answer = NULL;
     enum smtpd_verdict v;
 
+    if (s->alone)
+        return NULL;
     begin(&c, s);
     s->recipient = s->mail.rcpt_count == 1 ? s->mail.rcpt : NULL;
     v = run_stage(&c, stage, object, class);

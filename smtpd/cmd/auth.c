@@ -93,7 +93,8 @@ void smtpd_auth_mechs(struct smtpd_session *s, struct str *out)
     const struct auth_mech *mechs;
     size_t count;
 
-    if (!smtpd_sasl_auth_enable || smtpd_auth_exempt(s) || (smtpd_tls_auth_only && stream_tls(s->stream) == NULL) ||
+    if (!smtpd_sasl_auth_enable || s->alone || smtpd_auth_exempt(s) ||
+        (smtpd_tls_auth_only && stream_tls(s->stream) == NULL) ||
         auth_mechs(service, time_mono_ms() + MECHS_WAIT_MS, &mechs, &count))
         return;
     for (size_t i = 0; i < count; i++)
@@ -224,7 +225,7 @@ static const char *not_now(struct smtpd_session *s)
 {
     if (smtpd_helo_required && s->helo == NULL)
         return "503 5.5.1 Error: send HELO/EHLO first";
-    if (!smtpd_sasl_auth_enable || smtpd_auth_exempt(s) || !s->esmtp)
+    if (!smtpd_sasl_auth_enable || s->alone || smtpd_auth_exempt(s) || !s->esmtp)
         return "503 5.5.1 Error: authentication not enabled";
     if (s->mail.active)
         return "503 5.5.1 Error: MAIL transaction in progress";

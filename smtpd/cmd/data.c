@@ -138,7 +138,7 @@ static int finish(struct smtpd_session *s, bool chunked, uint64_t chunk)
         if (chunked)
             smtpd_reply(s, "250 2.0.0 Ok: %llu bytes queued as %s", (unsigned long long) chunk, id);
         else
-            smtpd_reply(s, "250 2.0.0 Ok: queued as %s", id);
+            smtpd_reply(s, "250 2.0.0 Ok%s%s", s->alone ? "" : ": queued as ", s->alone ? "" : id);
         s->errors = s->junk = 0;
         answer = 0;
     }

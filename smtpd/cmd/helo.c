@@ -48,7 +48,7 @@ int smtpd_cmd_helo(struct smtpd_session *s, struct slice args)
 
 static bool shows_starttls(struct smtpd_session *s)
 {
-    return smtpd_tls_level() != SMTPD_TLS_NONE && smtpd_tls_available() && stream_tls(s->stream) == NULL;
+    return !s->alone && smtpd_tls_level() != SMTPD_TLS_NONE && smtpd_tls_available() && stream_tls(s->stream) == NULL;
 }
 
 /* The lines of the reply without "250-", LF between them. */

@@ -40,7 +40,7 @@ static const struct row {
     { "cleanup",
       "private/rewrite private/proxymap private/bounce private/defer private/trace private/verify public/qmgr",
       true },
-    { "pickup", "public/cleanup private/rewrite public/qmgr private/proxymap", false },
+    { "pickup", "public/cleanup private/bounce", false },
     { "qmgr", ANY_TRANSPORT " public/cleanup public/flush", false },
     { "trivial-rewrite", "private/proxymap", false },
     { "bounce", "public/cleanup private/rewrite private/proxymap public/qmgr public/flush", false },

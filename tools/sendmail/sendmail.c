@@ -208,7 +208,7 @@ int main(int argc, char **argv)
     switch (mode) {
     case SUBMIT: break;
     case LIST: run(conf_command_directory, "postqueue", (const char *[]){ "postqueue", "-p", NULL });
-    case SERVE: run(conf_daemon_directory, "smtpd", (const char *[]){ "smtpd", "-S", NULL });
+    case SERVE: run(conf_daemon_directory, "smtpd", (const char *[]){ "smtpd", NULL });
     case ALIASES: run_aliases(); break;
     case DAEMON: run(conf_command_directory, "postfix", (const char *[]){ "postfix", "start", NULL });
     case FOREGROUND: run(conf_command_directory, "postfix", (const char *[]){ "postfix", "start-fg", NULL });

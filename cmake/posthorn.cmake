@@ -125,6 +125,7 @@ function(posthorn_daemon NAME)
   target_link_libraries(${NAME} PRIVATE ${NAME}_core)
   set_target_properties(${NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/daemons)
   set_property(GLOBAL APPEND PROPERTY POSTHORN_DAEMONS ${NAME})
+  set_property(GLOBAL APPEND PROPERTY POSTHORN_READMES ${NAME}=${CMAKE_CURRENT_SOURCE_DIR}/README.md)
   posthorn_unit_tests(${NAME}_core ${tests})
 endfunction()
 
@@ -142,6 +143,20 @@ function(posthorn_params)
   add_custom_command(OUTPUT ${out} COMMAND sh ${CMAKE_SOURCE_DIR}/cmake/params.sh ${out} ${files}
                      DEPENDS ${daemons} ${CMAKE_SOURCE_DIR}/cmake/params.sh COMMENT "parameters of all daemons" VERBATIM)
   add_custom_target(params ALL DEPENDS ${out})
+  # Manual pages: one for each daemon from its README.md and parameters, and those of tools/ as they are.
+  get_property(readmes GLOBAL PROPERTY POSTHORN_READMES)
+  file(GLOB pages CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tools/*.[18])
+  string(TIMESTAMP date "%Y-%m-%d" UTC)
+  string(REGEX REPLACE "[^;=]*=" "" readme_files "${readmes}")
+  set(stamp ${CMAKE_BINARY_DIR}/man/made)
+  add_custom_command(OUTPUT ${stamp}
+                     COMMAND sh ${CMAKE_SOURCE_DIR}/cmake/manual.sh ${CMAKE_BINARY_DIR}/man ${out} ${date} ${pages} --
+                             ${readmes}
+                     COMMAND ${CMAKE_COMMAND} -E touch ${stamp}
+                     DEPENDS ${out} ${pages} ${readme_files} ${CMAKE_SOURCE_DIR}/cmake/manual.sh
+                             ${CMAKE_SOURCE_DIR}/cmake/manual.awk
+                     COMMENT "manual pages" VERBATIM)
+  add_custom_target(manual ALL DEPENDS ${stamp})
 endfunction()
 
 function(posthorn_command NAME WHERE)

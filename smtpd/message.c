@@ -282,5 +282,8 @@ int smtpd_message_end(struct smtpd_session *s, struct err *err)
     record(s, REC_END, SLICE(""));
     if (s->mail.cleanup != NULL)
         return cleanup_end(&s->mail.cleanup, time_mono_ms() + SMTPD_IPC_MS, err);
-    return smtpd_drop_end(&s->mail.drop, err);
+    if (smtpd_drop_end(&s->mail.drop, s->mail.drop_id, sizeof s->mail.drop_id, err))
+        return -1;
+    s->mail.queue_id = s->mail.drop_id;
+    return 0;
 }

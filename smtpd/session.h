@@ -22,6 +22,7 @@ enum {
     SMTPD_REPLY_BYTES = 2048,
     SMTPD_TEXT_BYTES = 1000, /* of one action of an access table that is kept: PREPEND, FILTER, ... */
     SMTPD_ACTIONS_MAX = 100, /* such actions a message */
+    SMTPD_DROP_ID_BYTES = 64,
     SMTPD_IPC_MS = 3600 * 1000,
 };
 
@@ -67,6 +68,7 @@ struct smtpd_mail {
     struct cleanup *cleanup;
     struct smtpd_drop *drop; /* instead of cleanup in "sendmail -bs" */
     const char *queue_id;
+    char drop_id[SMTPD_DROP_ID_BYTES];
     struct smtpd_actions actions;
     enum smtpd_data_state data;
     struct smtpd_content *content;
@@ -189,7 +191,7 @@ bool smtpd_lists_noop(struct slice verb);
 struct smtpd_drop;
 struct smtpd_drop *smtpd_drop_open(struct err *); /* NULL with *err */
 void smtpd_drop_record(struct smtpd_drop *, int type, struct slice);
-int smtpd_drop_end(struct smtpd_drop **, struct err *);
+int smtpd_drop_end(struct smtpd_drop **, char *id, size_t bytes, struct err *); /* id: the name in maildrop/ */
 void smtpd_drop_cancel(struct smtpd_drop **);
 
 #endif

@@ -135,10 +135,11 @@ static int finish(struct smtpd_session *s, bool chunked, uint64_t chunk)
     } else if (smtpd_message_end(s, &err)) {
         smtpd_reply_err(s, &err);
     } else {
+        snprintf(id, sizeof id, "%s", smtpd_queue_id(s)); /* postdrop tells it only now */
         if (chunked)
             smtpd_reply(s, "250 2.0.0 Ok: %llu bytes queued as %s", (unsigned long long) chunk, id);
         else
-            smtpd_reply(s, "250 2.0.0 Ok%s%s", s->alone ? "" : ": queued as ", s->alone ? "" : id);
+            smtpd_reply(s, "250 2.0.0 Ok: queued as %s", id);
         s->errors = s->junk = 0;
         answer = 0;
     }

@@ -1,0 +1,84 @@
+/*
+ * relay - bytes between a TLS client and the process that serves it
+ *
+ * Callers     authd/login/sasl.c
+ * Invariants  one fiber a direction; an idle direction holds no buffer; the end of either side ends both, after what
+ *             was under way has been sent
+ * Errors      none to report: the serving process sees its end of file and says so
+ */
+#include "base/mem.h"
+#include "event/event.h"
+#include "session.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { RELAY_BYTES = 16384 };
+struct relay {
+    struct stream *client;
+    int fd;
+    struct event_cond done;
+    bool down; /* the fiber towards the client has ended */
+};
+
+static int send_all(int fd, const char *p, size_t len)
+{
+    while (len > 0) {
+        ssize_t n = write(fd, p, len);
+        if (n >= 0) {
+            p += n;
+            len -= (size_t) n;
+        } else if (errno == EAGAIN) {
+            if (event_wait_fd(fd, EVENT_WRITE, EVENT_NEVER) < 0)
+                return -1;
+        } else if (errno != EINTR) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* From the serving process to the client. */
+static void towards_client(void *arg)
+{
+    struct relay *r = arg;
+
+    while (event_wait_fd(r->fd, EVENT_READ, EVENT_NEVER) >= 0) {
+        char *bytes = mem_new(RELAY_BYTES);
+        ssize_t n = read(r->fd, bytes, RELAY_BYTES);
+
+        if (n > 0)
+            stream_write(r->client, bytes, (size_t) n);
+        free(bytes);
+        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR) || stream_flush(r->client) != 0)
+            break;
+    }
+    stream_tls_shutdown(r->client);
+    shutdown(stream_fd(r->client), SHUT_RDWR); /* wakes the other fiber with an end of file */
+    r->down = true;
+    event_cond_broadcast(&r->done);
+}
+
+void login_relay(struct login_session *s, int fd)
+{
+    struct relay r = { .client = s->stream, .fd = fd };
+    const char *bytes;
+    ssize_t n;
+
+    stream_timeout(s->stream, EVENT_NEVER);
+    stream_deadline(s->stream, EVENT_NEVER);
+    fiber_go("relay to client", towards_client, &r);
+    while ((n = stream_peek(s->stream, &bytes)) > 0) {
+        if (send_all(fd, bytes, (size_t) n) != 0)
+            break;
+        stream_consume(s->stream, (size_t) n);
+    }
+    shutdown(fd, SHUT_WR); /* the serving process reads the end, says its last words, closes */
+    fiber_shield(true);
+    while (!r.down)
+        event_cond_wait(&r.done, EVENT_NEVER);
+    fiber_shield(false);
+    event_forget_fd(fd);
+    close(fd);
+}

@@ -224,7 +224,7 @@ enum login_result login_authenticate(struct login_session *s, const char *mechan
         result = exchange(s, r, &answer, deadline);
     if (result == LOGIN_OK) {
         if (answer == AUTH_OK) {
-            s->later = s->tried_privacy = s->tried_unsupported = false;
+            s->successes++;
             set_user(s, auth_user(r));
             result = hand_over(s, r);
         } else {

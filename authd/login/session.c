@@ -82,7 +82,9 @@ void login_log_end(const struct login_session *s)
     str_init(&text, ELEMENTS_BYTES);
     str_init(&why, LOGIN_REASON_BYTES);
     elements(s, 0, &text);
-    if (s->later)
+    if (s->successes > 0)
+        str_printf(&why, "internal failure, %d successful auths", s->successes);
+    else if (s->later)
         str_adds(&why, "auth service reported temporary failure");
     else if (s->tried_unsupported)
         str_adds(&why, "tried to use unsupported auth mechanism");

@@ -45,7 +45,7 @@ struct login_session {
     unsigned rport, lport;
     bool secured; /* TLS, or both ends are this host */
     int64_t started_ms;
-    int bad_commands, attempts;
+    int bad_commands, attempts, successes;
     bool logged_in; /* and logged as that */
     bool aborted_sasl, tried_privacy, tried_unsupported, later;
     char user[LOGIN_USER_BYTES];

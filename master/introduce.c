@@ -166,7 +166,8 @@ static int connect_once(int fd, const struct sockaddr_un *addr, bool as_owner)
         return connect(fd, (const struct sockaddr *) addr, sizeof *addr);
     owner_ids(&uid, &gid);
     if (uid == (uid_t) -1 || setegid(gid) < 0 || seteuid(uid) < 0) {
-        setegid(getgid());
+        if (setegid(getgid()) < 0)
+            log_fatal("cannot take the effective gid back: %s", strerror(errno));
         errno = EACCES;
         return -1;
     }

@@ -16,6 +16,7 @@
 #include "service/jail.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -36,6 +37,30 @@ static void child_body(void *unused)
     event_stop();
 }
 
+/* A user who never had mail has no directory yet. It is made with that user's own rights, parents included: root must
+ * not make, or follow, what a user could have put in the way. */
+static void make_directory(const char *directory)
+{
+    char *path = mem_strdup(directory);
+    bool root = geteuid() == 0;
+
+    if (root && (setgroups(1, &user.gid) < 0 || setegid(user.gid) < 0 || seteuid(user.uid) < 0))
+        log_fatal("cannot become uid %u: %s", (unsigned) user.uid, strerror(errno));
+    for (char *slash = strchr(path + 1, '/');; slash = strchr(slash + 1, '/')) {
+        if (slash)
+            *slash = '\0';
+        /* EACCES: a parent that exists and is not to be written; if it is missing after all, entering it fails */
+        if (mkdir(path, 0700) < 0 && errno != EEXIST && errno != EACCES && errno != EROFS)
+            log_fatal("cannot make %s: %s", path, strerror(errno));
+        if (slash == NULL)
+            break;
+        *slash = '/';
+    }
+    if (root && (seteuid(0) < 0 || setegid(getgid()) < 0))
+        log_fatal("cannot take uid 0 back: %s", strerror(errno));
+    free(path);
+}
+
 _Noreturn static void run_child(const char *directory)
 {
     const char *inside;
@@ -49,6 +74,7 @@ _Noreturn static void run_child(const char *directory)
     sink_retag(base ? base + 1 : service_state.argv[0]);
     service_state.alone = true; /* no channel: whatever asks master is refused */
     ipc_set_connector(NULL);
+    make_directory(directory);
     user.directory = directory;
     jail_close_user(service_state.svc, &user, (int) service_landlock_abi_max, &inside);
     user.directory = inside;
@@ -58,13 +84,10 @@ _Noreturn static void run_child(const char *directory)
 
 static bool allowed(const char *directory)
 {
-    struct stat st;
-
     if (geteuid() == 0 &&
         (user.uid == 0 || user.gid == 0 || user.uid < service_minimum_uid || user.gid < service_minimum_uid))
         return false;
-    return directory[0] == '/' && strcmp(directory, "/") != 0 && strstr(directory, "/../") == NULL &&
-           stat(directory, &st) == 0 && S_ISDIR(st.st_mode);
+    return directory[0] == '/' && strcmp(directory, "/") != 0 && strstr(directory, "/../") == NULL;
 }
 
 static void answer(uint32_t id, pid_t pid, int error)

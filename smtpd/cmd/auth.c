@@ -21,6 +21,8 @@
 enum { AUTH_WAIT_MS = 100 * 1000, MECHS_WAIT_MS = 10 * 1000, SHOWN_BYTES = 100 };
 
 static struct auth_client *service;
+static struct auth_mech known[AUTH_MECHS_MAX];
+static size_t known_count; /* 0: the service was never heard of */
 static struct match *exempt, *wanted;
 static unsigned refused_plain, refused_tls; /* enum auth_mech_flag that a mechanism must not have */
 static unsigned needed_plain, needed_tls;   /* and must have */
@@ -88,33 +90,36 @@ static bool usable(const struct smtpd_session *s, const struct auth_mech *m)
     return !(m->flags & refused) && (m->flags & needed) == needed && match_string(wanted, m->name) == LOOKUP_FOUND;
 }
 
-void smtpd_auth_mechs(struct smtpd_session *s, struct str *out)
+/* The service's list, or, while it is away, the last one it gave: a client that sees no AUTH gives up for good, one
+ * that gets 454 comes back. */
+static void refresh(void)
 {
     const struct auth_mech *mechs;
     size_t count;
 
-    if (!smtpd_sasl_auth_enable || s->alone || smtpd_auth_exempt(s) ||
-        (smtpd_tls_auth_only && stream_tls(s->stream) == NULL) ||
-        auth_mechs(service, time_mono_ms() + MECHS_WAIT_MS, &mechs, &count))
+    if (auth_mechs(service, time_mono_ms() + MECHS_WAIT_MS, &mechs, &count))
         return;
-    for (size_t i = 0; i < count; i++)
-        if (usable(s, &mechs[i]))
-            str_printf(out, "%s%s", out->len ? " " : "", mechs[i].name);
+    memcpy(known, mechs, count * sizeof *mechs);
+    known_count = count;
 }
 
-static bool offered(struct smtpd_session *s, struct slice mech)
+void smtpd_auth_mechs(struct smtpd_session *s, struct str *out)
 {
-    struct str shown;
-    struct slice rest, word;
-    bool found = false;
+    if (!smtpd_sasl_auth_enable || s->alone || smtpd_auth_exempt(s) ||
+        (smtpd_tls_auth_only && stream_tls(s->stream) == NULL))
+        return;
+    refresh();
+    for (size_t i = 0; i < known_count; i++)
+        if (usable(s, &known[i]))
+            str_printf(out, "%s%s", out->len ? " " : "", known[i].name);
+}
 
-    str_init(&shown, STR_UNLIMITED);
-    smtpd_auth_mechs(s, &shown);
-    rest = str_slice(&shown);
-    while (!found && slice_word(&rest, " ", &word))
-        found = slice_same(word, mech);
-    str_free(&shown);
-    return found;
+static bool offered(const struct smtpd_session *s, const char *mech)
+{
+    for (size_t i = 0; i < known_count; i++)
+        if (strcmp(known[i].name, mech) == 0)
+            return usable(s, &known[i]);
+    return false;
 }
 
 static bool is_base64(struct slice text)
@@ -254,7 +259,12 @@ int smtpd_cmd_auth(struct smtpd_session *s, struct slice args)
     snprintf(name, sizeof name, "%.*s", (int) (mech.len > SHOWN_BYTES ? SHOWN_BYTES : mech.len), mech.p);
     for (char *p = name; *p; p++)
         *p = ascii_upper(*p);
-    if (mech.len >= sizeof name || !offered(s, slice_of(name)))
+    refresh();
+    if (known_count == 0) {
+        smtpd_reply(s, "454 4.7.0 Temporary authentication failure: Can't connect to authentication server");
+        return -1;
+    }
+    if (mech.len >= sizeof name || !offered(s, name))
         return failed(s, name, "Invalid authentication mechanism", "");
     if (slice_eq(initial, "="))
         initial = SLICE("");

@@ -57,7 +57,7 @@ def test_queue_file_then_fsync_then_250(instance, trace):
 def test_mailbox_file_then_fsync_then_answer(instance, trace):
     send(instance)
     lines = trace(["lmtpd"], lambda: send(instance))
-    renamed = first(lines, r"(rename|link)[a-z0-9]*\(.*tmp/.*new/")
+    renamed = first(lines, r"(rename|link)[a-z0-9]*\(.*/tmp[/>].*/new[/>]")
     sync = first(lines, r"(fsync|fdatasync)\(", renamed)
     first(lines, r"250 2\.0\.0 .*Saved", sync)
     assert sum(bool(re.search(r"(fsync|fdatasync)\(\d", row)) for row in lines) == 1

@@ -1,0 +1,44 @@
+/*
+ * lmtpd - LMTP server into the mail store
+ *
+ * Callers     lmtp clients: private/dovecot-lmtp, loopback
+ * Invariants  sessions are fibers; nothing is kept between them but tables
+ * Units       parameters say theirs
+ * Errors      doubt is 451
+ * Privilege   the mail user; Landlock to virtual_mailbox_base; no network of its own
+ */
+#include "lmtpd.h"
+#include "table/table.h"
+
+static int open_tables(void)
+{
+    userdb_open();
+    return 0;
+}
+
+static bool stale(void)
+{
+    const char *spec;
+
+    return table_stale(&spec);
+}
+
+static const struct param *const tables[] = { lmtpd_params, userdb_params, NULL };
+static const struct service_path paths[] = { { .path = "$virtual_mailbox_base", .write = true, .optional = true },
+                                             { .path = NULL } };
+static const struct service lmtpd = {
+    .name = "lmtpd",
+    .summary = "LMTP server: delivers into the users' Maildirs",
+    .jail = JAIL_USER,
+    .user = "$virtual_uid_maps",
+    .may = MAY_OPEN | MAY_WRITE_FILES | MAY_THREADS,
+    .paths = paths,
+    .params = tables,
+    .session = lmtpd_session,
+    .exclusive = true,
+    .sessions_max = &lmtpd_sessions_per_process,
+    .pre_jail = open_tables,
+    .stale = stale,
+};
+
+int main(int argc, char **argv) { return service_main(&lmtpd, argc, argv); }

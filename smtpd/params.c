@@ -38,8 +38,7 @@ bool smtpd_per_request_deadline, smtpd_helo_required, smtpd_delay_reject, smtpd_
     smtpd_sasl_auth_enable, smtpd_sasl_authenticated_header, smtpd_broken_sasl_auth_clients, smtpd_use_tls,
     smtpd_enforce_tls, smtpd_tls_wrappermode, smtpd_tls_auth_only, smtpd_tls_ask_ccert, smtpd_tls_req_ccert,
     smtpd_tls_received_header, smtpd_forbid_unauth_pipelining, smtpd_peername_lookup, smtpd_client_port_logging,
-    smtpd_disable_vrfy_command, smtpd_strict_rfc821_envelopes, smtpd_allow_untrusted_routing,
-    smtpd_show_user_unknown_table_name;
+    smtpd_disable_vrfy_command, smtpd_strict_rfc821_envelopes, smtpd_allow_untrusted_routing;
 
 const struct param smtpd_params[] = {
     { .name = "smtpd_banner",
@@ -491,11 +490,6 @@ const struct param smtpd_params[] = {
       .yes = &smtpd_allow_untrusted_routing,
       .def = "no",
       .doc = "Whether user%elsewhere@here may be relayed to relay domains." },
-    { .name = "show_user_unknown_table_name",
-      .type = PARAM_BOOL,
-      .yes = &smtpd_show_user_unknown_table_name,
-      .def = "yes",
-      .doc = "Whether \"User unknown\" says in which table." },
     { .name = "local_header_rewrite_clients",
       .type = PARAM_STRING,
       .str = &smtpd_local_header_rewrite_clients,

@@ -40,8 +40,7 @@ extern bool smtpd_per_request_deadline, smtpd_helo_required, smtpd_delay_reject,
     smtpd_sasl_auth_enable, smtpd_sasl_authenticated_header, smtpd_broken_sasl_auth_clients, smtpd_use_tls,
     smtpd_enforce_tls, smtpd_tls_wrappermode, smtpd_tls_auth_only, smtpd_tls_ask_ccert, smtpd_tls_req_ccert,
     smtpd_tls_received_header, smtpd_forbid_unauth_pipelining, smtpd_peername_lookup, smtpd_client_port_logging,
-    smtpd_disable_vrfy_command, smtpd_strict_rfc821_envelopes, smtpd_allow_untrusted_routing,
-    smtpd_show_user_unknown_table_name;
+    smtpd_disable_vrfy_command, smtpd_strict_rfc821_envelopes, smtpd_allow_untrusted_routing;
 /* Parameters that change who may send or what is let in and that this server cannot honour: names and values, NULL at
  * the end. One that is set stops the start. */
 struct smtpd_refused {

@@ -121,9 +121,24 @@ static void unused(void)
     str_free(&got);
 }
 
+/* A name stands once, and has words for the manual. */
+static void global_table(void)
+{
+    for (const struct param *p = conf_global_params; p->type != PARAM_END; p++) {
+        assert(p->doc && *p->doc);
+        for (const struct param *q = p + 1; q->type != PARAM_END; q++)
+            if (strcmp(p->name, q->name) == 0) {
+                printf("%s stands twice\n", p->name);
+                abort();
+            }
+    }
+}
+
 int main(void)
 {
     int bad = 0;
+
+    global_table();
 
     assert(mkdtemp(dir));
     log_sink(keep_log, NULL);

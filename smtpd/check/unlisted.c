@@ -110,7 +110,7 @@ static enum smtpd_verdict unlisted(struct smtpd_check *c, const char *address, c
     else if (found == LOOKUP_NONE)
         v = smtpd_refuse(c, (int) *tables[route.class].code, sender ? "5.1.0" : "5.1.1",
                          "<%s>: %s rejected: User unknown%s", address, class,
-                         smtpd_show_user_unknown_table_name ? tables[route.class].words : "");
+                         conf_show_user_unknown_table_name ? tables[route.class].words : "");
     arena_free(&arena);
     return v;
 }

@@ -7,6 +7,7 @@
  * Errors      a master.cf that cannot be read: nothing changes
  */
 #include "base/log.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "conf/builtin.h"
 #include "conf/param.h"
@@ -16,6 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+enum { SAID_MAX = 1000 };
 
 struct list services = { &services, &services };
 
@@ -101,6 +104,21 @@ static bool replaced(const struct mastercf *m, const struct mastercf_service *bu
     return false;
 }
 
+/* Said at the start and when it is new, not at every reload. */
+static bool first_time(const char *path, const struct mastercf_service *from)
+{
+    static struct map *said;
+    char *key = mem_printf("%s %s %s", mastercf_type_name[from->type], from->name, path);
+    bool first;
+
+    if (said == NULL)
+        said = map_new(SAID_MAX, NULL);
+    first = map_get(said, slice_of(key)) == NULL;
+    map_set(said, slice_of(key), said);
+    free(key);
+    return first;
+}
+
 static bool wanted(const struct mastercf *m, const struct mastercf_service *from)
 {
     const char *type = mastercf_type_name[from->type];
@@ -114,7 +132,7 @@ static bool wanted(const struct mastercf *m, const struct mastercf_service *from
     path = from->program[0] == '/' ? mem_strdup(from->program)
                                    : mem_printf("%s/%s", conf_daemon_directory, from->program);
     there = access(path, X_OK) == 0;
-    if (!there)
+    if (!there && first_time(path, from))
         log_warn("service %s/%s (%s, line %d) is not started: %s: %s", from->name, type, from->file, from->line, path,
                  strerror(errno));
     free(path);

@@ -18,7 +18,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { GREETING_VERSION_MAX = 1000000, PROTOCOL_BYTES = 64 };
+enum { GREETING_VERSION_MAX = 1000000, PROTOCOL_BYTES = 64, GREETING_ATTEMPTS = 3 };
 static const char greeting_name[] = "greeting";
 
 struct link {
@@ -144,7 +144,7 @@ int ipc_greet_server(struct stream *s, const char *protocol, int version)
     return rc;
 }
 
-static int open_greeted(const char *service, const char *protocol, int version, int64_t deadline)
+static int open_once(const char *service, const char *protocol, int version, int64_t deadline)
 {
     int fd = ipc_connect(service, deadline);
 
@@ -156,6 +156,20 @@ static int open_greeted(const char *service, const char *protocol, int version, 
         close(fd);
         errno = keep;
         return -1;
+    }
+    return fd;
+}
+
+/* A process that dies between accept and greeting takes nothing with it but the connection: its successor is asked.
+ */
+static int open_greeted(const char *service, const char *protocol, int version, int64_t deadline)
+{
+    int fd = -1;
+
+    for (int attempt = 0; attempt < GREETING_ATTEMPTS && fd < 0; attempt++) {
+        fd = open_once(service, protocol, version, deadline);
+        if (fd < 0 && errno != ECONNRESET && errno != EPIPE)
+            break;
     }
     return fd;
 }

@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum mode { ANSWER, DIE_UNANSWERED, DIE_ONCE, BYE_FIRST, OTHER_VERSION };
+enum mode { ANSWER, DIE_UNGREETED, DIE_UNANSWERED, DIE_ONCE, BYE_FIRST, OTHER_VERSION };
 static enum mode mode;
 static int connections;
 
@@ -50,6 +50,10 @@ static void serve_one(void *arg)
     int number = ++connections;
     struct msg *m;
 
+    if (mode == DIE_UNGREETED && number < 3) {
+        stream_free(&s);
+        return;
+    }
     if (ipc_greet_server(s, "test", mode == OTHER_VERSION ? 2 : 1) == 0) {
         if (mode == DIE_UNANSWERED || (mode == DIE_ONCE && number == 1)) {
             if (msg_recv(s, &m) == 0)
@@ -148,6 +152,14 @@ static void test_lost(void)
     ipc_client_free(&client);
 }
 
+/* Nothing was asked yet: the successor is. */
+static void test_ungreeted(void)
+{
+    begin(DIE_UNGREETED);
+    assert(call(1, false, false) == 2 && connections == 3);
+    ipc_client_free(&client);
+}
+
 static void test_bye(void)
 {
     begin(BYE_FIRST);
@@ -195,6 +207,7 @@ static void all(void *unused)
     (void) unused;
     test_side_by_side();
     test_lost();
+    test_ungreeted();
     test_bye();
     test_greeting();
     test_timeout();

@@ -2,6 +2,7 @@
 import os
 import pathlib
 import pwd
+import subprocess
 
 import pytest
 
@@ -51,3 +52,43 @@ def test_login_and_imapd_are_other_users(instance):
     with instance.imap():
         uids = {name: status(pid)["Uid"].split()[0] for pid, name in instance.daemons().items() if not is_spawner(pid)}
     assert len({uids["login"], uids["imapd"], uids["smtpd"]}) == 3
+
+
+def own_and_other_mail(instance):
+    """A directory of one user, and a message file of another; both belong to one uid."""
+    homes = sorted(p.parent for p in pathlib.Path(instance.mail_dir).rglob("cur") if "/." not in str(p.relative_to(instance.mail_dir)))
+    assert len(homes) >= 2, homes
+    message = homes[1] / "cur" / "jailprobe"
+    message.write_text("Subject: secret\n\n")
+    os.chown(message, os.stat(homes[1]).st_uid, os.stat(homes[1]).st_gid)
+    return homes[0], message
+
+
+@pytest.mark.parametrize("abi", [0, 2], ids=["all of Landlock", "Landlock ABI 2"])
+@pytest.mark.parametrize("daemon,account", [("smtpd", "mail_owner"), ("login", "login_user"), ("imapd", None)])
+def test_nothing_is_reachable_from_inside(instance, daemon, account, abi):
+    with instance.submission() as s:
+        for user in instance.users:
+            s.sendmail(instance.user1, [user], f"Subject: for the jail {user}\r\n\r\nx\r\n")
+            instance.wait_message(f"Subject: for the jail {user}", user=user)
+    own, other = own_and_other_mail(instance)
+    queue_file = pathlib.Path(instance.queue_dir, "saved", "jailprobe")
+    queue_file.write_text("x")
+    uid = os.geteuid()
+    if uid == 0:
+        owner = os.stat(queue_file.parent)
+        os.chown(queue_file, owner.st_uid, owner.st_gid)
+        uid = pwd.getpwnam(instance.tool("postconf", "-h", account).stdout.strip()).pw_uid if account else os.stat(own).st_uid
+    victim = subprocess.Popen(["sleep", "300"], **({"user": uid} if os.geteuid() == 0 else {}))
+    jail = [] if account else ["-d", own, "-u", os.stat(own).st_uid, "-g", os.stat(own).st_gid]
+    try:
+        out = instance.run(pathlib.Path(instance.daemon_dir).parent / "tests" / f"jailprobe-{daemon}", "-l", abi, "-k", victim.pid,
+                           *jail, "/etc/passwd", other, queue_file, f"{instance.queue_dir}/private/rewrite", ok=False)
+        assert out.returncode == 0 and "ALLOWED" not in out.stdout, out.stdout + out.stderr
+        assert out.stdout.count("refused") > 60
+        assert other.exists() and queue_file.exists()
+    finally:
+        victim.kill()
+        victim.wait()
+        other.unlink(missing_ok=True)
+        queue_file.unlink(missing_ok=True)

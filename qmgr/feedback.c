@@ -98,9 +98,10 @@ void dest_revive(struct dest *d)
 
 static void revive_dests(struct transport *t, int64_t now)
 {
+    struct slice key;
     void *value;
 
-    for (size_t at = 0; map_next(t->dests, &at, NULL, &value);) {
+    for (size_t at = 0; map_next(t->dests, &at, &key, &value);) {
         struct dest *d = value;
         if (d->dead_until != 0 && d->dead_until <= now)
             dest_revive(d);

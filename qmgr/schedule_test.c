@@ -76,6 +76,17 @@ static void test_dead(void)
     assert(schedule_dead_dest(t, "GONE", "x", 999) == d); /* case does not matter */
     assert(schedule_dead_dest(t, "gone", "x", 1000) == NULL && map_count(t->dests) == 0);
     job_free(&a);
+    /* Forgotten by the sweep when nobody asks. */
+    a = job(t, "a", "gone", 4, 0);
+    e1 = schedule_next(&s, 0);
+    e2 = schedule_next(&s, 0);
+    assert(!schedule_done(&e1, VERDICT_DEAD, "4.4.1", "refused", 1000));
+    assert(schedule_done(&e2, VERDICT_DEAD, "4.4.1", "refused", 1000));
+    schedule_sweep(&s, 999);
+    assert(map_count(t->dests) == 1);
+    schedule_sweep(&s, 1000);
+    assert(map_count(t->dests) == 0);
+    job_free(&a);
     job_free(&b);
 }
 

@@ -1,3 +1,4 @@
+/* rewrite - asks qmgr/rewrite over one kept connection, and remembers answers for a moment */
 #include "client/rewrite.h"
 #include "base/log.h"
 #include "base/map.h"

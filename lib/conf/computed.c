@@ -1,3 +1,6 @@
+/*
+ * computed - what the machine says where main.cf is silent; interfaces are asked by getifaddrs, names by gethostname
+ */
 #include "conf/computed.h"
 #include "base/file.h"
 #include "base/log.h"

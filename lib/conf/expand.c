@@ -1,3 +1,6 @@
+/*
+ * expand - a recursive descent over $ expressions; depth and output are bounded, so that no main.cf can hang a daemon
+ */
 #include "conf/expand.h"
 #include "base/mem.h"
 #include "conf/lines.h"

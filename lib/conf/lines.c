@@ -1,3 +1,6 @@
+/*
+ * lines - joins physical lines, and takes words and braces apart; the grammar that every configuration file shares
+ */
 #include "conf/lines.h"
 
 void lines_init(struct lines *l, struct slice text)

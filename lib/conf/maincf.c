@@ -1,3 +1,4 @@
+/* maincf - settings in the order of their first line, found by name */
 #include "conf/maincf.h"
 #include "base/file.h"
 #include "base/log.h"

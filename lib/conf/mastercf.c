@@ -1,3 +1,4 @@
+/* mastercf - columns, then arguments with braces taken off, then the -o among them */
 #include "conf/mastercf.h"
 #include "base/file.h"
 #include "base/mem.h"

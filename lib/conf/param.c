@@ -1,3 +1,6 @@
+/*
+ * param - the configuration of this process: overrides before main.cf before defaults, expanded on demand and kept
+ */
 #include "conf/param.h"
 #include "base/file.h"
 #include "base/log.h"

@@ -1,3 +1,7 @@
+/*
+ * build - pairs are collected in memory, so that duplicates are seen and an index can be changed, then written at
+ * once
+ */
 #include "table/build.h"
 #include "base/file.h"
 #include "base/log.h"

@@ -1,3 +1,4 @@
+/* maps - the tables of one parameter, asked in order */
 #include "base/log.h"
 #include "base/mem.h"
 #include "conf/lines.h"

@@ -1,3 +1,4 @@
+/* match - a list becomes patterns once; a pattern that could not be read answers RETRY when it is reached */
 #include "table/match.h"
 #include "base/file.h"
 #include "base/log.h"

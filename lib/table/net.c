@@ -1,3 +1,4 @@
+/* net - addresses in network byte order; the host bits of a network must be null, as Postfix wants it */
 #include "table/net.h"
 
 #include <arpa/inet.h>

@@ -1,3 +1,4 @@
+/* pattern - where a pattern between delimiters ends */
 #include "table/pattern.h"
 
 int pattern_split(struct slice *rest, struct slice *pattern, struct slice *flags, struct err *err)

@@ -1,3 +1,4 @@
+/* rules - lines of patterns become a list; an IF that does not match jumps behind its ENDIF */
 #include "table/rules.h"
 #include "base/log.h"
 #include "base/mem.h"

@@ -1,3 +1,4 @@
+/* source - key and value of each logical line; quotes keep blanks in a key */
 #include "table/source.h"
 #include "base/log.h"
 #include "conf/lines.h"

@@ -1,3 +1,6 @@
+/*
+ * table - the types, the tables of this process (one for each name and flags), and whether their files have changed
+ */
 #include "table/internal.h"
 #include "base/file.h"
 #include "base/log.h"

@@ -33,7 +33,7 @@ static unsigned features(struct slice list)
 }
 
 /* local_header_rewrite_clients: the generic permits; tables and certificates need what this list has no place for. */
-static int local_clients(void)
+static void local_clients(void)
 {
     struct slice rest = slice_of(smtpd_local_header_rewrite_clients), word;
 
@@ -45,10 +45,9 @@ static int local_clients(void)
         else
             log_warn("parameter local_header_rewrite_clients: \"%.*s\" has no effect here", (int) word.len, word.p);
     }
-    return 0;
 }
 
-int smtpd_lists_pre_jail(void)
+void smtpd_lists_pre_jail(void)
 {
     static const char *const bare[] = { "yes", "normalize", "no", "note", "reject" };
     size_t i = 0;
@@ -56,8 +55,7 @@ int smtpd_lists_pre_jail(void)
     while (i < sizeof bare / sizeof *bare && strcasecmp(smtpd_forbid_bare_newline, bare[i]) != 0)
         i++;
     if (i == sizeof bare / sizeof *bare) {
-        log_error("bad parameter value: 'smtpd_forbid_bare_newline = %s'", smtpd_forbid_bare_newline);
-        return -1;
+        log_fatal("bad parameter value: 'smtpd_forbid_bare_newline = %s'", smtpd_forbid_bare_newline);
     }
     rate_exceptions = match_new("smtpd_client_event_limit_exceptions", smtpd_client_event_limit_exceptions);
     bare_lf_exceptions = match_new("smtpd_forbid_bare_newline_exclusions", smtpd_forbid_bare_newline_exclusions);
@@ -66,7 +64,7 @@ int smtpd_lists_pre_jail(void)
     ehlo_maps = maps_new("smtpd_discard_ehlo_keyword_address_maps", smtpd_discard_ehlo_keyword_address_maps,
                          TABLE_FOLD);
     ehlo_hidden = features(slice_of(smtpd_discard_ehlo_keywords));
-    return local_clients();
+    local_clients();
 }
 
 unsigned smtpd_lists_ehlo_hidden(const char *address)

@@ -158,7 +158,7 @@ struct smtpd_content;
 void smtpd_content_free(struct smtpd_content **);
 
 /* cmd/auth.c */
-int smtpd_auth_pre_jail(void);
+void smtpd_auth_pre_jail(void);
 void smtpd_auth_post_jail(void);
 /* "PLAIN LOGIN" that may be used in this session now; "" when there is none or AUTH is not offered. */
 void smtpd_auth_mechs(struct smtpd_session *, struct str *out);
@@ -166,7 +166,7 @@ bool smtpd_auth_exempt(const struct smtpd_session *); /* smtpd_sasl_exceptions_n
 
 /* tls.c */
 enum smtpd_tls_level { SMTPD_TLS_NONE, SMTPD_TLS_MAY, SMTPD_TLS_ENCRYPT };
-int smtpd_tls_pre_jail(void);
+void smtpd_tls_pre_jail(void);
 void smtpd_tls_post_jail(void);
 enum smtpd_tls_level smtpd_tls_level(void);
 bool smtpd_tls_available(void);
@@ -179,7 +179,7 @@ int smtpd_rate_event(struct smtpd_session *, enum smtpd_rate);
 void smtpd_rate_disconnect(struct smtpd_session *);
 
 /* lists.c: tables and lists that are no restrictions, opened before the jail. */
-int smtpd_lists_pre_jail(void);
+void smtpd_lists_pre_jail(void);
 unsigned smtpd_lists_ehlo_hidden(const char *address);
 bool smtpd_lists_rate_exempt(const struct smtpd_peer *);
 bool smtpd_lists_bare_lf_exempt(const struct smtpd_peer *);

@@ -14,27 +14,29 @@
 #include "session.h"
 
 #include "base/log.h"
+#include "client/cleanup.h"
 
 #include <string.h>
 
-static int refuse_unsupported(void)
+static void refuse_unsupported(void)
 {
-    int failed = 0;
+    unsigned flags = 0;
 
     for (const struct smtpd_refused *r = smtpd_refused; r->name != NULL; r++)
-        if (**r->value) {
-            log_error("parameter %s = %s: this server cannot honour it and does not serve without it", r->name,
+        if (**r->value)
+            log_fatal("parameter %s = %s: this server cannot honour it and does not serve without it", r->name,
                       *r->value);
-            failed = -1;
-        }
-    return failed;
+    if (cleanup_override(smtpd_receive_override_options, &flags))
+        log_fatal("bad parameter value: 'receive_override_options = %s'", smtpd_receive_override_options);
 }
 
 static int pre_jail(void)
 {
-    if (refuse_unsupported() || smtpd_check_pre_jail() || smtpd_lists_pre_jail() || smtpd_auth_pre_jail() ||
-        smtpd_tls_pre_jail())
-        return -1;
+    refuse_unsupported();
+    smtpd_check_pre_jail();
+    smtpd_lists_pre_jail();
+    smtpd_auth_pre_jail();
+    smtpd_tls_pre_jail();
     return 0;
 }
 

@@ -20,7 +20,7 @@ enum { MS = 1000 };
 static struct tls_ctx *context;
 static enum smtpd_tls_level level;
 
-static int read_level(void)
+static void read_level(void)
 {
     static const struct {
         const char *name;
@@ -37,8 +37,7 @@ static int read_level(void)
         while (i < sizeof names / sizeof *names && strcasecmp(smtpd_tls_security_level, names[i].name) != 0)
             i++;
         if (i == sizeof names / sizeof *names) {
-            log_error("Invalid TLS level \"%s\"", smtpd_tls_security_level);
-            return -1;
+            log_fatal("Invalid TLS level \"%s\"", smtpd_tls_security_level);
         }
         level = names[i].level;
         if (i > 2)
@@ -47,14 +46,12 @@ static int read_level(void)
     if (smtpd_tls_wrappermode)
         level = SMTPD_TLS_ENCRYPT;
     if (smtpd_tls_req_ccert && level != SMTPD_TLS_ENCRYPT) {
-        log_error("Can't require client certs unless TLS is required");
-        return -1;
+        log_fatal("Can't require client certs unless TLS is required");
     }
-    return 0;
 }
 
 /* Postfix's grades in OpenSSL's words. Null-authentication ciphers are left out: no client of today needs them. */
-static int cipher_list(struct str *out)
+static void cipher_list(struct str *out)
 {
     static const struct {
         const char *grade, *list;
@@ -71,8 +68,7 @@ static int cipher_list(struct str *out)
     while (i < sizeof grades / sizeof *grades && strcasecmp(grade, grades[i].grade) != 0)
         i++;
     if (i == sizeof grades / sizeof *grades) {
-        log_error("invalid TLS cipher grade: \"%s\"", grade);
-        return -1;
+        log_fatal("invalid TLS cipher grade: \"%s\"", grade);
     }
     str_adds(out, grades[i].list);
     for (size_t k = 0; k < 2; k++) {
@@ -80,10 +76,9 @@ static int cipher_list(struct str *out)
         while (slice_word(&rest, ":, \t\r\n", &word))
             str_printf(out, ":!%.*s", (int) word.len, word.p);
     }
-    return 0;
 }
 
-static int open_context(void)
+static void open_context(void)
 {
     struct tls_why why = { "" };
     struct str ciphers;
@@ -104,33 +99,26 @@ static int open_context(void)
 
     if (!*smtpd_tls_chain_files && !*smtpd_tls_cert_file && !*smtpd_tls_eccert_file) {
         log_warn("No server certs available. TLS won't be enabled");
-        return 0;
+        return;
     }
     str_init(&ciphers, STR_UNLIMITED);
-    if (cipher_list(&ciphers)) {
-        str_free(&ciphers);
-        return -1;
-    }
+    cipher_list(&ciphers);
     config.cipher_list = ciphers.p;
     context = tls_ctx_new(&config, &why);
     str_free(&ciphers);
     if (context == NULL && !service_alone()) /* in "sendmail -bs" the keys are root's and nobody misses them */
         log_warn("TLS library problem: %s", why.text);
-    return 0;
 }
 
-int smtpd_tls_pre_jail(void)
+void smtpd_tls_pre_jail(void)
 {
-    if (read_level())
-        return -1;
-    if (level != SMTPD_TLS_NONE && open_context())
-        return -1;
+    read_level();
+    if (level != SMTPD_TLS_NONE)
+        open_context();
     if (level == SMTPD_TLS_ENCRYPT && context == NULL && !service_alone()) {
-        log_error("encryption is mandatory (smtpd_tls_security_level, smtpd_tls_wrappermode) but there is no usable "
+        log_fatal("encryption is mandatory (smtpd_tls_security_level, smtpd_tls_wrappermode) but there is no usable "
                   "certificate");
-        return -1;
     }
-    return 0;
 }
 
 void smtpd_tls_post_jail(void)

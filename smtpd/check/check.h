@@ -67,7 +67,7 @@ const struct smtpd_restriction *smtpd_restriction_find(const char *name);
 const struct smtpd_restriction *smtpd_restriction_of_stage(enum smtpd_stage); /* what "type:table" alone means */
 
 /* compile.c */
-int smtpd_compile_all(void); /* -1 after logging */
+void smtpd_compile_all(void); /* fatal when a parameter is wrong */
 const struct smtpd_list *smtpd_compiled(enum smtpd_stage);
 const struct smtpd_list *smtpd_compiled_class(enum smtpd_stage, const char *name); /* for access tables; NULL */
 struct smtpd_compile_error {
@@ -94,8 +94,8 @@ enum smtpd_verdict smtpd_access_action(struct smtpd_check *, const char *table, 
 /* unlisted.c */
 enum smtpd_verdict smtpd_unlisted_recipient(struct smtpd_check *);
 enum smtpd_verdict smtpd_unlisted_sender(struct smtpd_check *);
-int smtpd_unlisted_pre_jail(void);
-int smtpd_generic_pre_jail(void);
+void smtpd_unlisted_pre_jail(void);
+void smtpd_generic_pre_jail(void);
 
 #define SMTPD_RUN(name) enum smtpd_verdict smtpd_check_##name(struct smtpd_check *, const struct smtpd_item *)
 SMTPD_RUN(permit);
@@ -137,10 +137,10 @@ SMTPD_RUN(permit_auth_destination);
 SMTPD_RUN(reject_unauth_destination);
 SMTPD_RUN(defer_unauth_destination);
 #undef SMTPD_RUN
-int smtpd_login_pre_jail(void);
+void smtpd_login_pre_jail(void);
 
 /* For the commands: NULL, or the reply that refuses, valid until the next check. Logged. */
-int smtpd_check_pre_jail(void);
+void smtpd_check_pre_jail(void); /* fatal when a restriction cannot be honoured */
 const char *smtpd_check_client(struct smtpd_session *);
 const char *smtpd_check_helo(struct smtpd_session *, const char *name);
 const char *smtpd_check_mail(struct smtpd_session *, const char *sender);

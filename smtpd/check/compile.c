@@ -3,7 +3,7 @@
  *
  * Callers     smtpd.c before the jail: tables are opened here
  * Invariants  compiled lists live as long as the process; classes belong to this file, a list only points at them
- * Errors      -1 after a log line that names the parameter: smtpd does not start
+ * Errors      a fatal log line that names the parameter: smtpd does not start
  */
 #include "check/check.h"
 #include "params.h"
@@ -230,32 +230,25 @@ static void read_classes(void)
         class_names[class_count++] = mem_strndup(word.p, word.len);
 }
 
-int smtpd_compile_all(void)
+void smtpd_compile_all(void)
 {
     struct smtpd_compile_error e;
 
     read_classes();
     for (size_t i = 0; i < SMTPD_STAGES; i++) {
         compiled[i] = smtpd_compile(parameters[i].name, *parameters[i].value, (enum smtpd_stage) i, &e);
-        if (compiled[i] == NULL) {
-            log_error("%s", e.text);
-            return -1;
-        }
+        if (compiled[i] == NULL)
+            log_fatal("%s", e.text);
     }
     /* Access tables may name a class: all must be known and good at every stage that has such a table. */
     for (size_t i = 0; i < class_count; i++)
         for (size_t k = 0; k <= SMTPD_STAGE_RECIPIENT; k++)
-            if (class_at("smtpd_restriction_classes", class_names[i], (enum smtpd_stage) k, &e) == NULL) {
-                log_error("%s", e.text);
-                return -1;
-            }
-    if (!has_relay_control(compiled[SMTPD_STAGE_RELAY]) && !has_relay_control(compiled[SMTPD_STAGE_RECIPIENT])) {
-        log_error("in parameter smtpd_relay_restrictions or smtpd_recipient_restrictions, specify at least one "
+            if (class_at("smtpd_restriction_classes", class_names[i], (enum smtpd_stage) k, &e) == NULL)
+                log_fatal("%s", e.text);
+    if (!has_relay_control(compiled[SMTPD_STAGE_RELAY]) && !has_relay_control(compiled[SMTPD_STAGE_RECIPIENT]))
+        log_fatal("in parameter smtpd_relay_restrictions or smtpd_recipient_restrictions, specify at least one "
                   "working instance of: reject_unauth_destination, defer_unauth_destination, reject, defer, "
                   "defer_if_permit or check_relay_domains");
-        return -1;
-    }
-    return 0;
 }
 
 const struct smtpd_list *smtpd_compiled(enum smtpd_stage stage) { return compiled[stage]; }

@@ -298,12 +298,14 @@ const char *smtpd_check_end_of_data(struct smtpd_session *s)
 
 static int queue_fd = -1; /* the queue directory: how much room is left */
 
-int smtpd_check_pre_jail(void)
+void smtpd_check_pre_jail(void)
 {
     queue_fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     match_local_open();
-    return smtpd_generic_pre_jail() || smtpd_unlisted_pre_jail() || smtpd_login_pre_jail() || smtpd_compile_all() ? -1
-                                                                                                                  : 0;
+    smtpd_generic_pre_jail();
+    smtpd_unlisted_pre_jail();
+    smtpd_login_pre_jail();
+    smtpd_compile_all();
 }
 
 int smtpd_check_size(uint64_t size, struct err *err)

@@ -11,11 +11,10 @@
 
 static struct match *mynetworks, *inet_interfaces;
 
-int smtpd_generic_pre_jail(void)
+void smtpd_generic_pre_jail(void)
 {
     mynetworks = match_new("mynetworks", conf_mynetworks);
     inet_interfaces = match_new("inet_interfaces", conf_inet_interfaces);
-    return 0;
 }
 
 enum smtpd_verdict smtpd_check_permit(struct smtpd_check *c, const struct smtpd_item *item)

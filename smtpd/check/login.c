@@ -9,10 +9,9 @@
 
 static struct maps *owners;
 
-int smtpd_login_pre_jail(void)
+void smtpd_login_pre_jail(void)
 {
     owners = maps_new("smtpd_sender_login_maps", smtpd_sender_login_maps, TABLE_FOLD | TABLE_EMPTY_OK);
-    return 0;
 }
 
 enum mismatch { AUTHENTICATED = 1, UNAUTHENTICATED = 2, KNOWN = 4 };

@@ -16,7 +16,7 @@
 static struct maps *local_maps, *mailbox_maps, *alias_maps, *relay_maps;
 static bool switched_off; /* receive_override_options = no_unknown_recipient_checks */
 
-int smtpd_unlisted_pre_jail(void)
+void smtpd_unlisted_pre_jail(void)
 {
     struct slice rest = slice_of(smtpd_receive_override_options), word;
 
@@ -27,7 +27,6 @@ int smtpd_unlisted_pre_jail(void)
     while (slice_word(&rest, ", \t\r\n", &word))
         if (slice_caseeq(word, "no_unknown_recipient_checks"))
             switched_off = true;
-    return 0;
 }
 
 static const struct {

@@ -27,7 +27,7 @@ static struct match *exempt, *wanted;
 static unsigned refused_plain, refused_tls; /* enum auth_mech_flag that a mechanism must not have */
 static unsigned needed_plain, needed_tls;   /* and must have */
 
-static int options(const char *parameter, const char *list, unsigned *refused, unsigned *needed)
+static void options(const char *parameter, const char *list, unsigned *refused, unsigned *needed)
 {
     static const struct {
         const char *name;
@@ -43,31 +43,26 @@ static int options(const char *parameter, const char *list, unsigned *refused, u
         while (i < sizeof words / sizeof *words && !slice_caseeq(word, words[i].name))
             i++;
         if (i == sizeof words / sizeof *words) {
-            log_error("parameter %s: unknown SASL security option \"%.*s\"", parameter, (int) word.len, word.p);
-            return -1;
+            log_fatal("parameter %s: unknown SASL security option \"%.*s\"", parameter, (int) word.len, word.p);
         }
         *refused |= words[i].refused;
         *needed |= words[i].needed;
     }
-    return 0;
 }
 
-int smtpd_auth_pre_jail(void)
+void smtpd_auth_pre_jail(void)
 {
     if (!smtpd_sasl_auth_enable)
-        return 0;
+        return;
     if (strcasecmp(smtpd_sasl_type, "dovecot") != 0) {
-        log_error("parameter smtpd_sasl_type = %s: unsupported SASL server implementation; use \"dovecot\" with "
+        log_fatal("parameter smtpd_sasl_type = %s: unsupported SASL server implementation; use \"dovecot\" with "
                   "smtpd_sasl_path = private/auth",
                   smtpd_sasl_type);
-        return -1;
     }
-    if (options("smtpd_sasl_security_options", smtpd_sasl_security_options, &refused_plain, &needed_plain) ||
-        options("smtpd_sasl_tls_security_options", smtpd_sasl_tls_security_options, &refused_tls, &needed_tls))
-        return -1;
+    options("smtpd_sasl_security_options", smtpd_sasl_security_options, &refused_plain, &needed_plain);
+    options("smtpd_sasl_tls_security_options", smtpd_sasl_tls_security_options, &refused_tls, &needed_tls);
     exempt = match_new("smtpd_sasl_exceptions_networks", smtpd_sasl_exceptions_networks);
     wanted = match_new("smtpd_sasl_mechanism_filter", smtpd_sasl_mechanism_filter);
-    return 0;
 }
 
 void smtpd_auth_post_jail(void)

@@ -33,7 +33,8 @@ static const char usage[] = "usage: %s [-finoprsvw] [-c config_dir] [-d key] [-q
                             "  -q key look up, -d key delete (\"-\": keys from standard input)\n"
                             "  -f do not fold keys to lower case     -r replace duplicates   -w ignore duplicates\n"
                             "  -p, -o do not take mode and owner of the source\n";
-static const struct option long_options[] = { { "help", no_argument, NULL, '?' }, { NULL, 0, NULL, 0 } };
+enum { OPTION_HELP = 1000 }; /* no letter */
+static const struct option long_options[] = { { "help", no_argument, NULL, OPTION_HELP }, { NULL, 0, NULL, 0 } };
 
 /* The command of this process. */
 static enum action action;
@@ -309,7 +310,8 @@ static int parse(int argc, char **argv, const char **directory)
         case 'n':
         case 'u':
         case 'U': break; /* how keys end and are encoded: an index of ours has one form */
-        case '?': fprintf(optopt ? stderr : stdout, usage, program_invocation_short_name); return optopt ? 1 : -1;
+        case OPTION_HELP: fprintf(stdout, usage, program_invocation_short_name); return -1;
+        case '?': fprintf(stderr, usage, program_invocation_short_name); return 1;
         default: log_error("option -%c is not supported", letter); return 1;
         }
     return 0;

@@ -68,13 +68,13 @@ static bool index_usable(const char *index, const char *db)
     return stat(index, &i) == 0 && (stat(db, &d) < 0 || d.st_mtime <= i.st_mtime);
 }
 
-static int serve_text(struct table *t, struct err *err)
+static int serve_text(struct table *t, enum build_syntax syntax, struct err *err)
 {
     struct index *x = t->state;
     char *spec = mem_printf("texthash:%s", t->name);
     int rc = 0;
 
-    x->text = table_open(spec, t->flags);
+    x->text = table_open(spec, t->flags | (syntax == BUILD_ALIASES ? TABLE_ALIASES : 0));
     if (table_error(x->text))
         rc = err_set(err, 0, NULL, "%s", table_error(x->text));
     free(spec);
@@ -99,10 +99,9 @@ static int make_index(struct table *t, const char *index, const char *db, struct
         log_info("built %s from %s", index, t->name);
         return open_index(t, index, err);
     }
-    if (syntax == BUILD_ALIASES)
-        return -1;
-    log_warn("%s; %s is served from its text until \"postmap %s\" is run", err->text, t->name, t->spec);
-    return serve_text(t, err);
+    log_warn("%s; %s is served from its text until \"%s %s\" is run", err->text, t->name,
+             syntax == BUILD_ALIASES ? "postalias" : "postmap", t->spec);
+    return serve_text(t, syntax, err);
 }
 
 static int hash_open(struct table *t, struct err *err)

@@ -12,6 +12,7 @@
 #include <time.h>
 
 enum { TABLE_SOURCE_BYTES = 1 << 30, TABLE_FILES = 2 };
+enum { TABLE_ALIASES = 256 }; /* flag: the text of a texthash is an aliases(5) source */
 
 enum table_trait {
     TABLE_FULL_KEY = 1, /* wants one full key, no parts of it */

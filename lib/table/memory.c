@@ -89,7 +89,9 @@ static int texthash_open(struct table *t, struct err *err)
     t->state = f.m;
     str_init(&text, TABLE_SOURCE_BYTES);
     rc = table_read_file(t, t->name, &text, err);
-    if (rc == 0)
+    if (rc == 0 && t->flags & TABLE_ALIASES)
+        source_aliases(t->name, str_slice(&text), add_line, &f);
+    else if (rc == 0)
         source_postmap(t->name, str_slice(&text), add_line, &f);
     str_free(&text);
     return rc;

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static char dir[] = "/tmp/table_test.XXXXXX";
@@ -196,6 +197,28 @@ static void indexes(void)
     str_free(&out);
 }
 
+/* An index that cannot be written beside its source: the text answers. */
+static void no_place_for_an_index(void)
+{
+    char path[200], spec[220];
+    struct table *t;
+    struct str out;
+
+    put("aliases", "Root: admin\n");
+    snprintf(path, sizeof path, "%s/aliases.cdb.tmp.%ld", dir, (long) getpid());
+    assert(mkdir(path, 0700) == 0); /* in the way of the new index, for root too */
+    snprintf(spec, sizeof spec, "hash:%s/aliases", dir);
+    conf_override("alias_maps", spec);
+    logged[0] = 0;
+    str_init(&out, TABLE_VALUE_BYTES);
+    t = table_open(spec, TABLE_FOLD);
+    assert(table_lookup(t, "ROOT", &out) == LOOKUP_FOUND && strcmp(out.p, "admin") == 0);
+    assert(table_lookup(t, "nobody", &out) == LOOKUP_NONE);
+    assert(strstr(logged, "is served from its text until \"postalias hash:"));
+    table_close(&t);
+    str_free(&out);
+}
+
 int main(void)
 {
     char cmd[300];
@@ -215,6 +238,7 @@ int main(void)
     if (bad)
         printf("%s", logged);
     indexes();
+    no_place_for_an_index();
     snprintf(cmd, sizeof cmd, "rm -rf %s", dir);
     assert(system(cmd) == 0);
     return bad ? 1 : 0;

@@ -24,7 +24,8 @@ static const char usage[] =
     "       postconf -m | -l | -a                        table types, lock types, SASL server types\n"
     "Manual: postconf(1)\n";
 
-static const struct option long_options[] = { { "help", no_argument, NULL, '?' }, { NULL, 0, NULL, 0 } };
+enum { OPTION_HELP = 1000 }; /* no letter */
+static const struct option long_options[] = { { "help", no_argument, NULL, OPTION_HELP }, { NULL, 0, NULL, 0 } };
 static const struct {
     char letter;
     unsigned mode;
@@ -77,6 +78,10 @@ static int parse(int argc, char **argv, struct command *c)
     int letter;
 
     while ((letter = getopt_long(argc, argv, "aAbc:C:deEfFhHjlmMno:pPqtT:vxX#", long_options, NULL)) != -1) {
+        if (letter == OPTION_HELP || letter == '?') {
+            fputs(usage, letter == '?' ? stderr : stdout);
+            return letter == '?' ? 1 : -1;
+        }
         if (mode_of(letter))
             c->mode |= mode_of(letter);
         else if (strchr("MFPmla", letter))
@@ -89,10 +94,7 @@ static int parse(int argc, char **argv, struct command *c)
             c->quiet = true;
         else if (letter == 'v')
             log_verbose(1);
-        else if (letter == '?') {
-            fputs(usage, stderr);
-            return optopt ? 1 : -1;
-        } else if (letter != 'p' && letter != 'C') {
+        else if (letter != 'p' && letter != 'C') {
             log_error("option -%c is not supported", letter);
             return 1;
         }

@@ -59,11 +59,14 @@ User {instance.user2}
 Pass {instance.env['PASS2']}
 SSLType IMAPS
 CertificateFile {instance.ca_file}
+
 IMAPStore far
 Account a
+
 MaildirStore near
 Path {local}/
 Inbox {local}/INBOX
+
 Channel c
 Far :far:
 Near :near:

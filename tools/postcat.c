@@ -147,7 +147,8 @@ static int show(int fd, const char *path)
 
     queue_reader_raw(r, opt.raw || opt.verbose);
     queue_reader_seek(r, opt.start);
-    while ((rc = queue_reader_next(r, &rec, &offset)) == 1) {
+    /* A record behind a pointer or padding is shown at the offset where the reader stood, as Postfix does. */
+    while (offset = queue_reader_tell(r), (rc = queue_reader_next(r, &rec, NULL)) == 1) {
         if (offset == 0 && rec.type != REC_SIZE && rec.type != REC_TIME) {
             log_warn("%s: input is not a valid queue file", path);
             queue_reader_free(&r);

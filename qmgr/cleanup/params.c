@@ -104,6 +104,13 @@ static bool listed(const char *list, const char *want)
     return false;
 }
 
+static void open_maps(struct maps **maps, const char *parameter, const char *list)
+{
+    if (*maps)
+        maps_free(maps);
+    *maps = maps_new(parameter, list, TABLE_FOLD);
+}
+
 int cleanup_params_open(void)
 {
     if (read_classes("canonical_classes", canonical_classes, &cleanup_canonical_classes) < 0 ||
@@ -113,12 +120,12 @@ int cleanup_params_open(void)
         return -1;
     cleanup_propagate_canonical = listed(conf_propagate_unmatched_extensions, "canonical");
     cleanup_propagate_virtual = listed(conf_propagate_unmatched_extensions, "virtual");
-    cleanup_maps.canonical = maps_new("canonical_maps", canonical_maps, TABLE_FOLD);
-    cleanup_maps.sender_canonical = maps_new("sender_canonical_maps", sender_canonical_maps, TABLE_FOLD);
-    cleanup_maps.recipient_canonical = maps_new("recipient_canonical_maps", recipient_canonical_maps, TABLE_FOLD);
-    cleanup_maps.alias = maps_new("virtual_alias_maps", conf_virtual_alias_maps, TABLE_FOLD);
-    cleanup_maps.sender_bcc = maps_new("sender_bcc_maps", sender_bcc_maps, TABLE_FOLD);
-    cleanup_maps.recipient_bcc = maps_new("recipient_bcc_maps", recipient_bcc_maps, TABLE_FOLD);
+    open_maps(&cleanup_maps.canonical, "canonical_maps", canonical_maps);
+    open_maps(&cleanup_maps.sender_canonical, "sender_canonical_maps", sender_canonical_maps);
+    open_maps(&cleanup_maps.recipient_canonical, "recipient_canonical_maps", recipient_canonical_maps);
+    open_maps(&cleanup_maps.alias, "virtual_alias_maps", conf_virtual_alias_maps);
+    open_maps(&cleanup_maps.sender_bcc, "sender_bcc_maps", sender_bcc_maps);
+    open_maps(&cleanup_maps.recipient_bcc, "recipient_bcc_maps", recipient_bcc_maps);
     return 0;
 }
 

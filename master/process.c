@@ -496,7 +496,9 @@ static void ended(struct process *p, int status)
     p->service = NULL;
     if (s->spawner)
         spawn_lost(p);
-    if (failed && !p->ready && !s->throttled && !master_stopping) {
+    if (failed && !p->ready && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) {
+        restart(s, 0); /* somebody did that; the program may well be good */
+    } else if (failed && !p->ready && !s->throttled && !master_stopping) {
         log_warn("%s: bad command startup -- throttling", s->path);
         hold_back(s, master_throttle_seconds * 1000);
     } else if (failed && p->ready && !s->removed && !master_stopping) {

@@ -147,9 +147,9 @@ static bool is_trigger(int fd)
     char c = 0;
     ssize_t n;
 
-    if (service_state.svc->trigger == NULL && service_state.svc->wakeup == NULL)
-        return false;
-    if (service_state.svc->protocol == NULL && service_state.svc->session == NULL)
+    if (service_state.svc->session || (service_state.svc->trigger == NULL && service_state.svc->wakeup == NULL))
+        return false; /* a text protocol may wait for the server to speak first */
+    if (service_state.svc->protocol == NULL)
         return true;
     while ((n = recv(fd, &c, 1, MSG_PEEK | MSG_DONTWAIT)) < 0 && (errno == EAGAIN || errno == EINTR))
         if (event_wait_fd(fd, EVENT_READ, time_mono_ms() + FIRST_BYTE_MS) < 0)

@@ -160,11 +160,11 @@ void smtpd_session_serve(struct stream *stream, const struct service_peer *from)
         while (!s.closing)
             serve_one(&s, &line);
     }
+    smtpd_rate_disconnect(&s); /* before the last reply leaves: who reads it may come back at once */
     if (s.reason == NULL)
         stream_flush(stream);
     log_end(&s);
     smtpd_session_reset_mail(&s);
-    smtpd_rate_disconnect(&s);
     if (stream_tls(stream) != NULL)
         stream_tls_shutdown(stream);
     str_free(&line);

@@ -23,6 +23,7 @@ enum {
     SMTPD_TEXT_BYTES = 1000, /* of one action of an access table that is kept: PREPEND, FILTER, ... */
     SMTPD_ACTIONS_MAX = 100, /* such actions a message */
     SMTPD_DROP_ID_BYTES = 64,
+    SMTPD_HELO_BYTES = 512, /* what exceeds it is cut off */
     SMTPD_IPC_MS = 3600 * 1000,
 };
 
@@ -87,9 +88,10 @@ struct smtpd_session {
     struct stream *stream;
     struct arena *arena;
     struct smtpd_peer peer;
-    bool alone;           /* "sendmail -bs": standard input, messages go through postdrop */
-    const char *where;    /* stage in log lines: CONNECT, EHLO, MAIL, RCPT, DATA, END-OF-MESSAGE */
-    const char *helo;     /* NULL before HELO */
+    bool alone;        /* "sendmail -bs": standard input, messages go through postdrop */
+    const char *where; /* stage in log lines: CONNECT, EHLO, MAIL, RCPT, DATA, END-OF-MESSAGE */
+    const char *helo;  /* NULL before HELO; else helo_name */
+    char helo_name[SMTPD_HELO_BYTES];
     const char *protocol; /* "SMTP" or "ESMTP" */
     bool esmtp;
     unsigned hidden; /* EHLO features that are not announced (enum smtp_feature) */

@@ -160,7 +160,8 @@ static enum smtpd_verdict run_helo(struct smtpd_check *c)
 
 static enum smtpd_verdict run_sender(struct smtpd_check *c, const char *sender)
 {
-    return run_stage(c, SMTPD_STAGE_SENDER, sender, "Sender address");
+    /* VRFY has no sender. */
+    return sender ? run_stage(c, SMTPD_STAGE_SENDER, sender, "Sender address") : SMTPD_DUNNO;
 }
 
 const char *smtpd_check_client(struct smtpd_session *s)

@@ -11,12 +11,14 @@
 #include "base/log.h"
 #include "proto/smtp/reply.h"
 
-enum { HELO_BYTES = 512, EHLO_LINE_BYTES = 512 };
+#include <stdio.h>
+
+enum { EHLO_LINE_BYTES = 512 };
 
 static int greeted(struct smtpd_session *s, struct slice args, const char *verb, bool esmtp)
 {
     const char *denied;
-    char *name;
+    char name[SMTPD_HELO_BYTES];
 
     if (args.len == 0) {
         smtpd_reply(s, "501 Syntax: %s hostname", verb);
@@ -25,14 +27,15 @@ static int greeted(struct smtpd_session *s, struct slice args, const char *verb,
     /* One name; what a client writes behind it is dropped (RFC 5321 4.1.1.1 allows none). */
     struct slice word = args;
     slice_word(&args, " \t", &word);
-    name = arena_strndup(s->arena, word.p, word.len > HELO_BYTES ? HELO_BYTES : word.len);
+    snprintf(name, sizeof name, "%.*s", (int) word.len, word.p);
     denied = smtpd_check_helo(s, name);
     if (denied != NULL) {
         smtpd_reply(s, "%s", denied);
         return -1;
     }
     smtpd_session_reset_mail(s);
-    s->helo = name;
+    memcpy(s->helo_name, name, sizeof name);
+    s->helo = s->helo_name;
     s->esmtp = esmtp;
     s->protocol = esmtp ? "ESMTP" : "SMTP";
     return 0;

@@ -518,6 +518,12 @@ static void test_damage(void)
     box = box_of(st, "INBOX", false);
     assert(mailbox_count(box) == 1 && access(path_of("posthorn-damaged/", "2.M1P1.h,S=9999:2,"), F_OK) == 0);
     assert(message_envelope(box, 1, &out) == STORE_OK);
+    write_file(path_of("cur/", "3.M1P1.h,S=9999,W=8888:2,S"), letter); /* not new: believed, its sizes are not */
+    sync_box(box, false);
+    uint64_t size;
+    assert(mailbox_count(box) == 2 && message_size(box, 2, &size) == STORE_OK && size == strlen(letter) + 7);
+    assert(unlink(path_of("cur/", "3.M1P1.h,S=9999,W=8888:2,S")) == 0);
+    sync_box(box, false);
     mailbox_close(&box);
     struct stat sb;
     assert(stat(path_of("", INDEX_NAME), &sb) == 0 && sb.st_size > 100);

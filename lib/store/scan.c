@@ -433,7 +433,7 @@ static int by_arrival(const void *a, const void *b)
     return strcmp(x, y);
 }
 
-/* A file shorter or longer than its name says was torn by a crash: no UID for it, and out of the way. */
+/* A new file shorter or longer than its name says was torn by a crash: no UID for it, and out of the way. */
 static bool set_aside(struct mailbox *box, struct item *it)
 {
     struct file_name f;
@@ -448,6 +448,10 @@ static bool set_aside(struct mailbox *box, struct item *it)
     it->physical = (uint64_t) st.st_size;
     if (f.physical == FILE_SIZE_UNKNOWN || f.physical == (uint64_t) st.st_size)
         return false;
+    if (!(it->mail.flags & MAIL_RECENT)) { /* in cur/ long since: a rewritten or compressed file, or a wrong name */
+        it->virtual = FILE_SIZE_UNKNOWN;
+        return false;
+    }
     log_warn("%s: %s has %lld bytes: set aside in posthorn-damaged", box->path, it->name, (long long) st.st_size);
     if (!box->read_only) {
         (void) mkdirat(box->fd, "posthorn-damaged", 0700);

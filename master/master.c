@@ -43,17 +43,11 @@ enum {
 };
 
 bool master_stopping, master_foreground;
-int64_t master_throttle_seconds, master_process_limit;
+int64_t master_throttle_seconds;
 const char *master_disabled, *master_imported;
 static const char *pid_directory;
 
 static const struct param params[] = {
-    { .name = "default_process_limit",
-      .type = PARAM_INT,
-      .num = &master_process_limit,
-      .def = "100",
-      .min = 1,
-      .doc = "Most processes of a service whose maxproc is \"-\"." },
     { .name = "service_throttle_time",
       .type = PARAM_SECONDS,
       .num = &master_throttle_seconds,

@@ -63,7 +63,7 @@ struct process {
 };
 extern struct list services;
 extern bool master_stopping, master_foreground;
-extern int64_t master_throttle_seconds, master_process_limit;
+extern int64_t master_throttle_seconds;
 extern const char *master_disabled, *master_imported;
 
 /* services.c: reads master.cf and makes `services` what it says. -1 after logging; nothing has changed then. */

@@ -159,7 +159,7 @@ bool process_may_start(struct unit *s)
     if (s->throttled || s->removed || master_stopping)
         return false;
     if (limit == MASTERCF_PROC_DEFAULT)
-        limit = master_process_limit;
+        limit = conf_default_process_limit;
     if (limit == 0)
         return true;
     if (s->known && s->exclusive && s->max_proc > 0)
@@ -192,7 +192,7 @@ static void note_limit(struct unit *s)
     s->stress_time = time_now();
     log_warn(
         "service \"%s\" (%s) has reached its process limit \"%lld\": new clients may experience noticeable delays",
-        s->name, s->program, (long long) (s->max_proc > 0 ? s->max_proc : master_process_limit));
+        s->name, s->program, (long long) (s->max_proc > 0 ? s->max_proc : conf_default_process_limit));
     log_warn(
         "to avoid this condition, increase the process count in master.cf or reduce the service time per client");
 }

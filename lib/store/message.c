@@ -62,7 +62,7 @@ static enum store_why parse(struct mailbox *box, struct item *it, struct str *re
                             struct mime_part **root)
 {
     struct mime_parser *p;
-    struct stat st;
+    struct stat st = { 0 };
     struct str header;
     char *buf;
     ssize_t n;
@@ -165,7 +165,7 @@ enum store_why message_size(struct mailbox *box, uint32_t seq, uint64_t *bytes)
 enum store_why message_date(struct mailbox *box, uint32_t seq, int64_t *seconds)
 {
     struct item *it = view_item(box, seq);
-    struct stat st;
+    struct stat st = { 0 };
     int fd;
 
     if (it == NULL)
@@ -223,7 +223,7 @@ static enum store_why give_envelope(const struct index_message *m, struct mime_p
 {
     if (m->base.p)
         str_addslice(arg, m->envelope);
-    else
+    else if (root)
         mime_imap_envelope(root->envelope, arg);
     return STORE_OK;
 }
@@ -242,7 +242,7 @@ static enum store_why give_structure(const struct index_message *m, struct mime_
 {
     struct structure_arg *arg = p;
 
-    if (m->base.p == NULL)
+    if (m->base.p == NULL && root)
         mime_imap_structure(root, arg->extended, arg->out);
     else if (arg->extended)
         str_addslice(arg->out, m->structure);
@@ -270,7 +270,7 @@ static enum store_why give_parts(const struct index_message *m, struct mime_part
 
     if (m->base.p) {
         *arg->out = mime_part_unpack(m->parts, arg->arena);
-    } else { /* the tree goes with its arena: hand a copy on */
+    } else if (root) { /* the tree goes with its arena: hand a copy on */
         mime_part_pack(root, &arg->packed);
         *arg->out = mime_part_unpack(str_slice(&arg->packed), arg->arena);
     }
@@ -337,7 +337,7 @@ static enum store_why fields_of_file(struct mailbox *box, uint32_t seq, struct f
 {
     struct item *it = view_item(box, seq);
     struct str header;
-    struct stat st;
+    struct stat st = { 0 };
     char buf[4096];
     ssize_t n;
     int fd;
@@ -377,7 +377,7 @@ enum store_why message_fields(struct mailbox *box, uint32_t seq, const char *con
 enum store_why message_open(struct mailbox *box, uint32_t seq, struct message_file **out)
 {
     struct item *it = view_item(box, seq);
-    struct stat st;
+    struct stat st = { 0 };
     uint64_t virtual;
     enum store_why why;
     int fd;

@@ -64,7 +64,7 @@ static void push(struct item ***list, size_t *count, size_t *room, struct item *
 {
     if (*count == *room) {
         *room = *room ? *room * 2 : 64;
-        *list = mem_grow(*list, *room, sizeof(struct item *));
+        *list = mem_grow(*list, *room, sizeof(void *));
     }
     (*list)[(*count)++] = it;
 }
@@ -331,7 +331,7 @@ static bool mostly_waste(const struct mailbox *box)
 /* Writes the whole list. */
 int scan_rewrite(struct mailbox *box)
 {
-    struct item **all = mem_array(map_count(box->items) + 1, sizeof *all);
+    struct item **all = mem_array(map_count(box->items) + 1, sizeof(void *));
     struct slice key;
     struct str lines;
     void *value;
@@ -341,7 +341,7 @@ int scan_rewrite(struct mailbox *box)
     for (size_t at = 0; map_next(box->items, &at, &key, &value);)
         if (((struct item *) value)->mail.uid && !is_waste(value))
             all[n++] = value;
-    qsort(all, n, sizeof *all, by_uid);
+    qsort(all, n, sizeof(void *), by_uid);
     str_init(&lines, STR_UNLIMITED);
     for (size_t i = 0; i < n; i++)
         uidlist_line(&lines, all[i]->mail.uid, slice_of(all[i]->keys ? all[i]->keys : ""), item_base(all[i]));
@@ -477,7 +477,7 @@ static void forget(struct mailbox *box, struct item *it)
 /* Gives UIDs to those that have none. */
 static enum store_why give_uids(struct mailbox *box, uint32_t highest)
 {
-    struct item **need = mem_array(box->pending_count + 1, sizeof(struct item *));
+    struct item **need = mem_array(box->pending_count + 1, sizeof(void *));
     enum store_why why = STORE_OK;
     size_t n = 0, left = 0;
 
@@ -500,7 +500,7 @@ static enum store_why give_uids(struct mailbox *box, uint32_t highest)
         for (size_t i = 0; i < n; i++) /* another process may have named them meanwhile */
             if (need[i]->mail.uid == 0 || need[i]->mail.uid <= highest)
                 need[left++] = need[i];
-        qsort(need, left, sizeof(struct item *), by_arrival);
+        qsort(need, left, sizeof(void *), by_arrival);
         why = scan_assign(box, need, left);
         scan_unlock(box);
     }

@@ -67,7 +67,7 @@ void view_add(struct mailbox *box, struct item *it)
 {
     if (box->count == box->room) {
         box->room = box->room ? box->room * 2 : 64;
-        box->view = mem_grow(box->view, box->room, sizeof *box->view);
+        box->view = mem_grow(box->view, box->room, sizeof(void *));
     }
     it->in_view = true;
     it->mail.gone = false;
@@ -86,7 +86,7 @@ void view_sort(struct mailbox *box)
 {
     for (uint32_t i = 1; i < box->count; i++)
         if (box->view[i - 1]->mail.uid >= box->view[i]->mail.uid) {
-            qsort(box->view, box->count, sizeof *box->view, by_uid);
+            qsort(box->view, box->count, sizeof(void *), by_uid);
             return;
         }
 }

@@ -96,7 +96,7 @@ static void feed_escape(struct mime_decoder *d, char c, struct str *out)
     if (d->held_len == 2 && hex_digit(c) >= 0)
         return;
     if (d->held_len == 3 && hex_digit(d->held[1]) >= 0 && hex_digit(c) >= 0) {
-        str_addc(out, (char) (hex_digit(d->held[1]) << 4 | hex_digit(c)));
+        str_addc(out, (char) ((unsigned) hex_digit(d->held[1]) << 4 | (unsigned) hex_digit(c)));
         d->held_len = 0;
         return;
     }
@@ -213,6 +213,8 @@ static void feed_utf8(struct mime_charset *cs, struct slice in, bool last, struc
     struct str joined;
 
     str_init(&joined, 0);
+    if (in.p == NULL)
+        in = (struct slice){ "", 0 };
     if (cs->tail_len) {
         str_add(&joined, cs->tail, cs->tail_len);
         str_addslice(&joined, in);
@@ -307,7 +309,7 @@ static void decode_word(char how, struct slice text, struct str *raw)
     }
     for (size_t i = 0; i < text.len; i++) {
         if (text.p[i] == '=' && i + 2 < text.len && hex_digit(text.p[i + 1]) >= 0 && hex_digit(text.p[i + 2]) >= 0) {
-            str_addc(raw, (char) (hex_digit(text.p[i + 1]) << 4 | hex_digit(text.p[i + 2])));
+            str_addc(raw, (char) ((unsigned) hex_digit(text.p[i + 1]) << 4 | (unsigned) hex_digit(text.p[i + 2])));
             i += 2;
         } else {
             str_addc(raw, text.p[i] == '_' ? ' ' : text.p[i]);

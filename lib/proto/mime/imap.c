@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <strings.h>
 
-enum { ESCAPES_MAX = 4 }; /* more quotes than that are clearer as a literal */
+enum { LISTS = 6, ESCAPES_MAX = 4 }; /* more quotes than that are clearer as a literal */
 
 void mime_imap_string(struct str *out, const char *s)
 {
@@ -100,10 +100,10 @@ void mime_imap_envelope(const struct mime_envelope *e, struct str *out)
     mime_imap_string(out, e->date);
     str_addc(out, ' ');
     human_string(out, e->subject);
-    const struct mime_address *lists[] = {
+    const struct mime_address *lists[LISTS] = {
         e->from, e->sender ? e->sender : e->from, e->reply_to ? e->reply_to : e->from, e->to, e->cc, e->bcc
     };
-    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+    for (size_t i = 0; i < LISTS; i++) {
         str_addc(out, ' ');
         addresses(out, lists[i]);
     }

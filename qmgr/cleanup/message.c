@@ -12,6 +12,7 @@
 #include "event/event.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 struct message *message_new(unsigned flags, struct err *err)
@@ -136,7 +137,7 @@ int message_commit(struct message *m, struct err *err)
         *err = m->err;
         return -1;
     }
-    strcpy(id, message_id(m));
+    snprintf(id, sizeof id, "%s", message_id(m));
     if (m->flags & CLEANUP_DISCARD)
         return 0; /* message_free removes the file: the client believes it was taken, as was ordered */
     if ((m->flags & CLEANUP_SMTPUTF8) ||

@@ -78,15 +78,15 @@ static int read_answer(void)
     char buf[REPLY_BYTES];
     size_t len = 0;
     ssize_t n;
-    int status = -1;
+    int64_t status = -1;
 
     while (len < sizeof buf - 1 && (n = read(from_postdrop, buf + len, sizeof buf - 1 - len)) > 0)
         len += (size_t) n;
     buf[len] = 0;
     for (const char *p = buf; p < buf + len; p += strlen(p) + 1)
         if (strcmp(p, "status") == 0 && p + 7 < buf + len)
-            status = atoi(p + 7);
-    return status;
+            (void) slice_i64(slice_of(p + 7), 0, INT32_MAX, &status); /* what is no number is no success */
+    return status == 0 ? 0 : -1;
 }
 
 static void finish_postdrop(void)
@@ -336,4 +336,9 @@ void submit(const struct submission *s)
     finish_postdrop();
     if (s->verify || s->report)
         printf("Mail Delivery Status Report will be mailed to <%s>.\n", sender.p);
+    str_free(&h.field);
+    str_free(&h.plain);
+    str_free(&h.resent);
+    str_free(&sender);
+    str_free(&out);
 }

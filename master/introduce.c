@@ -189,7 +189,7 @@ static int connect_to(const char *path, bool as_owner)
         errno = ENAMETOOLONG;
         return -1;
     }
-    strcpy(addr.sun_path, path);
+    memcpy(addr.sun_path, path, strlen(path) + 1);
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     while (fd >= 0 && connect_once(fd, &addr, as_owner) < 0) {
         int keep = errno;

@@ -79,6 +79,9 @@ static int open_inet(struct unit *s, struct listener *l)
         bind(l->fd, (struct sockaddr *) &l->addr, l->addr_len) == 0 && listen(l->fd, BACKLOG) == 0)
         return 0;
     int keep = errno;
+    if (l->fd >= 0)
+        close(l->fd);
+    l->fd = -1;
     io_address_text((struct sockaddr *) &l->addr, l->addr_len, host, port);
     log_error("service %s: cannot listen on %s port %s: %s", s->name, host, port, strerror(keep));
     errno = keep;
@@ -198,20 +201,26 @@ static int open_fifo(const char *path)
 static int open_unix(const char *path, int type)
 {
     struct sockaddr_un addr = { .sun_family = AF_UNIX };
-    int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), bytes = DATAGRAM_BYTES;
+    int fd, bytes = DATAGRAM_BYTES;
 
     if (strlen(path) >= sizeof addr.sun_path) {
         errno = ENAMETOOLONG;
         return -1;
     }
-    strcpy(addr.sun_path, path);
+    memcpy(addr.sun_path, path, strlen(path) + 1);
     unlink(path);
-    if (fd < 0 || bind(fd, (struct sockaddr *) &addr, sizeof addr) < 0 || chmod(path, SOCKET_MODE) < 0)
+    fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
         return -1;
+    if (bind(fd, (struct sockaddr *) &addr, sizeof addr) < 0 || chmod(path, SOCKET_MODE) < 0 ||
+        (type == SOCK_STREAM && listen(fd, BACKLOG) < 0)) {
+        int keep = errno;
+        close(fd);
+        errno = keep;
+        return -1;
+    }
     if (type == SOCK_DGRAM)
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
-    else if (listen(fd, BACKLOG) < 0)
-        return -1;
     return fd;
 }
 

@@ -189,10 +189,19 @@ bool ipc_reusable(struct stream *s)
     return n < 0 && (errno == EAGAIN || errno == EINTR) && stream_error(s) == 0;
 }
 
+/* No new call starts on this link, and its client may be freed before it. */
+static void link_part(struct link *l)
+{
+    if (l->client && l->client->link == l)
+        l->client->link = NULL;
+    l->client = NULL;
+}
+
 static void link_drop(struct link *l)
 {
     if (--l->refs > 0)
         return;
+    link_part(l);
     event_forget_fd(l->fd);
     close(l->fd);
     free(l);
@@ -201,8 +210,7 @@ static void link_drop(struct link *l)
 /* From now on nobody starts a call on this link; who waits on it learns `error`. */
 static void link_end(struct link *l, int error)
 {
-    if (l->client && l->client->link == l)
-        l->client->link = NULL;
+    link_part(l);
     if (l->error == 0)
         l->error = error;
     list_each(it, &l->calls)
@@ -241,8 +249,7 @@ static void read_replies(void *arg)
         if (strcmp(msg_name(m), MSG_BYE) == 0) {
             msg_free(&m);
             l->retiring = true;
-            if (l->client && l->client->link == l)
-                l->client->link = NULL;
+            link_part(l);
         } else {
             deliver_reply(l, &m);
         }
@@ -312,7 +319,6 @@ void ipc_client_free(struct ipc_client **cp)
     if (c->link) {
         struct link *l = c->link;
         link_end(l, ECANCELED);
-        l->client = NULL;
         shutdown(l->fd, SHUT_RDWR); /* the reader sees the end and drops its reference */
     }
     free(c->service);

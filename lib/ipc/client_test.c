@@ -168,6 +168,24 @@ static void test_bye(void)
     ipc_client_free(&client);
 }
 
+/* A client may go while a connection of its own, told to close, still waits for an answer. */
+static void leaving_call(void *unused)
+{
+    (void) unused;
+    call(7, false, false);
+}
+static void test_bye_and_free(void)
+{
+    struct fiber *f;
+
+    begin(BYE_FIRST);
+    f = fiber_new("leaving", leaving_call, NULL);
+    event_sleep(10); /* the bye is here, the answer is not */
+    ipc_client_free(&client);
+    fiber_join(f, EVENT_NEVER);
+    event_sleep(20);
+}
+
 static void test_greeting(void)
 {
     begin(OTHER_VERSION);
@@ -209,6 +227,7 @@ static void all(void *unused)
     test_lost();
     test_ungreeted();
     test_bye();
+    test_bye_and_free();
     test_greeting();
     test_timeout();
     test_open();

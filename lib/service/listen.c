@@ -24,7 +24,7 @@ static int listen_unix(const char *path)
 
     if (strlen(path) >= sizeof addr.sun_path)
         log_fatal("--listen %s: the path is too long", path);
-    strcpy(addr.sun_path, path);
+    memcpy(addr.sun_path, path, strlen(path) + 1);
     unlink(path);
     if (fd < 0 || bind(fd, (struct sockaddr *) &addr, sizeof addr) < 0 || (!datagram && listen(fd, BACKLOG) < 0))
         log_fatal("--listen %s: %s", path, strerror(errno));

@@ -93,7 +93,7 @@ int sink_connect(const char *path)
 
     if (strlen(path) >= sizeof addr.sun_path)
         return -1;
-    strcpy(addr.sun_path, path);
+    memcpy(addr.sun_path, path, strlen(path) + 1);
     fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd >= 0 && connect(fd, (struct sockaddr *) &addr, sizeof addr) < 0) {
         close(fd);

@@ -21,6 +21,8 @@
 #include <unbound.h>
 #include <unistd.h>
 
+enum { RCODE_SERVFAIL = 2, RCODE_NXDOMAIN = 3 }; /* RFC 1035 4.1.1 */
+
 static const char *forwarders, *stub_zones, *trust_anchor_file, *cache_bytes;
 static int64_t timeout_seconds;
 static const struct param params[] = {
@@ -177,13 +179,17 @@ static void answer(struct question *q, int rcode, struct slice packet, int sec, 
         q->reply.why = arena_printf(q->reply.arena, "DNSSEC validation failed: %.200s", why ? why : "");
         return;
     }
-    if ((rcode != 0 && rcode != 3) || dns_message_parse(packet, q->reply.arena, &m) < 0) {
-        q->reply.why = rcode == 2 ? "no name server gave an answer (SERVFAIL)"
-                                  : "unusable answer from the name server";
+    /* An answer out of libunbound's cache comes with rcode 0, whatever the packet says: a SERVFAIL that was
+     * remembered must not read as "no such records". */
+    if (rcode == 0 || rcode == RCODE_NXDOMAIN)
+        rcode = dns_message_parse(packet, q->reply.arena, &m) < 0 ? -1 : m.rcode;
+    if (rcode != 0 && rcode != RCODE_NXDOMAIN) {
+        q->reply.why = rcode == RCODE_SERVFAIL ? "no name server gave an answer (SERVFAIL)"
+                                               : "unusable answer from the name server";
         return;
     }
     q->reply.status = m.count ? LOOKUP_FOUND : LOOKUP_NONE;
-    q->reply.nxdomain = m.count == 0 && rcode == 3;
+    q->reply.nxdomain = m.count == 0 && rcode == RCODE_NXDOMAIN;
     q->reply.secure = sec == 2;
     q->reply.ttl = m.ttl;
     q->reply.canonical = m.canonical;

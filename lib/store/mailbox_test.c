@@ -146,6 +146,30 @@ static void test_open(void)
     store_close(&st);
 }
 
+/* A mailbox that did not change is opened without reading cur/. */
+static void test_no_scan(void)
+{
+    struct timespec old[2] = { { .tv_sec = 1000000000 }, { .tv_sec = 1000000000 } };
+    struct store *st = fresh();
+    struct mailbox *box;
+
+    write_file(path_of("cur/", "1.M1P1.h:2,S"), letter);
+    assert(utimensat(AT_FDCWD, path_of("cur", ""), old, 0) == 0 &&
+           utimensat(AT_FDCWD, path_of("new", ""), old, 0) == 0);
+    box = box_of(st, "INBOX", false);
+    mailbox_close(&box);
+    write_file(path_of("cur/", "2.M1P1.h:2,S"), letter);
+    assert(utimensat(AT_FDCWD, path_of("cur", ""), old, 0) == 0); /* a change that no mtime tells */
+    box = box_of(st, "INBOX", false);
+    assert(mailbox_count(box) == 1);
+    mailbox_close(&box);
+    assert(utimensat(AT_FDCWD, path_of("cur", ""), NULL, 0) == 0);
+    box = box_of(st, "INBOX", false);
+    assert(mailbox_count(box) == 2);
+    mailbox_close(&box);
+    store_close(&st);
+}
+
 static void test_flags(void)
 {
     struct store *st = fresh();
@@ -550,6 +574,7 @@ int main(void)
 {
     snprintf(root, sizeof root, "%s/store-test-%d", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", (int) getpid());
     test_open();
+    test_no_scan();
     test_flags();
     test_many_keywords();
     test_expunge();

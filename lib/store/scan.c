@@ -159,8 +159,10 @@ static enum store_why read_dir(struct mailbox *box, bool in_new)
         return errno == ENOENT ? STORE_DAMAGED
                                : store_fail_errno(box->store, in_new ? "read new" : "read cur", box->path);
     }
+    struct dir_state was = *state;
     state->mtime_ns = dir_mtime(fd);
     state->dirty = is_fresh(state->mtime_ns);
+    box->index_stale |= was.mtime_ns != state->mtime_ns || was.dirty != state->dirty;
     str_init(&name, 1024);
     while ((errno = 0, e = readdir(dir)) != NULL) {
         if (e->d_name[0] == '.')

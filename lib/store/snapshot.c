@@ -111,8 +111,11 @@ void snapshot_save(struct mailbox *box)
     index_put(&out, (uint64_t) box->tmp_checked, 8);
     put_extra_keywords(box, &out);
     index_put(&out, count, 4);
+    for (uint32_t i = 0; i < box->count; i++) /* by uid: reading it back then sorts nothing */
+        if (!box->view[i]->ghost && box->view[i]->mail.uid)
+            put_item(&out, box->view[i]);
     for (size_t at = 0; map_next(box->items, &at, &key, &value);)
-        if (((struct item *) value)->mail.uid)
+        if (((struct item *) value)->mail.uid && !((struct item *) value)->in_view)
             put_item(&out, value);
     if (!str_over(&out) && index_append(&box->index, box->fd, INDEX_SNAPSHOT, str_slice(&out), &at_offset) == 0)
         box->index_stale = false;

@@ -47,6 +47,7 @@ struct unit {
     bool exclusive, solitary;
     int64_t sessions_max;
     bool throttled, wakeup_due;
+    int64_t held_until;  /* milliseconds: throttled until then */
     int64_t stress_time; /* seconds since 1970 of the last warning about the limit */
     struct event_cond changed;
     struct event_timer *wakeup_timer, *throttle_timer;
@@ -94,7 +95,8 @@ void process_retired(struct unit *); /* its service was removed: freed with its 
 void introduce(struct process *, struct msg *);
 void spawn_order(struct process *, struct msg *);
 void spawn_answer(struct process *spawner, struct msg *);
-void spawn_lost(struct process *spawner); /* it ended: orders under way are refused */
+void spawn_lost(struct process *spawner, struct unit *); /* it ended: orders under way go to the next */
+void spawn_resume(struct unit *);                        /* it may be started again */
 void spawn_ready(struct process *spawner);
 
 /* log.c */

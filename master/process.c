@@ -461,6 +461,8 @@ static void unthrottle(void *arg)
     s->throttled = false;
     event_timer_free(&s->throttle_timer);
     event_cond_broadcast(&s->changed);
+    if (s->spawner && !s->removed)
+        spawn_resume(s);
     if ((s->wakeup > 0 || s->solitary) && !s->removed && !s->spawner)
         process_wakeup(s);
 }
@@ -468,6 +470,7 @@ static void unthrottle(void *arg)
 static void hold_back(struct unit *s, int64_t milliseconds)
 {
     s->throttled = true;
+    s->held_until = time_mono_ms() + milliseconds;
     if (s->throttle_timer == NULL)
         s->throttle_timer = event_timer_new(milliseconds, unthrottle, s);
 }
@@ -494,8 +497,6 @@ static void ended(struct process *p, int status)
         log_warn("process %s pid %ld killed by signal %d", s->path, (long) p->pid, WTERMSIG(status));
     list_del(&p->node);
     p->service = NULL;
-    if (s->spawner)
-        spawn_lost(p);
     if (failed && !p->ready && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) {
         restart(s, 0); /* somebody did that; the program may well be good */
     } else if (failed && !p->ready && !s->throttled && !master_stopping) {
@@ -508,6 +509,8 @@ static void ended(struct process *p, int status)
         s->wakeup_due = false;
         process_wakeup(s);
     }
+    if (s->spawner)
+        spawn_lost(p, s);
     shutdown(p->channel, SHUT_RDWR); /* its reader ends */
     process_unref(p);
     event_cond_broadcast(&s->changed);

@@ -4,10 +4,12 @@
  * Callers     process.c, for "spawn" of dispatcher and the answers of spawners
  * Invariants  only dispatcher may order; uid and gid are within bounds (the spawner checks again); the directory is
  *             absolute
- *             an order waits until its spawner is ready; one whose spawner dies is refused
+ *             an order waits until its spawner is ready, also while that is held back for a moment; an order whose
+ *             spawner dies is given to the next one, once
  */
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/time.h"
 #include "conf/param.h"
 #include "master.h"
 #include "service/channel.h"
@@ -18,12 +20,16 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { HELD_MS = 2000 }; /* how long an order may wait for a spawner that is held back */
+
 struct order {
     struct list node;
     struct process *asker, *spawner; /* spawner NULL: not passed on yet */
     uint32_t asker_id, id;
-    char *program;
-    struct msg *msg; /* until it is passed on */
+    char *program, *directory;
+    int64_t uid, gid;
+    int fd;
+    bool again; /* a spawner died with it */
 };
 static struct list orders = { &orders, &orders };
 static uint32_t last_id;
@@ -35,17 +41,11 @@ static void finish(struct order *o, struct msg **answer)
     process_unref(o->asker);
     if (o->spawner)
         process_unref(o->spawner);
-    msg_free(&o->msg);
+    if (o->fd >= 0)
+        close(o->fd);
     free(o->program);
+    free(o->directory);
     free(o);
-}
-
-static void refuse(struct process *p, uint32_t id, int error)
-{
-    struct msg *m = msg_new(CHANNEL_REFUSED);
-
-    msg_put_num(m, "errno", error);
-    process_tell(p, &m, id);
 }
 
 static void refuse_order(struct order *o, int error)
@@ -54,6 +54,13 @@ static void refuse_order(struct order *o, int error)
 
     msg_put_num(m, "errno", error);
     finish(o, &m);
+}
+
+static struct unit *unit_of_spawner(const char *program)
+{
+    struct unit *s = service_of_program(program);
+
+    return s && s->spawner ? s : NULL;
 }
 
 static struct process *running(const struct unit *s)
@@ -69,8 +76,15 @@ static struct process *running(const struct unit *s)
 
 static void pass_on(struct order *o, struct process *spawner)
 {
+    struct msg *m = msg_new(CHANNEL_SPAWN);
+
     o->spawner = process_ref(spawner);
-    process_tell(spawner, &o->msg, o->id);
+    o->id = ++last_id;
+    msg_put_str(m, "directory", o->directory);
+    msg_put_num(m, "uid", o->uid);
+    msg_put_num(m, "gid", o->gid);
+    msg_put_fd(m, o->fd);
+    process_tell(spawner, &m, o->id);
 }
 
 static bool in_bounds(int64_t uid, int64_t gid, const char *directory)
@@ -80,41 +94,55 @@ static bool in_bounds(int64_t uid, int64_t gid, const char *directory)
     return geteuid() != 0 || (uid >= service_minimum_uid && gid >= service_minimum_uid && uid > 0 && gid > 0);
 }
 
+/* Orders that wait for this spawner: starts it, unless it runs already or is held back for a moment. */
+void spawn_resume(struct unit *s)
+{
+    bool wanted = false;
+
+    list_each(it, &orders)
+    {
+        struct order *o = list_entry(it, struct order, node);
+        wanted |= o->spawner == NULL && strcmp(o->program, s->program) == 0;
+    }
+    if (!wanted || (s->throttled && s->held_until - time_mono_ms() <= HELD_MS))
+        return;
+    if (!list_empty(&s->processes) || (process_may_start(s) && process_start(s)))
+        return; /* one that is ending: its end asks again */
+    list_each(it, &orders)
+    {
+        struct order *o = list_entry(it, struct order, node);
+        if (o->spawner == NULL && strcmp(o->program, s->program) == 0)
+            refuse_order(o, EAGAIN);
+    }
+}
+
 void spawn_order(struct process *p, struct msg *m)
 {
-    char *program = mem_strdup(msg_get_str(m, "program", CHANNEL_NAME_BYTES));
-    char *directory = mem_strdup(msg_get_str(m, "directory", CHANNEL_PATH_BYTES));
-    int64_t uid = msg_get_num(m, "uid", 0, UINT32_MAX - 1), gid = msg_get_num(m, "gid", 0, UINT32_MAX - 1);
-    int fd = msg_take_fd(m);
-    struct unit *s = service_of_program(program);
-    struct order *o;
+    struct order *o = mem_new(sizeof *o);
+    struct unit *s;
 
-    if (!msg_done(m) || strcmp(p->service->program, "dispatcher") != 0 || !in_bounds(uid, gid, directory)) {
+    o->asker = process_ref(p);
+    o->asker_id = msg_id(m);
+    o->program = mem_strdup(msg_get_str(m, "program", CHANNEL_NAME_BYTES));
+    o->directory = mem_strdup(msg_get_str(m, "directory", CHANNEL_PATH_BYTES));
+    o->uid = msg_get_num(m, "uid", 0, UINT32_MAX - 1);
+    o->gid = msg_get_num(m, "gid", 0, UINT32_MAX - 1);
+    o->fd = msg_take_fd(m);
+    list_append(&orders, &o->node);
+    s = unit_of_spawner(o->program);
+    if (!msg_done(m) || strcmp(p->service->program, "dispatcher") != 0 || !in_bounds(o->uid, o->gid, o->directory)) {
         log_warn("process %s, pid %ld: refused to start %s for uid %lld, gid %lld in %s", p->service->program,
-                 (long) p->pid, program, (long long) uid, (long long) gid, directory);
-        refuse(p, msg_id(m), EPERM);
-    } else if (s == NULL || !s->spawner || s->throttled) {
-        refuse(p, msg_id(m), s ? EAGAIN : ENOENT);
+                 (long) p->pid, o->program, (long long) o->uid, (long long) o->gid, o->directory);
+        refuse_order(o, EPERM);
+    } else if (s == NULL) {
+        refuse_order(o, ENOENT);
     } else {
-        o = mem_new(sizeof *o);
-        *o = (struct order){ .asker = process_ref(p), .asker_id = msg_id(m), .id = ++last_id, .program = program };
-        program = NULL;
-        o->msg = msg_new(CHANNEL_SPAWN);
-        msg_put_str(o->msg, "directory", directory);
-        msg_put_num(o->msg, "uid", uid);
-        msg_put_num(o->msg, "gid", gid);
-        msg_put_fd(o->msg, fd);
-        list_append(&orders, &o->node);
         struct process *spawner = running(s);
         if (spawner && spawner->ready)
             pass_on(o, spawner);
-        else if (spawner == NULL && (!process_may_start(s) || process_start(s) == NULL) && list_empty(&s->processes))
-            refuse_order(o, EAGAIN);
+        else
+            spawn_resume(s);
     }
-    if (fd >= 0)
-        close(fd);
-    free(program);
-    free(directory);
 }
 
 void spawn_ready(struct process *spawner)
@@ -147,24 +175,19 @@ void spawn_answer(struct process *spawner, struct msg *m)
     }
 }
 
-/* Orders that the spawner had taken are refused; those that wait for one get a new one. */
-void spawn_lost(struct process *spawner)
+void spawn_lost(struct process *spawner, struct unit *s)
 {
-    struct unit *again = NULL;
-
     list_each(it, &orders)
     {
         struct order *o = list_entry(it, struct order, node);
-        if (o->spawner == spawner)
+        if (o->spawner != spawner)
+            continue;
+        process_unref(o->spawner);
+        o->spawner = NULL;
+        if (o->again)
             refuse_order(o, EAGAIN);
-        else if (o->spawner == NULL)
-            again = service_of_program(o->program);
+        else
+            o->again = true;
     }
-    if (again && running(again) == NULL && (!process_may_start(again) || process_start(again) == NULL))
-        list_each(it, &orders)
-        {
-            struct order *o = list_entry(it, struct order, node);
-            if (o->spawner == NULL && strcmp(o->program, again->program) == 0)
-                refuse_order(o, EAGAIN);
-        }
+    spawn_resume(s);
 }

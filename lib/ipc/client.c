@@ -292,7 +292,7 @@ static struct link *link_get(struct ipc_client *c, int64_t deadline)
     }
     l = c->link;
     if (l)
-        l->refs++;
+        l->refs++; /* NOLINT(clang-analyzer-unix.Malloc): the reader's reference lasts as long as c->link */
     else
         errno = ECONNRESET;
     return l;

@@ -104,6 +104,7 @@ static int pre_jail(void)
 static int post_jail(void)
 {
     authd_claim_start();
+    authd_conn_start();
     return 0;
 }
 

@@ -7,6 +7,8 @@
 #ifndef AUTHD_AUTHD_H
 #define AUTHD_AUTHD_H
 #include "base/err.h"
+#include "base/list.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "io/stream.h"
@@ -68,6 +70,18 @@ bool authd_claim_put(const char *cookie, uint32_t request, uint32_t client_pid, 
                      const char *mechanism); /* false: too many */
 bool authd_claim_take(const char *cookie, uint32_t request, uint32_t client_pid, struct authd_claim *out);
 void authd_claim_free(struct authd_claim *);
+size_t authd_claims(void);
+
+/* Connections are kept by who asks: a process that is to end must end them itself. A client's goes as soon as it has
+ * no request open, a master's when no login waits for it any more. */
+struct authd_conn {
+    struct list node;
+    int fd;
+    const struct map *requests; /* NULL: a master's */
+};
+void authd_conn_start(void);
+void authd_conn_add(struct authd_conn *);
+void authd_conn_remove(struct authd_conn *);
 
 /* One connection each, until its end. */
 void authd_client_serve(struct stream *, bool login);

@@ -405,6 +405,8 @@ void authd_client_serve(struct stream *stream, bool login)
     struct str text;
     bool first = true;
 
+    struct authd_conn known = { .fd = stream_fd(stream), .requests = c.requests };
+    authd_conn_add(&known);
     str_init(&c.out, OUTPUT_BYTES);
     str_init(&text, DOVECOT_AUTH_LINE_BYTES);
     greet(&c);
@@ -426,6 +428,7 @@ void authd_client_serve(struct stream *stream, bool login)
     c.ended = true;
     event_forget_fd(stream_fd(stream));
     event_cond_broadcast(&c.changed);
+    authd_conn_remove(&known);
     fiber_shield(true);
     while (c.writing || map_count(c.requests) > 0) { /* their fibers point here; a hash is waited for */
         wake_all(&c);

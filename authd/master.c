@@ -161,6 +161,8 @@ void authd_master_serve(struct stream *stream, bool master)
     enum stream_eol eol;
     bool first = true;
 
+    struct authd_conn known = { .fd = stream_fd(stream) };
+    authd_conn_add(&known);
     str_init(&text, DOVECOT_AUTH_LINE_BYTES);
     str_init(&reply, PASSWD_FILE_BYTES); /* LIST may name every user */
     stream_printf(stream, "%s\t%d\t%d\n%s\t%ld\n", DOVECOT_AUTH_VERSION, DOVECOT_AUTH_MAJOR,
@@ -187,6 +189,7 @@ void authd_master_serve(struct stream *stream, bool master)
         }
         first = false;
     }
+    authd_conn_remove(&known);
     stream_flush(stream);
     str_free(&text);
     str_free(&reply);

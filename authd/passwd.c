@@ -118,7 +118,10 @@ static void refresh(void)
             passwd.broken = false;
             return;
         }
-        passwd.stale = passwd.stale || errno == EACCES;
+        if (errno == EACCES) { /* root's file: a new process will read it; until then the old text serves */
+            passwd.stale = true;
+            return;
+        }
     }
     if (!passwd.broken)
         log_warn("%s/%s: %s", passwd.directory, passwd.base, strerror(errno));
@@ -159,7 +162,12 @@ void passwd_close(void)
     passwd.directory = passwd.base = NULL;
 }
 
-bool passwd_stale(void) { return passwd.stale; }
+bool passwd_stale(void)
+{
+    if (passwd.base)
+        refresh();
+    return passwd.stale;
+}
 const char *passwd_kind(void) { return passwd.maps ? "table" : "passwd-file"; }
 
 int passwd_parse(struct slice rest, struct arena *a, struct passwd_entry *out)

@@ -109,7 +109,11 @@ static enum dispatcher_answer hand_over(struct hand_over *h, const struct dispat
         return refuse(h, DISPATCHER_DENIED, "no mail directory");
     }
     if (userip_connections && procs_sessions(h->order.key, h->session->rip) >= (size_t) userip_connections)
-        return refuse(h, DISPATCHER_LIMIT, "Maximum number of connections from user+IP exceeded");
+        return refuse(h, DISPATCHER_LIMIT,
+                      arena_printf(arena,
+                                   "Maximum number of connections from user+IP exceeded "
+                                   "(mail_max_userip_connections=%lld)",
+                                   (long long) userip_connections));
     if (procs_send(&h->order, h->session, &h->pid) < 0)
         return refuse(h, DISPATCHER_UNAVAILABLE, "the mail process cannot be started");
     return DISPATCHER_OK;

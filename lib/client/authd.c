@@ -47,17 +47,23 @@ static void drop(struct link *l)
     free(l);
 }
 
+static void close_idle(struct authd_client *c)
+{
+    list_each(it, &c->idle)
+    {
+        list_del(it);
+        drop(list_entry(it, struct link, node));
+    }
+    c->idle_count = 0;
+}
+
 void authd_client_free(struct authd_client **client)
 {
     struct authd_client *c = *client;
 
     if (c == NULL)
         return;
-    list_each(it, &c->idle)
-    {
-        list_del(it);
-        drop(list_entry(it, struct link, node));
-    }
+    close_idle(c);
     free(c->service);
     free(c);
     *client = NULL;
@@ -133,8 +139,9 @@ static int ask(struct link *l, struct slice question, uint32_t id, int64_t deadl
     return -1;
 }
 
+/* A kept connection may lead to a process that is being replaced: *kept_out tells that one answered. */
 static int call(struct authd_client *c, struct slice question, uint32_t id, int64_t deadline, struct str *text,
-                struct dovecot_auth_line *reply)
+                struct dovecot_auth_line *reply, bool *kept_out)
 {
     int rc = -1;
 
@@ -150,6 +157,7 @@ static int call(struct authd_client *c, struct slice question, uint32_t id, int6
         } else if ((l = open_link(c, text, deadline)) == NULL) {
             break;
         }
+        *kept_out = kept;
         rc = ask(l, question, id, deadline, text, reply);
         if (rc == 0 && c->idle_count < IDLE_KEPT && stream_buffered(l->stream) == 0) {
             list_append(&c->idle, &l->node);
@@ -269,13 +277,18 @@ static enum lookup lookup(struct authd_client *c, struct str *question, uint32_t
 {
     struct dovecot_auth_line reply;
     enum lookup found = LOOKUP_RETRY;
+    bool kept = false;
     struct str text;
+    int rc;
 
     str_init(&text, DOVECOT_AUTH_LINE_BYTES);
     dovecot_auth_end(question);
-    if (str_over(question))
-        err_set(err, 451, "4.3.0", "the question to %s is too long", c->service);
-    else if (call(c, str_slice(question), id, deadline, &text, &reply) != 0)
+    rc = call(c, str_slice(question), id, deadline, &text, &reply, &kept);
+    if (rc == 0 && kept && slice_eq(reply.word[0], DOVECOT_AUTH_FAIL)) {
+        close_idle(c);
+        rc = call(c, str_slice(question), id, deadline, &text, &reply, &kept);
+    }
+    if (rc != 0)
         err_set(err, 451, "4.3.0", "%s: %s", c->service, errno ? strerror(errno) : "connection closed");
     else
         found = answer(&reply, a, out, err);
@@ -302,6 +315,10 @@ enum lookup authd_client_user(struct authd_client *c, const char *protocol, stru
     dovecot_auth_put_num(&q, id);
     dovecot_auth_put(&q, user);
     dovecot_auth_put_value(&q, "service", slice_of(protocol));
+    if (str_over(&q)) { /* longer than any user's name */
+        str_free(&q);
+        return LOOKUP_NONE;
+    }
     return lookup(c, &q, id, a, out, deadline, err);
 }
 

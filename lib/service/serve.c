@@ -26,6 +26,7 @@ enum {
     STOP_GRACE_MS = 2000,
     STOP_UNWIND_MS = 5000,
     DRAIN_LOOK_MS = 200,
+    STALE_TIMER_MS = 5000,
     STALE_LOOK_MS = 250,
     STATUS_MS = 200,
     FULL_WAIT_MS = 1000,
@@ -405,6 +406,14 @@ static void on_term(void *unused)
     serve_drain(SERVE_STOP);
 }
 
+/* Where connections are kept, no new one may come to ask. */
+static void look_for_staleness(void *unused)
+{
+    (void) unused;
+    if (serve_stale())
+        serve_drain(SERVE_RELOAD);
+}
+
 static void look_for_idleness(void *unused)
 {
     (void) unused;
@@ -467,6 +476,8 @@ void serve(void *unused)
         acceptors[i] = fiber_new("listener", listen_body, (void *) (intptr_t) i);
     if (service_state.alone)
         return;
+    if (svc->stale)
+        event_timer_every(STALE_TIMER_MS, look_for_staleness, NULL);
     if (!svc->solitary && service_state.max_idle > 0)
         event_timer_every(service_state.max_idle * 1000 / 4 + 250, look_for_idleness, NULL);
     if (conf_daemon_timeout > 0) {

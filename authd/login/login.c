@@ -132,9 +132,9 @@ static int open_tls(void)
 
 static int pre_jail(void)
 {
-    static const struct login_protocol *const protocols[] = { &login_imap, &login_pop3 };
+    static const struct login_protocol *const protocols[] = { &login_imap, &login_pop3, NULL };
 
-    for (size_t n = 0; n < sizeof protocols / sizeof *protocols; n++)
+    for (size_t n = 0; protocols[n]; n++)
         if (strcmp(protocol_name, protocols[n]->name) == 0)
             protocol = protocols[n];
     if (protocol == NULL) {

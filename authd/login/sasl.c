@@ -19,6 +19,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+enum { AGAIN_MS = 500 };
+
 static void wipe(struct str *s)
 {
     mem_wipe(s->p, s->len);
@@ -183,11 +185,30 @@ static bool is_base64(struct slice text)
     return good;
 }
 
+static enum login_result attempt(struct login_session *s, const struct auth_peer *peer, struct slice initial)
+{
+    int64_t deadline = time_mono_ms() + LOGIN_AUTH_SECONDS * 1000;
+    struct auth_request *r = NULL;
+    enum login_result result = LOGIN_OK;
+    enum auth_answer answer = auth_start(login_auth, s->method, peer, initial, deadline, &r);
+
+    while (result == LOGIN_OK && answer == AUTH_CONTINUE)
+        result = exchange(s, r, &answer, deadline);
+    if (result == LOGIN_OK && answer == AUTH_OK) {
+        s->successes++;
+        set_user(s, auth_user(r));
+        result = hand_over(s, r);
+    } else if (result == LOGIN_OK) {
+        result = failure(s, answer, r);
+    }
+    auth_request_free(&r);
+    return result;
+}
+
 enum login_result login_authenticate(struct login_session *s, const char *mechanism, struct slice initial)
 {
     const struct auth_mech *mech = offered(s, mechanism);
     int64_t deadline = time_mono_ms() + LOGIN_AUTH_SECONDS * 1000;
-    struct auth_request *r = NULL;
     struct auth_peer peer = { .service = s->protocol->name,
                               .local_ip = s->lip,
                               .remote_ip = s->rip,
@@ -196,7 +217,7 @@ enum login_result login_authenticate(struct login_session *s, const char *mechan
                               .session = s->id,
                               .secured = s->secured,
                               .tls = stream_tls(s->stream) != NULL };
-    enum login_result result = LOGIN_OK;
+    enum login_result result;
 
     if (mech == NULL) {
         const struct auth_mech *any;
@@ -219,19 +240,11 @@ enum login_result login_authenticate(struct login_session *s, const char *mechan
     }
     if (initial.p && slice_eq(initial, "=")) /* RFC 4959: a response that is there, and empty */
         initial = SLICE("");
-    enum auth_answer answer = auth_start(login_auth, s->method, &peer, initial, deadline, &r);
-    while (result == LOGIN_OK && answer == AUTH_CONTINUE)
-        result = exchange(s, r, &answer, deadline);
-    if (result == LOGIN_OK) {
-        if (answer == AUTH_OK) {
-            s->successes++;
-            set_user(s, auth_user(r));
-            result = hand_over(s, r);
-        } else {
-            result = failure(s, answer, r);
-        }
+    result = attempt(s, &peer, initial);
+    if (result == LOGIN_INTERNAL && initial.p) { /* authd or dispatcher was being replaced between the two steps */
+        event_sleep(AGAIN_MS);
+        result = attempt(s, &peer, initial);
     }
-    auth_request_free(&r);
     return result;
 }
 

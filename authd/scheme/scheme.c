@@ -13,7 +13,7 @@
 #include <strings.h>
 
 static const struct scheme *const families[] = { scheme_plain_family, scheme_digest_family, scheme_crypt_family,
-                                                 scheme_argon2_family };
+                                                 scheme_argon2_family, NULL };
 static const struct {
     const char *suffix;
     enum scheme_encoding encoding;
@@ -29,7 +29,7 @@ bool scheme_equal(struct slice a, struct slice b) { return a.len == b.len && CRY
 
 const struct scheme *scheme_each(size_t n)
 {
-    for (size_t f = 0; f < sizeof families / sizeof *families; f++)
+    for (size_t f = 0; families[f]; f++)
         for (const struct scheme *s = families[f]; s->name; s++)
             if (n-- == 0)
                 return s;
@@ -54,24 +54,31 @@ static int choose(struct slice name, struct choice *out, struct err *err)
                 out->encoding = out->scheme->encoding;
             return 0;
         }
-    return err_set(err, 0, NULL, "Unknown scheme: %.*s",
-                   (int) (name.len < SCHEME_NAME_BYTES ? name.len : SCHEME_NAME_BYTES), name.p);
+    err_set(err, 0, NULL, "Unknown scheme: %.*s", (int) (name.len < SCHEME_NAME_BYTES ? name.len : SCHEME_NAME_BYTES),
+            name.p);
+    return -1;
 }
 
 static int split(struct slice stored, const char *default_scheme, struct choice *out, struct slice *text,
                  struct err *err)
 {
-    if (stored.len > SCHEME_STORED_BYTES)
-        return err_set(err, 0, NULL, "stored password is too long");
+    if (stored.len > SCHEME_STORED_BYTES) {
+        err_set(err, 0, NULL, "stored password is too long");
+        return -1;
+    }
     if (stored.len > 0 && stored.p[0] == '{') {
         ptrdiff_t end = slice_find(stored, '}');
-        if (end < 0)
-            return err_set(err, 0, NULL, "Missing } after the scheme");
+        if (end < 0) {
+            err_set(err, 0, NULL, "Missing } after the scheme");
+            return -1;
+        }
         *text = slice_sub(stored, (size_t) end + 1, stored.len);
         return choose(slice_sub(stored, 1, (size_t) end - 1), out, err);
     }
-    if (default_scheme == NULL)
-        return err_set(err, 0, NULL, "Missing {scheme} prefix from hash");
+    if (default_scheme == NULL) {
+        err_set(err, 0, NULL, "Missing {scheme} prefix from hash");
+        return -1;
+    }
     *text = stored;
     return choose(slice_of(default_scheme), out, err);
 }
@@ -111,7 +118,7 @@ enum scheme_answer scheme_verify(struct slice stored, const char *default_scheme
                                  struct err *err)
 {
     enum scheme_answer answer = SCHEME_BROKEN;
-    struct choice choice;
+    struct choice choice = { 0 };
     struct slice text;
     struct str raw;
 
@@ -129,7 +136,7 @@ enum scheme_answer scheme_verify(struct slice stored, const char *default_scheme
 
 bool scheme_usable(struct slice stored, const char *default_scheme, struct err *err)
 {
-    struct choice choice;
+    struct choice choice = { 0 };
     struct slice text;
     struct str raw;
     bool usable;
@@ -142,7 +149,7 @@ bool scheme_usable(struct slice stored, const char *default_scheme, struct err *
 
 int scheme_generate(const char *name, struct slice password, uint64_t rounds, struct str *out, struct err *err)
 {
-    struct choice choice;
+    struct choice choice = { 0 };
     struct str raw, upper;
     int rc = -1;
 

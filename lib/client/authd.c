@@ -49,12 +49,14 @@ static void drop(struct link *l)
 
 static void close_idle(struct authd_client *c)
 {
-    list_each(it, &c->idle)
-    {
-        list_del(it);
-        drop(list_entry(it, struct link, node));
+    while (c->idle_count > 0) {
+        struct link *l = list_first(&c->idle, struct link, node);
+        c->idle_count--;
+        if (l) {
+            list_del(&l->node);
+            drop(l);
+        }
     }
-    c->idle_count = 0;
 }
 
 void authd_client_free(struct authd_client **client)

@@ -2,11 +2,10 @@
  * authd - questions to authd's master and userdb sockets, over kept connections
  *
  * Callers     see authd.h
- * Invariants  a connection on the idle list has no open question; one that failed in any way is closed, never kept
+ * Invariants  an idle connection has no open question; one that failed in any way is closed, never kept
  * Errors      everything but a clear answer is LOOKUP_RETRY
  */
 #include "client/authd.h"
-#include "base/list.h"
 #include "base/log.h"
 #include "event/event.h"
 #include "io/stream.h"
@@ -19,14 +18,10 @@
 
 enum { GREETING_LINES = 16, IDLE_KEPT = 8 };
 
-struct link {
-    struct list node;
-    struct stream *stream;
-};
 struct authd_client {
     char *service;
     uint32_t last_id;
-    struct list idle;
+    struct stream *idle[IDLE_KEPT];
     size_t idle_count;
     struct event_sem permits;
 };
@@ -37,26 +32,13 @@ struct authd_client *authd_client_new(const char *service)
 
     c->service = mem_strdup(service);
     c->permits.permits = AUTHD_CONNECTIONS;
-    list_init(&c->idle);
     return c;
-}
-
-static void drop(struct link *l)
-{
-    stream_free(&l->stream);
-    free(l);
 }
 
 static void close_idle(struct authd_client *c)
 {
-    while (c->idle_count > 0) {
-        struct link *l = list_first(&c->idle, struct link, node);
-        c->idle_count--;
-        if (l) {
-            list_del(&l->node);
-            drop(l);
-        }
-    }
+    while (c->idle_count > 0)
+        stream_free(&c->idle[--c->idle_count]);
 }
 
 void authd_client_free(struct authd_client **client)
@@ -72,12 +54,12 @@ void authd_client_free(struct authd_client **client)
 }
 
 /* One line, split; *text owns its bytes. */
-static int read_line(struct link *l, struct str *text, struct dovecot_auth_line *out)
+static int read_line(struct stream *l, struct str *text, struct dovecot_auth_line *out)
 {
     enum stream_eol eol;
 
     str_reset(text);
-    if (stream_line(l->stream, text, DOVECOT_AUTH_LINE_BYTES, &eol) != 0)
+    if (stream_line(l, text, DOVECOT_AUTH_LINE_BYTES, &eol) != 0)
         return -1;
     if (eol == STREAM_EOF || dovecot_auth_split(text->p, text->len, out) != 0) {
         errno = EPROTO;
@@ -86,11 +68,11 @@ static int read_line(struct link *l, struct str *text, struct dovecot_auth_line 
     return 0;
 }
 
-static int greet(struct link *l, struct str *text)
+static int greet(struct stream *l, struct str *text)
 {
     struct dovecot_auth_line line;
 
-    stream_printf(l->stream, "%s\t%d\t%d\n", DOVECOT_AUTH_VERSION, DOVECOT_AUTH_MAJOR, DOVECOT_AUTH_MASTER_MINOR);
+    stream_printf(l, "%s\t%d\t%d\n", DOVECOT_AUTH_VERSION, DOVECOT_AUTH_MAJOR, DOVECOT_AUTH_MASTER_MINOR);
     for (int n = 0; n < GREETING_LINES; n++) {
         if (read_line(l, text, &line) != 0)
             return -1;
@@ -106,33 +88,31 @@ static int greet(struct link *l, struct str *text)
     return -1;
 }
 
-static struct link *open_link(struct authd_client *c, struct str *text, int64_t deadline)
+static struct stream *open_link(struct authd_client *c, struct str *text, int64_t deadline)
 {
     int fd = ipc_connect(c->service, deadline);
-    struct link *l;
+    struct stream *l;
 
     if (fd < 0)
         return NULL;
-    l = mem_new(sizeof *l);
-    list_init(&l->node);
-    l->stream = stream_new(fd);
-    stream_deadline(l->stream, deadline);
+    l = stream_new(fd);
+    stream_deadline(l, deadline);
     if (greet(l, text) == 0)
         return l;
     int saved = errno;
-    drop(l);
+    stream_free(&l);
     errno = saved ? saved : ECONNRESET;
     return NULL;
 }
 
 /* Sends the question, reads the line that answers it. */
-static int ask(struct link *l, struct slice question, uint32_t id, int64_t deadline, struct str *text,
+static int ask(struct stream *l, struct slice question, uint32_t id, int64_t deadline, struct str *text,
                struct dovecot_auth_line *reply)
 {
     uint64_t got;
 
-    stream_deadline(l->stream, deadline);
-    stream_write(l->stream, question.p, question.len);
+    stream_deadline(l, deadline);
+    stream_write(l, question.p, question.len);
     if (read_line(l, text, reply) != 0)
         return -1;
     if (slice_u64(dovecot_auth_word(reply, 1), UINT32_MAX, &got) == 0 && got == id)
@@ -150,24 +130,20 @@ static int call(struct authd_client *c, struct slice question, uint32_t id, int6
     if (event_sem_get(&c->permits, deadline) != 0)
         return -1;
     for (bool kept = true; rc != 0 && kept;) {
-        struct link *l = list_first(&c->idle, struct link, node);
+        struct stream *l;
 
-        kept = l != NULL;
-        if (kept) {
-            list_del(&l->node);
-            c->idle_count--;
-        } else if ((l = open_link(c, text, deadline)) == NULL) {
+        kept = c->idle_count > 0;
+        l = kept ? c->idle[--c->idle_count] : open_link(c, text, deadline);
+        if (l == NULL)
             break;
-        }
         *kept_out = kept;
         rc = ask(l, question, id, deadline, text, reply);
-        if (rc == 0 && c->idle_count < IDLE_KEPT && stream_buffered(l->stream) == 0) {
-            list_append(&c->idle, &l->node);
-            c->idle_count++;
+        if (rc == 0 && c->idle_count < IDLE_KEPT && stream_buffered(l) == 0) {
+            c->idle[c->idle_count++] = l;
             continue;
         }
         int saved = errno;
-        drop(l); /* one that was kept may have been closed meanwhile: ask again over a fresh one */
+        stream_free(&l); /* one that was kept may have been closed meanwhile: ask again over a fresh one */
         errno = saved;
         if (rc != 0 && (saved == ETIMEDOUT || saved == ECANCELED))
             break;

@@ -8,9 +8,11 @@ import imaplib
 import os
 import pathlib
 import re
+import shutil
 import smtplib
 import ssl
 import subprocess
+import tempfile
 import time
 
 import pytest
@@ -177,21 +179,18 @@ def instance():
     return Instance(where)
 
 
-@pytest.fixture
-def fresh(tmp_path_factory):
-    """fresh(port_base, "name = value", ..., services=lines of master.cf): a running instance of the test's own."""
-    made = []
+def quickstart(directory, *options):
+    out = subprocess.run([str(ROOT / "conf/quickstart"), "--dir", str(directory), *options], capture_output=True, text=True, timeout=600)
+    assert out.returncode == 0, out.stdout + out.stderr
 
-    def make(port_base, *settings, services=""):
-        directory = tmp_path_factory.mktemp("instance")
-        os.chmod(directory, 0o755)
-        for parent in list(directory.parents)[:2]:
-            if parent.name.startswith("pytest"):
-                os.chmod(parent, 0o755)
-        start = [str(ROOT / "conf/quickstart"), "--dir", str(directory), "--port-base", str(port_base), "--no-demo"]
-        out = subprocess.run(start, capture_output=True, text=True, timeout=300)
-        assert out.returncode == 0, out.stdout + out.stderr
-        made.append(directory)
+
+@contextlib.contextmanager
+def own_instance(port_base, *settings, services=""):
+    """A running instance with these lines in main.cf and master.cf; its directory is one that daemons get through to."""
+    directory = tempfile.mkdtemp(prefix="posthorn-instance.")
+    os.chmod(directory, 0o755)
+    try:
+        quickstart(directory, "--port-base", str(port_base), "--no-demo")
         i = Instance(directory)
         if settings or services:
             if settings:
@@ -200,8 +199,16 @@ def fresh(tmp_path_factory):
                 f.write(services)
             i.restart()
             i.read_env()
-        return i
+        yield i
+    finally:
+        with contextlib.suppress(subprocess.SubprocessError):
+            quickstart(directory, "--stop")
+        if os.environ.get("POSTHORN_KEEP") is None:
+            shutil.rmtree(directory, ignore_errors=True)
 
-    yield make
-    for directory in made:
-        subprocess.run([str(ROOT / "conf/quickstart"), "--dir", str(directory), "--stop"], capture_output=True, timeout=60)
+
+@pytest.fixture
+def fresh():
+    """fresh(port_base, "name = value", ..., services=lines of master.cf): a running instance of the test's own."""
+    with contextlib.ExitStack() as stack:
+        yield lambda *a, **kw: stack.enter_context(own_instance(*a, **kw))

@@ -5,31 +5,17 @@ import signal
 import threading
 
 import pytest
-from conftest import queue_ids, wait_until
+from conftest import own_instance, queue_ids, wait_until
 
 DAEMONS = ["smtpd", "cleanup", "trivial-rewrite", "qmgr", "bounce", "lmtp", "lmtpd", "smtp", "tlsmgr", "anvil", "resolver", "authd", "login",
            "dispatcher", "imapd", "pickup", "postlogd"]
 
 
 @pytest.fixture(scope="module")
-def victim(tmp_path_factory):
-    from conftest import Instance, ROOT
-    import subprocess
-
-    directory = tmp_path_factory.mktemp("crash")
-    os.chmod(directory, 0o755)
-    for parent in list(directory.parents)[:2]:
-        if parent.name.startswith("pytest"):
-            os.chmod(parent, 0o755)
-    quick = [str(ROOT / "conf/quickstart"), "--dir", str(directory), "--port-base", "23000", "--no-demo"]
-    out = subprocess.run(quick, capture_output=True, text=True, timeout=300)
-    assert out.returncode == 0, out.stdout + out.stderr
-    i = Instance(directory)
-    i.postconf("minimal_backoff_time = 1s", "maximal_backoff_time = 2s", "queue_run_delay = 1s", "transport_retry_time = 1s",
-               "service_throttle_time = 1s")
-    i.restart()
-    yield i
-    subprocess.run([str(ROOT / "conf/quickstart"), "--dir", str(directory), "--stop"], capture_output=True, timeout=60)
+def victim():
+    with own_instance(23000, "minimal_backoff_time = 1s", "maximal_backoff_time = 2s", "queue_run_delay = 1s", "transport_retry_time = 1s",
+                      "service_throttle_time = 1s") as i:
+        yield i
 
 
 @pytest.mark.parametrize("name", DAEMONS)

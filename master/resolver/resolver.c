@@ -118,6 +118,8 @@ static struct ub_ctx *make(bool validate)
         { "do-not-query-localhost:", "no" },
         { "unblock-lan-zones:", "yes" },
         { "insecure-lan-zones:", "yes" },
+        { "infra-host-ttl:",
+          "10" }, /* a name server that was away is tried again soon, not after a quarter of an hour */
         { "use-syslog:", "no" },
         { "logfile:", "" },
         { "verbosity:", "0" },

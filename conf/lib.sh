@@ -23,12 +23,13 @@ packages() {
     rm -f "$log"
 }
 
-# build DIR [cmake options]: configure once, build what changed, quietly unless it fails
+# build DIR [cmake options]: configure once, build what changed ($TARGETS of it), quietly unless it fails
 build() {
     local dir=$1 log
     shift
     log=$dir/build.log
     mkdir -p "$dir"
     [ -f "$dir/build.ninja" ] || cmake -G Ninja -S "$ROOT" -B "$dir" "$@" >"$log" 2>&1 || { tail -30 "$log" >&2; die "cmake failed: $log"; }
-    ninja -C "$dir" >"$log" 2>&1 || { grep -E -A12 'FAILED|error' "$log" | head -60 >&2; die "the build failed: $log"; }
+    # shellcheck disable=SC2086
+    ninja -C "$dir" ${TARGETS:-} >"$log" 2>&1 || { grep -E -A12 'FAILED|error' "$log" | head -60 >&2; die "the build failed: $log"; }
 }

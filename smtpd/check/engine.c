@@ -20,7 +20,8 @@
 
 enum { LIST_DEPTH = 100 };
 
-static void set_reply(char out[SMTPD_REPLY_BYTES], int code, const char *dsn, const char *fmt, va_list ap)
+__attribute__((format(printf, 4, 0))) static void set_reply(char out[SMTPD_REPLY_BYTES], int code, const char *dsn,
+                                                            const char *fmt, va_list ap)
 {
     int at = snprintf(out, SMTPD_REPLY_BYTES, "%d %c%s ", code, '0' + code / 100, dsn + 1);
 

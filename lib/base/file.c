@@ -42,20 +42,38 @@ ssize_t file_read_all(int fd, void *p, size_t len)
     return (ssize_t) got;
 }
 
+int file_read_str(int fd, struct str *out)
+{
+    enum { PIECE_BYTES = 16384 };
+
+    for (;;) {
+        size_t room = out->max - out->len < PIECE_BYTES ? out->max - out->len : PIECE_BYTES;
+        char beyond;
+        str_reserve(out, room);
+        ssize_t n = file_read_all(fd, room ? out->p + out->len : &beyond, room ? room : 1);
+        if (n <= 0)
+            return n < 0 ? -1 : 0;
+        if (room == 0) {
+            errno = EFBIG;
+            return -1;
+        }
+        out->len += (size_t) n;
+        out->p[out->len] = 0;
+    }
+}
+
 int file_read(const char *path, struct str *out)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    char buf[16384];
-    ssize_t n = 0;
+    int rc, keep;
 
     if (fd < 0)
         return -1;
-    while (!str_over(out) && (n = file_read_all(fd, buf, sizeof buf)) > 0)
-        str_add(out, buf, (size_t) n);
-    int keep = n < 0 ? errno : str_over(out) ? EFBIG : 0;
+    rc = file_read_str(fd, out);
+    keep = errno;
     close(fd);
     errno = keep;
-    return keep ? -1 : 0;
+    return rc;
 }
 
 int file_replace(int dir_fd, const char *path, struct slice bytes, mode_t mode, bool durable)

@@ -251,27 +251,32 @@ int msg_recv_packet(int fd, struct msg **out)
 {
     struct str body;
     union control control;
-    char packet[MSG_PACKET_BYTES + LENGTH_BYTES];
-    struct iovec iov = { packet, sizeof packet };
+    struct iovec iov = { NULL, MSG_PACKET_BYTES + LENGTH_BYTES };
     struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.space };
     int fds[MSG_FDS];
     size_t fd_count = 0;
     ssize_t n;
     bool ok;
 
+    str_init(&body, STR_UNLIMITED);
+    str_reserve(&body, iov.iov_len);
+    iov.iov_base = body.p;
     mh.msg_controllen = sizeof control.space;
     do
         n = recvmsg(fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     while (n < 0 && errno == EINTR);
     if (n <= 0) {
-        errno = n < 0 ? errno : 0;
+        int keep = n < 0 ? errno : 0;
+        str_free(&body);
+        errno = keep;
         return -1;
     }
     ok = collect_fds(&mh, fds, &fd_count) && !(mh.msg_flags & MSG_TRUNC) && n > LENGTH_BYTES;
-    str_init(&body, STR_UNLIMITED);
-    if (ok)
-        str_add(&body, packet + LENGTH_BYTES, (size_t) n - LENGTH_BYTES);
+    body.len = (size_t) n;
+    body.p[body.len] = 0;
+    str_drop(&body, LENGTH_BYTES);
     if (!ok || msg_parse(&body, out) < 0) {
+        str_free(&body);
         close_fds(fds, fd_count);
         errno = EPROTO;
         return -1;

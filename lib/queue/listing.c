@@ -1,4 +1,5 @@
 #include "queue/listing.h"
+#include "base/file.h"
 #include "base/map.h"
 #include "queue/file.h"
 
@@ -72,12 +73,7 @@ static void put_log(struct str *out, const char *queue, const char *id, struct m
         str_free(&text);
         return;
     }
-    for (ssize_t n = 1; n > 0 && !str_over(&text);) {
-        char buf[16384];
-        n = read(fd, buf, sizeof buf);
-        if (n > 0)
-            str_add(&text, buf, (size_t) n);
-    }
+    (void) file_read_str(fd, &text); /* of a log past its limit the first part is told */
     close(fd);
     rest = str_slice(&text);
     while (slice_split(&rest, '\n', &line)) {

@@ -21,19 +21,22 @@
 /* File systems without hard links, and the limit of links. */
 static int copy_bytes(int from_dir, const char *from, int box_fd, int to_dir, const char *to)
 {
-    char buf[65536];
+    enum { PIECE_BYTES = 65536 };
+    char *buf = mem_new(PIECE_BYTES);
     struct stat st;
     struct str tmp;
     ssize_t n = 0;
     int keep, out = -1, in = openat(from_dir, from, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 
-    if (in < 0)
+    if (in < 0) {
+        free(buf);
         return -1;
+    }
     str_init(&tmp, 1024);
     str_adds(&tmp, "tmp/");
     file_name_new(&tmp, FILE_SIZE_UNKNOWN, FILE_SIZE_UNKNOWN);
     out = openat(box_fd, tmp.p, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    while (out >= 0 && (n = file_read_all(in, buf, sizeof buf)) > 0)
+    while (out >= 0 && (n = file_read_all(in, buf, PIECE_BYTES)) > 0)
         if (file_write_all(out, buf, (size_t) n) < 0) {
             n = -1;
             break;
@@ -50,6 +53,7 @@ static int copy_bytes(int from_dir, const char *from, int box_fd, int to_dir, co
     if (out < 0 || n < 0)
         (void) unlinkat(box_fd, tmp.p, 0);
     str_free(&tmp);
+    free(buf);
     errno = keep;
     return out < 0 || n < 0 ? -1 : 0;
 }

@@ -43,17 +43,13 @@ void table_watch(struct table *t, int fd)
 int table_read_file(struct table *t, const char *path, struct str *text, struct err *err)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    char buf[16384];
-    ssize_t n;
 
     if (fd < 0)
         return err_set(err, 0, NULL, "open %s: %s", path, strerror(errno));
     table_watch(t, fd);
-    while ((n = file_read_all(fd, buf, sizeof buf)) > 0)
-        str_add(text, buf, (size_t) n);
-    if (n < 0)
-        return err_set(err, 0, NULL, "read %s: %s", path, strerror(errno));
-    return str_over(text) ? err_set(err, 0, NULL, "read %s: the file is too large", path) : 0;
+    if (file_read_str(fd, text) == 0)
+        return 0;
+    return err_set(err, 0, NULL, "read %s: %s", path, errno == EFBIG ? "the file is too large" : strerror(errno));
 }
 
 void table_fold(struct str *out, const char *key) { addr_fold(out, slice_of(key)); }

@@ -44,7 +44,12 @@ static int copy_bytes(int from_dir, const char *from, int box_fd, int to_dir, co
     if (out >= 0 && n == 0 && fstat(in, &st) == 0) {
         struct timespec times[2] = { st.st_atim, st.st_mtim };
         (void) futimens(out, times);
-        n = store_sync_fd(out, false) < 0 ? -1 : renameat(box_fd, tmp.p, to_dir, to);
+        /* renamed, then synced: the other order leaves the message in tmp/ after a power cut */
+        n = renameat(box_fd, tmp.p, to_dir, to);
+        if (n == 0 && store_sync_fd(out, false) < 0) {
+            (void) unlinkat(to_dir, to, 0);
+            n = -1;
+        }
     }
     keep = errno;
     close(in);

@@ -75,8 +75,8 @@ static bool has_base(const struct mailbox *to, struct slice base)
     return fstatat(to->cur_fd, text, &st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-/* The keyword bits of a message, as the target's letters. */
-static enum store_why translate(struct mailbox *from, uint64_t bits, struct mailbox *to, uint64_t *out)
+/* The keyword bits of a message, as the target's letters. make: those the target does not know; takes its lock. */
+static enum store_why translate(struct mailbox *from, uint64_t bits, struct mailbox *to, bool make, uint64_t *out)
 {
     const char *names[STORE_KEYWORDS_MAX + 1];
     size_t n = 0;
@@ -86,7 +86,7 @@ static enum store_why translate(struct mailbox *from, uint64_t bits, struct mail
         if (bits & 1ull << k && from->keywords[k])
             names[n++] = from->keywords[k];
     names[n] = NULL;
-    why = keywords_bits(to, names, true, out);
+    why = keywords_bits(to, names, make, out);
     return why == STORE_LIMIT ? STORE_OK : why; /* those that fit */
 }
 
@@ -171,7 +171,7 @@ static enum store_why link_all(struct copying *c, const uint32_t *seqs, size_t n
         struct arrival *a = &c->arrivals[c->count];
         if (it == NULL || it->mail.gone)
             continue;
-        if ((why = translate(c->from, it->mail.keywords, c->to, &keywords)))
+        if ((why = translate(c->from, it->mail.keywords, c->to, false, &keywords)))
             return why;
         *a = (struct arrival){ .extra = keywords >> FILE_KEYWORDS ? keywords : 0 };
         a->name = target_name(c->to, it, keywords, c->move, c->same, &a->in_new);
@@ -229,7 +229,7 @@ static enum store_why make_keywords(struct copying *c, const uint32_t *seqs, siz
         const struct mail *m = mailbox_mail(c->from, seqs[i]);
         all |= m && !m->gone ? m->keywords : 0;
     }
-    return translate(c->from, all, c->to, &bits);
+    return translate(c->from, all, c->to, true, &bits);
 }
 
 enum store_why mailbox_copy(struct mailbox *from, const uint32_t *seqs, size_t n, const char *name, bool move,

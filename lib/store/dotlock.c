@@ -17,6 +17,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { WATCHED_MS = 2000 };
+
 static int make(int dir_fd, const char *name)
 {
     char host[128] = "", text[160];
@@ -37,6 +39,13 @@ static int make(int dir_fd, const char *name)
     return 0;
 }
 
+/* Inode numbers are used again at once: the time tells one lock from the next. */
+static bool same_lock(const struct stat *a, const struct stat *b)
+{
+    return a->st_ino == b->st_ino && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
+           a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
 /* Takes away a lock whose owner is gone. Renaming first: only one of several waiters gets it. */
 static void break_stale(int dir_fd, const char *name, const struct stat *seen)
 {
@@ -46,7 +55,7 @@ static void break_stale(int dir_fd, const char *name, const struct stat *seen)
     snprintf(aside, sizeof aside, "%.80s.stale.%ld", name, (long) getpid());
     if (renameat(dir_fd, name, dir_fd, aside) < 0)
         return;
-    if (fstatat(dir_fd, aside, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_ino != seen->st_ino &&
+    if (fstatat(dir_fd, aside, &st, AT_SYMLINK_NOFOLLOW) == 0 && !same_lock(&st, seen) &&
         linkat(dir_fd, aside, dir_fd, name, 0) < 0)
         log_warn("%s: a fresh lock was taken away by mistake: %s", name, strerror(errno));
     (void) unlinkat(dir_fd, aside, 0);
@@ -55,14 +64,20 @@ static void break_stale(int dir_fd, const char *name, const struct stat *seen)
 
 int dotlock_take(int dir_fd, const char *name)
 {
-    int64_t until = time_mono_ms() + DOTLOCK_WAIT_SECONDS * 1000, pause = 2;
-    struct stat st;
+    int64_t until = time_mono_ms() + DOTLOCK_WAIT_SECONDS * 1000, pause = 2, since = time_mono_ms();
+    struct stat st, seen = { 0 };
 
     while (make(dir_fd, name) < 0) {
         if (errno != EEXIST)
             return -1;
-        if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_mtime + DOTLOCK_STALE_SECONDS < time_now())
-            break_stale(dir_fd, name, &st);
+        if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+            if (!same_lock(&st, &seen))
+                since = time_mono_ms();
+            seen = st;
+            /* Old by the clock and untouched while we looked: the whole machine may have slept, its owner with it. */
+            if (st.st_mtime + DOTLOCK_STALE_SECONDS < time_now() && time_mono_ms() - since >= WATCHED_MS)
+                break_stale(dir_fd, name, &st);
+        }
         if (time_mono_ms() > until) {
             errno = EAGAIN;
             return -1;

@@ -8,6 +8,7 @@
 #include "store/index.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/time.h"
 #include "store/internal.h"
 
 #include <errno.h>
@@ -18,7 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { HEAD_BYTES = 40, RECORD_HEAD = 12 };
+enum { HEAD_BYTES = 40, RECORD_HEAD = 12, LOCK_WAIT_MS = 1000, LOCK_PAUSE_MS = 5 };
 static const char magic[8] = "PHINDEX\1";
 
 static uint64_t load(const unsigned char *p, unsigned bytes)
@@ -118,6 +119,17 @@ static int64_t read_head(int fd, uint64_t *settled)
     return at >= HEAD_BYTES && at < INT64_MAX ? (int64_t) at : 0;
 }
 
+/* The index is a cache: who keeps it locked for long makes the others go on without it. */
+static int lock(int fd)
+{
+    int64_t until = time_mono_ms() + LOCK_WAIT_MS;
+
+    while (flock(fd, LOCK_EX | LOCK_NB) < 0)
+        if ((errno != EWOULDBLOCK && errno != EINTR) || time_mono_ms() > until || store_pause(LOCK_PAUSE_MS) < 0)
+            return -1;
+    return 0;
+}
+
 int index_open(struct index *ix, int dir_fd, bool create)
 {
     struct stat st;
@@ -132,7 +144,7 @@ int index_open(struct index *ix, int dir_fd, bool create)
         return -1;
     }
     if (read_head(ix->fd, &settled) < 0) { /* new, or not ours: begin anew */
-        if (!create || flock(ix->fd, LOCK_EX) < 0) {
+        if (!create || lock(ix->fd) < 0) {
             index_close(ix);
             return -1;
         }
@@ -257,7 +269,7 @@ int index_append(struct index *ix, int dir_fd, enum index_type type, struct slic
     index_put(&rec, (uint64_t) type, 4);
     index_put(&rec, index_crc32c(payload.p, payload.len), 4);
     str_addslice(&rec, payload);
-    if (flock(ix->fd, LOCK_EX) == 0) {
+    if (lock(ix->fd) == 0) {
         if (!index_replaced(ix, dir_fd) && settle(ix, &snapshot, &at) == 0) {
             if (pwrite(ix->fd, rec.p, rec.len, (off_t) at) == (ssize_t) rec.len) {
                 ret = write_head(ix->fd, type == INDEX_SNAPSHOT ? at : snapshot, at + rec.len);
@@ -302,7 +314,7 @@ int index_compact(struct index *ix, int dir_fd, uint64_t *const *offsets, size_t
     uint64_t at = HEAD_BYTES;
     int ret = -1;
 
-    if (flock(ix->fd, LOCK_EX) < 0)
+    if (lock(ix->fd) < 0)
         return -1;
     (void) unlinkat(dir_fd, fresh, 0);
     to.fd = openat(dir_fd, fresh, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);

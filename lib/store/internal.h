@@ -109,7 +109,8 @@ void view_event(struct mailbox *, enum mailbox_event_type, uint32_t seq, uint32_
 /* snapshot.c */
 void snapshot_load(struct mailbox *);
 void snapshot_save(struct mailbox *);
-void snapshot_tail(struct mailbox *); /* records others appended since */
+void snapshot_tail(struct mailbox *);  /* records others appended since */
+void snapshot_names(struct mailbox *); /* the same, of a handle too: for the keywords beyond the letters */
 void snapshot_note_extra(struct mailbox *, const struct item *);
 void snapshot_note_keywords(struct mailbox *);
 

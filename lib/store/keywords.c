@@ -102,12 +102,24 @@ static int write_file(struct mailbox *box)
     return ret;
 }
 
+static bool letters_full(const struct mailbox *box)
+{
+    for (int k = 0; k < FILE_KEYWORDS; k++)
+        if (box->keywords[k] == NULL)
+            return false;
+    return true;
+}
+
 /* Under the lock. */
 static enum store_why make(struct mailbox *box, const char *name, int *k)
 {
     if (keywords_read(box) < 0)
         return store_fail_errno(box->store, "read dovecot-keywords of", box->path);
-    if ((*k = find(box, name)) >= 0)
+    if ((*k = find(box, name)) < 0 && letters_full(box)) {
+        snapshot_names(box); /* more names: a handle for saving has not read them, others may have made some */
+        *k = find(box, name);
+    }
+    if (*k >= 0)
         return STORE_OK;
     for (*k = 0; *k < STORE_KEYWORDS_MAX && box->keywords[*k]; ++*k)
         ;

@@ -297,10 +297,11 @@ static enum store_why catch_up(struct mailbox *box)
             continue;
         if (it->in_view) {
             leave_ghost(box, it);
-            pend(box, it);
+            if (it->present) /* one that is gone is freed here: nothing may wait for it */
+                pend(box, it);
         }
         it->mail.uid = 0;
-        if (!it->present)
+        if (!it->present && !it->pending)
             map_del(box->items, key);
     }
     return STORE_OK;

@@ -243,8 +243,11 @@ static void on_extra(struct mailbox *box, struct slice payload)
     struct index_reader r = { (const unsigned char *) payload.p, (const unsigned char *) payload.p + payload.len,
                               false };
     uint64_t bits = index_get(&r, 8), low = (1ull << FILE_KEYWORDS) - 1;
-    struct item *it = map_get(box->items, index_get_str(&r));
+    struct slice base = index_get_str(&r);
+    struct item *it = map_get(box->items, base);
 
+    if (it == NULL && !r.bad && base.len) /* saved with keywords: its file and UID are read after this */
+        it = item_new(box, base);
     if (!r.bad && it && (it->mail.keywords & ~low) != (bits & ~low)) {
         it->mail.keywords = (it->mail.keywords & low) | (bits & ~low);
         it->changed = it->in_view;
@@ -286,6 +289,14 @@ void snapshot_tail(struct mailbox *box)
     }
     if (box->index.fd >= 0)
         (void) index_read(&box->index, on_record, box);
+}
+
+void snapshot_names(struct mailbox *box)
+{
+    if (box->index.fd < 0)
+        snapshot_load(box);
+    else
+        snapshot_tail(box);
 }
 
 void snapshot_note_extra(struct mailbox *box, const struct item *it)

@@ -243,6 +243,19 @@ int uidlist_read_end(struct uidlist *u, int dir_fd)
     return ret;
 }
 
+/* Is there a line end behind the offset, or what cannot be read? */
+static bool holds_line(int fd, uint64_t offset)
+{
+    char tail[UIDLIST_LINE_BYTES];
+    ssize_t n;
+
+    do {
+        n = pread(fd, tail, sizeof tail, (off_t) offset);
+        offset += n > 0 ? (uint64_t) n : 0;
+    } while (n > 0 && memchr(tail, '\n', (size_t) n) == NULL);
+    return n != 0;
+}
+
 int uidlist_append(struct uidlist *u, int dir_fd, struct slice lines)
 {
     struct stat st;
@@ -256,9 +269,16 @@ int uidlist_append(struct uidlist *u, int dir_fd, struct slice lines)
         errno = ESTALE;
         goto fail;
     }
-    /* Half a line at the end: the next line behind it would give its file that line's UID. */
-    if ((uint64_t) st.st_size > u->offset && ftruncate(fd, (off_t) u->offset) < 0)
-        goto fail;
+    /* Half a line at the end: the next line behind it would give its file that line's UID. A whole one: our lock was
+     * taken away while we slept, and its UIDs are given. */
+    if ((uint64_t) st.st_size > u->offset) {
+        if (holds_line(fd, u->offset)) {
+            errno = ESTALE;
+            goto fail;
+        }
+        if (ftruncate(fd, (off_t) u->offset) < 0)
+            goto fail;
+    }
     if (pwrite(fd, lines.p, lines.len, (off_t) u->offset) != (ssize_t) lines.len) {
         if (errno == 0)
             errno = ENOSPC;

@@ -1,0 +1,249 @@
+/*
+ * shared_test - lib/store when others change the same mailbox in the least convenient moment: lists rewritten under a
+ * view that shows what they no longer hold, locks taken away or never given back, keywords beyond the letters
+ */
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/time.h"
+#include "store/dotlock.h"
+#include "store/filename.h"
+#include "store/index.h"
+#include "store/internal.h"
+#include "store/message.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char root[200];
+
+static void write_file(const char *name, const char *text)
+{
+    int dir = open(root, O_RDONLY | O_DIRECTORY);
+
+    assert(dir >= 0 && file_replace(dir, name, slice_of(text), 0600, false) == 0);
+    close(dir);
+}
+
+static void deliver(const char *name)
+{
+    char path[300];
+
+    snprintf(path, sizeof path, "new/%s", name);
+    write_file(path, "Subject: hi\n\nbody\n");
+}
+
+static struct store *fresh(void)
+{
+    struct store *st;
+    struct store_config c = { .root = root, .separator = '/', .create = true };
+    char cmd[300];
+
+    snprintf(cmd, sizeof cmd, "rm -rf '%s'", root);
+    assert(system(cmd) == 0 && store_open(&c, &st) == STORE_OK);
+    return st;
+}
+
+static struct mailbox *box_of(struct store *st, const char *name)
+{
+    struct mailbox *box;
+
+    assert(mailbox_open(st, name, false, &box) == STORE_OK);
+    return box;
+}
+
+static void add_keyword(struct mailbox *box, const char *word)
+{
+    const char *words[] = { word, NULL };
+    struct mail_change c = { MAIL_ADD, 0, words, true };
+    uint32_t first = 1;
+
+    assert(mailbox_store(box, &first, 1, &c) == STORE_OK);
+}
+
+/* A message whose file is gone, still shown, and a list made anew that does not name it. */
+static void test_rewritten_under_gone(void)
+{
+    struct store *st = fresh();
+    struct mailbox *one, *two;
+    const struct mailbox_changes *c;
+    uint32_t first = 1;
+    char list[100];
+
+    deliver("1.M1P1.h");
+    deliver("2.M1P1.h");
+    one = box_of(st, "INBOX");
+    two = box_of(st, "INBOX");
+    assert(mailbox_remove(two, &first, 1) == STORE_OK);
+    assert(mailbox_sync(one, true, &c) == STORE_OK && mailbox_count(one) == 2 && mailbox_mail(one, 1)->gone);
+    snprintf(list, sizeof list, "3 V%u N3\n2 :2.M1P1.h\n", mailbox_uid_validity(one));
+    write_file(UIDLIST_NAME, list);
+    assert(mailbox_sync(one, true, &c) == STORE_OK && mailbox_count(one) == 2 && mailbox_mail(one, 1)->uid == 1);
+    assert(mailbox_sync(one, false, &c) == STORE_OK && mailbox_count(one) == 1 && mailbox_mail(one, 1)->uid == 2);
+    mailbox_close(&one);
+    mailbox_close(&two);
+    store_close(&st);
+}
+
+/* Copying waits for no lock that it holds itself. */
+static void test_copy_full_keywords(void)
+{
+    struct store *st = fresh();
+    struct mailbox *box;
+    struct mailbox_copied done;
+    struct arena *a = arena_new();
+    char word[32];
+    uint32_t first = 1;
+    int64_t began;
+
+    assert(store_create(st, "to") == STORE_OK);
+    deliver("1.M1P1.h");
+    box = box_of(st, "INBOX");
+    assert(mailbox_copy(box, &first, 1, "to", false, a, &done) == STORE_OK);
+    mailbox_close(&box);
+    box = box_of(st, "to");
+    for (int i = 0; i < STORE_KEYWORDS_MAX; i++) {
+        snprintf(word, sizeof word, "k%d", i);
+        add_keyword(box, word);
+    }
+    mailbox_close(&box);
+    box = box_of(st, "INBOX");
+    add_keyword(box, "unknown-there");
+    add_keyword(box, "k40");
+    began = time_mono_ms();
+    assert(mailbox_copy(box, &first, 1, "to", false, a, &done) == STORE_OK && done.count == 1);
+    assert(time_mono_ms() - began < 20000);
+    mailbox_close(&box);
+    box = box_of(st, "to");
+    assert(mailbox_count(box) == 2 && mailbox_mail(box, 2)->keywords == 1ull << 40);
+    mailbox_close(&box);
+    arena_free(&a);
+    store_close(&st);
+}
+
+/* Saving with a keyword beyond the letters leaves the names of the others as they are. */
+static void test_save_keeps_names(void)
+{
+    struct store *st = fresh();
+    struct mailbox *box;
+    struct mailbox_save *save;
+    struct arena *a = arena_new();
+    const char *words[] = { "k27", "fresh", NULL };
+    char word[32];
+    uint32_t validity, *uids;
+    size_t count;
+
+    deliver("1.M1P1.h");
+    box = box_of(st, "INBOX");
+    for (int i = 0; i < 30; i++) {
+        snprintf(word, sizeof word, "k%d", i);
+        add_keyword(box, word);
+    }
+    mailbox_close(&box);
+    assert(mailbox_save_begin(st, "INBOX", &save) == STORE_OK);
+    assert(mailbox_save_start(save, 0, words, MAILBOX_SAVE_NOW) == STORE_OK);
+    assert(mailbox_save_write(save, "a: b\r\n\r\n", 8) == STORE_OK && mailbox_save_finish(save) == STORE_OK);
+    assert(mailbox_save_commit(&save, a, &validity, &uids, &count) == STORE_OK);
+    box = box_of(st, "INBOX");
+    assert(mailbox_count(box) == 2 && mailbox_mail(box, 1)->keywords == (1ull << 30) - 1);
+    for (size_t i = 0; i < 30; i++) {
+        snprintf(word, sizeof word, "k%zu", i);
+        assert(strcmp(mailbox_keyword(box, i), word) == 0);
+    }
+    assert(strcmp(mailbox_keyword(box, 30), "fresh") == 0);
+    assert(mailbox_mail(box, 2)->keywords == (1ull << 27 | 1ull << 30));
+    mailbox_close(&box);
+    arena_free(&a);
+    store_close(&st);
+}
+
+/* Somebody took our lock away and gave UIDs: they are not given a second time. */
+static void test_lock_lost(void)
+{
+    struct store *st = fresh();
+    struct mailbox *box;
+    struct uidlist u;
+    struct str text;
+    int fd;
+
+    deliver("1.M1P1.h");
+    box = box_of(st, "INBOX");
+    assert(dotlock_take(box->fd, UIDLIST_LOCK) == 0 && uidlist_read_end(&u, box->fd) == 0);
+    fd = openat(box->fd, UIDLIST_NAME, O_WRONLY | O_APPEND);
+    assert(fd >= 0 && file_write_all(fd, "2 :theirs\n", 10) == 0);
+    assert(uidlist_append(&u, box->fd, slice_of("2 :ours\n")) < 0 && errno == ESTALE);
+    close(fd);
+    dotlock_release(box->fd, UIDLIST_LOCK);
+    str_init(&text, 1000);
+    fd = openat(box->fd, UIDLIST_NAME, O_RDONLY);
+    char bytes[500] = "";
+    assert(file_read_all(fd, bytes, sizeof bytes - 1) > 0 && strstr(bytes, "2 :theirs\n") && !strstr(bytes, "ours"));
+    close(fd);
+    str_free(&text);
+    mailbox_close(&box);
+    store_close(&st);
+}
+
+/* A lock that is old by the clock is watched before it is taken away: its owner may have slept as long. */
+static void test_old_lock(void)
+{
+    struct store *st = fresh();
+    struct mailbox *box = box_of(st, "INBOX");
+    struct timespec old[2] = { { .tv_sec = time_now() - 1000 }, { .tv_sec = time_now() - 1000 } };
+    int64_t began = time_mono_ms();
+
+    assert(dotlock_take(box->fd, UIDLIST_LOCK) == 0 && utimensat(box->fd, UIDLIST_LOCK, old, 0) == 0);
+    assert(dotlock_take(box->fd, UIDLIST_LOCK) == 0);
+    assert(time_mono_ms() - began >= 1900 && time_mono_ms() - began < 30000);
+    dotlock_release(box->fd, UIDLIST_LOCK);
+    mailbox_close(&box);
+    store_close(&st);
+}
+
+/* An index that somebody keeps locked holds nobody up for long. */
+static void test_index_locked(void)
+{
+    struct store *st = fresh();
+    struct mailbox *box;
+    int64_t began;
+    char path[300];
+    int fd;
+
+    deliver("1.M1P1.h");
+    box = box_of(st, "INBOX");
+    mailbox_close(&box);
+    snprintf(path, sizeof path, "%s/%s", root, INDEX_NAME);
+    fd = open(path, O_RDWR);
+    assert(fd >= 0 && flock(fd, LOCK_EX) == 0);
+    alarm(60);
+    began = time_mono_ms();
+    deliver("2.M1P1.h");
+    box = box_of(st, "INBOX");
+    assert(mailbox_count(box) == 2);
+    mailbox_close(&box);
+    index_add_message(open(root, O_RDONLY | O_DIRECTORY), slice_of("x"));
+    assert(time_mono_ms() - began < 20000);
+    alarm(0);
+    close(fd);
+    store_close(&st);
+}
+
+int main(void)
+{
+    char cmd[300];
+
+    snprintf(root, sizeof root, "%s/shared-test-%d", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", (int) getpid());
+    test_rewritten_under_gone();
+    test_copy_full_keywords();
+    test_save_keeps_names();
+    test_lock_lost();
+    test_old_lock();
+    test_index_locked();
+    snprintf(cmd, sizeof cmd, "rm -rf '%s'", root);
+    return system(cmd) != 0;
+}

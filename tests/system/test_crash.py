@@ -13,7 +13,7 @@ DAEMONS = ["smtpd", "cleanup", "trivial-rewrite", "qmgr", "bounce", "lmtp", "lmt
 
 @pytest.fixture(scope="module")
 def victim():
-    with own_instance(43000, "minimal_backoff_time = 1s", "maximal_backoff_time = 2s", "queue_run_delay = 1s", "transport_retry_time = 1s",
+    with own_instance(23000, "minimal_backoff_time = 1s", "maximal_backoff_time = 2s", "queue_run_delay = 1s", "transport_retry_time = 1s",
                       "service_throttle_time = 1s") as i:
         yield i
 

@@ -218,7 +218,7 @@ def test_broken_mailbox_is_deferred_then_delivered(instance):
 
 def test_bounce_reaches_the_sender(fresh):
     """A domain whose transport says no: the report of RFC 3464 comes back to the sender."""
-    i = fresh(41000, "transport_maps = inline:{ {gone.example = error:5.1.2 no mail is taken there} }")
+    i = fresh(21000, "transport_maps = inline:{ {gone.example = error:5.1.2 no mail is taken there} }")
     marker, text = make(i)
     i.tool("sendmail", "-f", i.user1, "someone@gone.example", input=text.decode())  # smtpd would refuse it at RCPT
     got = i.wait_message("Undelivered Mail Returned to Sender", user=i.user1)

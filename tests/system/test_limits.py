@@ -15,10 +15,10 @@ def greeting(port, seconds):
 
 
 def test_maxproc_two_never_has_a_third_session(fresh):
-    i = fresh(44000, services="127.0.0.1:44026 inet n - y - 2 smtpd\n")
-    first = [greeting(44026, 10) for _ in range(2)]
+    i = fresh(24000, services="127.0.0.1:24026 inet n - y - 2 smtpd\n")
+    first = [greeting(24026, 10) for _ in range(2)]
     assert all(text.startswith(b"220 ") for _, text in first)
-    third, text = greeting(44026, 2)
+    third, text = greeting(24026, 2)
     assert text == b""
     first[0][0].close()
     third.settimeout(20)

@@ -5,6 +5,7 @@ import socket
 import socketserver
 import struct
 import threading
+import time
 
 import pytest
 from conftest import queue_ids, wait_until
@@ -53,6 +54,19 @@ class Sink(socketserver.StreamRequestHandler):
 
     taken = []
     temporary = set()
+    lock = threading.Lock()
+    slow = now = most = 0  # seconds each session lasts at least; sessions open now, and at most
+
+    def setup(self):
+        super().setup()
+        with Sink.lock:
+            Sink.now += 1
+            Sink.most = max(Sink.most, Sink.now)
+
+    def finish(self):
+        with Sink.lock:
+            Sink.now -= 1
+        super().finish()
 
     def handle(self):
         self.say("220 mx.relay.test ESMTP")
@@ -75,6 +89,7 @@ class Sink(socketserver.StreamRequestHandler):
                     text += row[1:] if row.startswith(b".") else row
                 Sink.taken.append((rcpts, text))
                 rcpts = []
+                time.sleep(Sink.slow)
                 self.say("250 2.0.0 taken")
             elif verb == b"QUIT":
                 self.say("221 2.0.0 Bye")
@@ -167,3 +182,17 @@ def test_one_recipient_later(host):
     Sink.temporary.clear()
     wait_until(lambda: ["later@relay.test"] in [t[0] for t in Sink.taken if marker.encode() in t[1]], seconds=60, what="the second delivery")
     assert sorted(r for t in Sink.taken for r in t[0]) == ["later@relay.test", "now@relay.test"]
+
+
+def test_maxproc_two_never_has_a_third_delivery(servers, fresh):
+    Sink.taken.clear()
+    Sink.slow, Sink.most = 0.3, 0
+    i = fresh(22200, f"resolver_stub_zones = address.test=127.0.0.1@{servers}", "transport_maps = inline:{address.test=two:}",
+              "two_destination_recipient_limit = 1", services="two unix - - y - 2 smtp\n")
+    try:
+        with i.submission() as s:
+            s.sendmail(i.user1, [f"r{n}@address.test" for n in range(10)], b"Subject: x\r\n\r\nx\r\n")
+        wait_until(lambda: len(Sink.taken) >= 10, seconds=60, what="ten deliveries")
+        assert Sink.most == 2
+    finally:
+        Sink.slow = 0

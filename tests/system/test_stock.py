@@ -6,7 +6,7 @@ import subprocess
 import pytest
 from conftest import ROOT, own_instance, wait_until
 
-PORT = 46025
+PORT = 26025
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def stock():
 
 
 def test_debian_master_cf(stock):
-    with own_instance(46000) as i:
+    with own_instance(26000) as i:
         path = pathlib.Path(i.config_dir, "master.cf")
         ours = path.read_text()
         # Debian has no IMAP in its master.cf: the login side stays on the ports of this instance.
@@ -38,7 +38,7 @@ def test_debian_master_cf(stock):
 
 
 def test_stop_start_abort_status():
-    with own_instance(46100) as i:
+    with own_instance(26200) as i:
         assert "is running" in (out := i.postfix("status")).stdout + out.stderr
         again = i.postfix("start", ok=False)
         assert again.returncode != 0 and "already running" in again.stdout + again.stderr

@@ -118,24 +118,53 @@ static bool named(const struct row *row, const char *below)
     return false;
 }
 
-/* 0 when it may be reached: *foreign tells how. Else an errno. */
-static int judge(const struct row *row, const char *target, bool *foreign)
+/* The service of ours that a path leads to by whatever detour ("private//x", "./private/x", a symbolic link); NULL
+ * for somebody else's socket. */
+static const char *ours(const char *real)
+{
+    char *queue = realpath(conf_queue_directory, NULL);
+    size_t len = queue ? strlen(queue) : 0;
+    const char *below = NULL;
+
+    if (queue && strncmp(real, queue, len) == 0 && real[len] == '/')
+        below = below_queue(real + len + 1);
+    free(queue);
+    return below && own_service(below) ? below : NULL;
+}
+
+/* 0 when it may be reached: *path is where (the caller frees it), *foreign as whom. Else an errno. */
+static int judge(const struct row *row, const char *target, char **path, bool *foreign)
 {
     const char *below = below_queue(target);
+    char *real;
 
     *foreign = false;
+    *path = NULL;
     if (row == NULL)
         return EACCES;
     if (below && named(row, below)) {
         *foreign = !own_service(below);
+        *path = mem_strdup(target);
         return 0;
     }
-    if (below && own_service(below))
+    if ((below && own_service(below)) || !row->foreign)
         return EACCES;
-    if (!row->foreign || strstr(target, "..") != NULL)
+    real = realpath(target, NULL);
+    if (real == NULL)
+        return errno;
+    below = ours(real);
+    if (below && !named(row, below)) {
+        free(real);
         return EACCES;
-    *foreign = true;
+    }
+    *foreign = below == NULL;
+    *path = real;
     return 0;
+}
+
+int introduce_judge(const char *program, const char *target, char **path, bool *foreign)
+{
+    return judge(row_of(program), target, path, foreign);
 }
 
 static void owner_ids(uid_t *uid, gid_t *gid)
@@ -236,6 +265,7 @@ static void connect_body(void *arg)
 void introduce(struct process *p, struct msg *m)
 {
     const char *target = msg_get_str(m, "service", CHANNEL_PATH_BYTES);
+    char *path;
     bool foreign;
     int refused;
 
@@ -246,13 +276,14 @@ void introduce(struct process *p, struct msg *m)
     }
     if (strncmp(target, "unix:", 5) == 0)
         target += 5;
-    refused = judge(row_of(p->service->program), target, &foreign);
+    refused = introduce_judge(p->service->program, target, &path, &foreign);
     if (refused) {
-        log_warn("process %s, pid %ld may not connect to %s", p->service->program, (long) p->pid, target);
+        if (refused == EACCES)
+            log_warn("process %s, pid %ld may not connect to %s", p->service->program, (long) p->pid, target);
         answer(p, msg_id(m), -1, refused);
         return;
     }
     struct question *q = mem_new(sizeof *q);
-    *q = (struct question){ process_ref(p), msg_id(m), mem_strdup(target), foreign };
+    *q = (struct question){ process_ref(p), msg_id(m), path, foreign };
     fiber_go("introduce", connect_body, q);
 }

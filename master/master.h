@@ -93,6 +93,9 @@ void process_retired(struct unit *); /* its service was removed: freed with its 
 
 /* introduce.c, spawn.c: questions of daemons; they answer themselves */
 void introduce(struct process *, struct msg *);
+/* May the program have a connection to that socket? 0: to *path (the caller frees it), as mail_owner when it is
+ * *foreign. Else an errno, and *path is NULL. */
+int introduce_judge(const char *program, const char *target, char **path, bool *foreign);
 void spawn_order(struct process *, struct msg *);
 void spawn_answer(struct process *spawner, struct msg *);
 void spawn_lost(struct process *spawner, struct unit *); /* it ended: orders under way go to the next */

@@ -80,14 +80,22 @@ void session_refused(const struct session *s, const char *command, struct why *w
     from_reply(s, why, "said", command);
 }
 
+/* One command is one line, whatever an old queue file holds. */
 void session_say(struct session *s, const char *fmt, ...)
 {
+    struct str line;
     va_list args;
 
+    str_init(&line, STR_UNLIMITED);
     va_start(args, fmt);
-    stream_vprintf(s->stream, fmt, args);
+    str_vprintf(&line, fmt, args);
     va_end(args);
-    stream_write(s->stream, "\r\n", 2);
+    for (size_t i = 0; i < line.len; i++)
+        if (line.p[i] == '\r' || line.p[i] == '\n')
+            line.p[i] = '?';
+    str_add(&line, "\r\n", 2);
+    stream_write(s->stream, line.p, line.len);
+    str_free(&line);
 }
 
 int session_get(struct session *s, int64_t seconds, const char *doing, struct why *why)

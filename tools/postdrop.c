@@ -117,6 +117,8 @@ static void copy(struct queue_writer **w)
             refuse(w, EX_DATAERR, "malformed input");
         if (strchr(maildrop_rules[segment], rec.type) == NULL || rec.type == 0)
             refuse(w, EX_DATAERR, "unexpected record type: %d", rec.type);
+        if (rec.type != REC_NORM && rec.type != REC_CONT && !record_is_line(rec.data))
+            refuse(w, EX_DATAERR, "NUL, CR or LF in record type %d", rec.type);
         if (segment == 0 && rec.type == REC_MESG && !sender)
             refuse(w, EX_DATAERR, "no sender in the input");
         sender = sender || rec.type == REC_FROM;

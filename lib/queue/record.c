@@ -119,6 +119,14 @@ const char *record_name(int type)
     return NULL;
 }
 
+bool record_is_line(struct slice data)
+{
+    for (size_t i = 0; i < data.len; i++)
+        if (data.p[i] == 0 || data.p[i] == '\r' || data.p[i] == '\n')
+            return false;
+    return true;
+}
+
 int record_split_attr(struct slice data, struct slice *name, struct slice *value)
 {
     ptrdiff_t at = slice_find(data, '=');

@@ -71,5 +71,7 @@ int record_get(struct slice *in, struct record *out);
 int record_head(const char *p, size_t have, size_t *data_bytes);
 const char *record_name(int type); /* "sender", "named_attribute": postcat's words; NULL for an unknown type */
 /* "name=value" into its halves; -1 without '=' or with an empty name. */
+/* No NUL, CR or LF: fit for an envelope, whose values end up in lines of SMTP and of log files. */
+bool record_is_line(struct slice data);
 int record_split_attr(struct slice data, struct slice *name, struct slice *value);
 #endif

@@ -67,7 +67,7 @@ static void end_headers(struct message *m)
     m->segment = SEGMENT_BODY;
 }
 
-void content_record(struct message *m, const struct record *rec)
+static void take_record(struct message *m, const struct record *rec)
 {
     bool continues = m->piece;
 
@@ -94,6 +94,30 @@ void content_record(struct message *m, const struct record *rec)
     if (rec->data.len || rec->type != REC_NORM) /* text without the empty line in front of it: put one there */
         message_put(m, REC_NORM, "");
     put_body(m, rec);
+}
+
+static bool is_stray(char c) { return c == '\r' || c == '\n'; }
+
+/* A line end inside a record would be one on the wire: "LF . CR LF" ends DATA for the next host, and what follows
+ * would be its commands. */
+void content_record(struct message *m, const struct record *rec)
+{
+    struct record clean = *rec;
+    struct str text;
+
+    if (!cleanup_replace_stray ||
+        (memchr(rec->data.p, '\r', rec->data.len) == NULL && memchr(rec->data.p, '\n', rec->data.len) == NULL)) {
+        take_record(m, rec);
+        return;
+    }
+    str_init(&text, STR_UNLIMITED); /* as long as the record */
+    str_addslice(&text, rec->data);
+    for (size_t i = 0; i < text.len; i++)
+        if (is_stray(text.p[i]))
+            text.p[i] = ' ';
+    clean.data = str_slice(&text);
+    take_record(m, &clean);
+    str_free(&text);
 }
 
 void content_end(struct message *m)

@@ -202,8 +202,8 @@ static void dispatch(struct message *m, const struct rule *rules, const struct r
 {
     for (; rules->run; rules++)
         if (rules->type == rec->type) {
-            if (memchr(rec->data.p, 0, rec->data.len)) /* no address, name or attribute holds a NUL */
-                message_protocol_error(m, "NUL in the envelope");
+            if (!record_is_line(rec->data)) /* no address, name or attribute holds these */
+                message_protocol_error(m, "NUL, CR or LF in the envelope");
             else
                 rules->run(m, rec->data);
             return;

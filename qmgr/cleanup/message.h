@@ -99,7 +99,7 @@ int alias_expand(struct message *, const char *address, struct addresses *out);
 extern const struct param cleanup_params[];
 extern int64_t cleanup_alias_expansion_limit, cleanup_alias_recursion_limit, cleanup_alias_length_limit,
     cleanup_duplicate_limit, cleanup_hopcount_limit, cleanup_attribute_limit;
-extern bool cleanup_always_add_headers, cleanup_original_recipient, cleanup_detect_8bit;
+extern bool cleanup_always_add_headers, cleanup_original_recipient, cleanup_detect_8bit, cleanup_replace_stray;
 extern const char *cleanup_drop_headers, *cleanup_undisclosed_header, *cleanup_always_bcc;
 extern struct cleanup_maps {
     struct maps *canonical, *sender_canonical, *recipient_canonical, *alias, *sender_bcc, *recipient_bcc;

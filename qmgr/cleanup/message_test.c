@@ -94,6 +94,13 @@ static const struct row {
     { "nobody", "", CLEANUP_EXTERNAL, "T9 9|S|M|N|X|E", 550, NULL },
     { "no sender", "", CLEANUP_EXTERNAL, "T9 9|Ra@b|M|N|X|E", 451, NULL },
     { "no end", "", CLEANUP_EXTERNAL, "T9 9|S|Ra@b|M|N|X", 451, NULL },
+    { "stray CR and LF in the content", "", CLEANUP_EXTERNAL,
+      "T9 9|S|Ra@b|M|NSubject: x\nBcc: y\r|N|Na\r\n.|L.\r|N\n.\r\nQUIT|X|E", 0,
+      "S|Adsn_orig_rcpt=rfc822;a@b|Oa@b|Ra@b|M|NSubject: x Bcc: y |N|Na  .|L. |N .  QUIT|X|E" },
+    { "stray CR is kept on demand", "cleanup_replace_stray_cr_lf = no\n", CLEANUP_EXTERNAL,
+      "T9 9|S|Ra@b|M|N|Na\rb|X|E", 0, "S|Adsn_orig_rcpt=rfc822;a@b|Oa@b|Ra@b|M|N|Na\rb|X|E" },
+    { "a sender of two lines", "", CLEANUP_EXTERNAL, "T9 9|Sa@b\r\nDATA|Ra@b|M|N|X|E", 451, NULL },
+    { "an attribute of two lines", "", CLEANUP_EXTERNAL, "T9 9|Aenvelope_id=x\nDATA|S|Ra@b|M|N|X|E", 451, NULL },
     { "pointer from a client", "", CLEANUP_EXTERNAL, "T9 9|S|p1|Ra@b|M|N|X|E", 451, NULL },
 };
 

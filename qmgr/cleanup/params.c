@@ -4,7 +4,7 @@
 
 int64_t cleanup_alias_expansion_limit, cleanup_alias_recursion_limit, cleanup_alias_length_limit,
     cleanup_duplicate_limit, cleanup_hopcount_limit, cleanup_attribute_limit;
-bool cleanup_always_add_headers, cleanup_original_recipient, cleanup_detect_8bit;
+bool cleanup_always_add_headers, cleanup_original_recipient, cleanup_detect_8bit, cleanup_replace_stray;
 const char *cleanup_drop_headers, *cleanup_undisclosed_header, *cleanup_always_bcc;
 struct cleanup_maps cleanup_maps;
 unsigned cleanup_canonical_classes, cleanup_sender_classes, cleanup_recipient_classes, cleanup_masquerade_classes;
@@ -55,6 +55,8 @@ const struct param cleanup_params[] = {
           "Keep recipients apart that were one address before aliasing but are logged as different originals."),
     YESNO("detect_8bit_encoding_header", cleanup_detect_8bit, "yes",
           "Take a message for 8bit when its Content-Transfer-Encoding says so."),
+    YESNO("cleanup_replace_stray_cr_lf", cleanup_replace_stray, "yes",
+          "Write a blank for each CR or LF in the content that ends no line: other hosts take it for a line end."),
     NUMBER("duplicate_filter_limit", cleanup_duplicate_limit, "1000", 1,
            "Recipients of one message that are remembered to find duplicates."),
     NUMBER("hopcount_limit", cleanup_hopcount_limit, "50", 1, "Received: headers of a message that is looping."),

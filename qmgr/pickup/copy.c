@@ -101,6 +101,10 @@ static int copy_segment(const struct copy *c, struct queue_reader *r, enum segme
             log_warn("%s: uid=%ld: unexpected or malformed record type %d", c->id, (long) c->st->st_uid, rec.type);
             break;
         }
+        if (segment != CONTENT && !record_is_line(rec.data)) {
+            log_warn("%s: uid=%ld: NUL, CR or LF in record type %d", c->id, (long) c->st->st_uid, rec.type);
+            break;
+        }
         /* A message whose first line is white space must not become a part of our Received: header. */
         if (segment == CONTENT && first && rec.type != REC_XTRA && rec.data.len &&
             (rec.data.p[0] == ' ' || rec.data.p[0] == '\t'))

@@ -130,6 +130,9 @@ static void put_recipients(const char *text, size_t len, int notify)
     while (addr_list_next(&list, &item, &address)) {
         if (item.kind != ADDR_MAILBOX || address.len == 0)
             continue;
+        for (size_t i = 0; i < address.len; i++)
+            if (address.p[i] == '\r' || address.p[i] == '\n') /* a folded header, in quotes */
+                address.p[i] = ' ';
         if (notify)
             record_printf(&out, REC_ATTR, "notify_flags=%d", notify);
         record_put(&out, REC_RCPT, str_slice(&address));

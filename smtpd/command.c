@@ -27,7 +27,6 @@ const struct smtpd_command smtpd_commands[] = {
     { "NOOP", SMTPD_JUNK | SMTPD_PLAIN | SMTPD_LAST, smtpd_cmd_noop },
     { "VRFY", SMTPD_JUNK | SMTPD_LAST, smtpd_cmd_vrfy },
     { "QUIT", SMTPD_PLAIN, smtpd_cmd_quit },
-    { "HELP", SMTPD_JUNK, smtpd_cmd_help },
     { NULL, SMTPD_JUNK, NULL }, /* unknown */
 };
 enum { COMMANDS = sizeof smtpd_commands / sizeof *smtpd_commands, UNKNOWN = COMMANDS - 1, PIPELINED_BYTES = 100 };

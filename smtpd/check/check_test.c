@@ -30,6 +30,9 @@ static const struct {
     { "permit_mynetworks permit_sasl_authenticated reject", STRANGER, "joe", "s@x.example", "r@y.example", "c",
       SMTPD_PERMIT, "" },
     { "warn_if_reject reject, permit", STRANGER, NULL, "s@x.example", "r@y.example", "c", SMTPD_PERMIT, "" },
+    { "warn_if_reject strict, permit", STRANGER, NULL, "s", "r@y.example", "c", SMTPD_PERMIT, "" },
+    { "warn_if_reject strict, reject", STRANGER, NULL, "s", "r@y.example", "c", SMTPD_REJECT,
+      "554 5.7.1 <r@y.example>: Recipient address rejected: Access denied" },
     { "warn_if_reject permit_mynetworks, reject", STRANGER, NULL, "s@x.example", "r@y.example", "c", SMTPD_REJECT,
       "554 5.7.1 <r@y.example>: Recipient address rejected: Access denied" },
     { "defer_if_reject, reject", STRANGER, NULL, "s@x.example", "r@y.example", "c", SMTPD_REJECT,
@@ -260,7 +263,8 @@ int main(void)
     assert(f != NULL);
     fprintf(f,
             "compatibility_level = 3.6\nqueue_directory = %s\nmynetworks = 192.0.2.0/24\n"
-            "smtpd_restriction_classes = greedy\ngreedy = permit_mynetworks, reject\n",
+            "smtpd_restriction_classes = greedy, strict\ngreedy = permit_mynetworks, reject\n"
+            "strict = reject_non_fqdn_sender, reject\n",
             dir);
     fclose(f);
     assert(conf_open(dir) == 0 && conf_load(tables) == 0);

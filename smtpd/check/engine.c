@@ -106,6 +106,7 @@ enum smtpd_verdict smtpd_defer_if_reject(struct smtpd_check *c, int code, const 
 enum smtpd_verdict smtpd_run_list(struct smtpd_check *c, const struct smtpd_list *list)
 {
     enum smtpd_verdict v = SMTPD_DUNNO;
+    bool warn = c->warn; /* in front of a class it holds for all of the class */
 
     if (++c->depth > LIST_DEPTH) {
         log_warn("restriction list %s: lists inside lists more than %d deep", list->name, LIST_DEPTH);
@@ -117,7 +118,7 @@ enum smtpd_verdict smtpd_run_list(struct smtpd_check *c, const struct smtpd_list
         v = item->restriction ? item->restriction->run(c, item) : smtpd_run_list(c, item->list);
         /* warn_if_reject holds for the one that follows. */
         if (c->warn && (item->restriction == NULL || item->restriction->run != smtpd_check_warn_if_reject))
-            c->warn = false;
+            c->warn = warn;
     }
     c->depth--;
     return v;

@@ -20,5 +20,4 @@ int smtpd_cmd_rset(struct smtpd_session *, struct slice args);
 int smtpd_cmd_noop(struct smtpd_session *, struct slice args);
 int smtpd_cmd_vrfy(struct smtpd_session *, struct slice args);
 int smtpd_cmd_quit(struct smtpd_session *, struct slice args);
-int smtpd_cmd_help(struct smtpd_session *, struct slice args);
 #endif

@@ -1,5 +1,5 @@
 /*
- * smtpd cmd misc - RSET NOOP VRFY QUIT HELP
+ * smtpd cmd misc - RSET NOOP VRFY QUIT
  *
  * Callers     smtpd/command.c
  * Source      RFC 5321 4.1.1.5 to 4.1.1.10
@@ -62,18 +62,5 @@ int smtpd_cmd_quit(struct smtpd_session *s, struct slice args)
     (void) args;
     smtpd_reply(s, "221 2.0.0 Bye");
     s->closing = true;
-    return 0;
-}
-
-int smtpd_cmd_help(struct smtpd_session *s, struct slice args)
-{
-    struct str verbs;
-
-    (void) args;
-    str_init(&verbs, SMTPD_REPLY_BYTES / 2);
-    for (const struct smtpd_command *c = smtpd_commands; c->verb != NULL; c++)
-        str_printf(&verbs, " %s", c->verb);
-    smtpd_reply(s, "214 2.0.0 Commands:%s", verbs.p);
-    str_free(&verbs);
     return 0;
 }

@@ -5,6 +5,7 @@
  * Invariants  with PIPELINING commands go out in bursts of at most BURST recipients: neither side can block on a full
  *             pipe; without it each command waits for its reply
  *             a 5xx settles recipients for good; a 4xx and a lost connection leave them open for the next host
+ *             a probe ends with the replies to RCPT: no DATA
  *             DATA answered 354 with no recipient accepted is ended with an empty message (RFC 2920 section 3.1)
  * Source      RFC 5321 3.3, 4.1.1; RFC 1870, 2033, 2920, 3461, 6152, 6531
  */
@@ -206,6 +207,25 @@ static int hear_mail(struct tx *t)
     return 0;
 }
 
+static void sent(struct tx *t, size_t i)
+{
+    struct deliver_rcpt *r = rcpt_at(t, i);
+    char text[WHY_BYTES], diag[WHY_BYTES];
+
+    session_text(t->s, text, sizeof text);
+    snprintf(diag, sizeof diag, "%s", text);
+    if ((t->s->features & SMTP_EHLO_DSN) && !smtp_is_lmtp)
+        r->notify &= ~NOTIFY_SUCCESS; /* the next host reports */
+    deliver_sent(t->a->rq, r,
+                 &(struct deliver_result){ .relay = t->s->relay,
+                                           .dsn = t->s->reply.dsn[0] ? t->s->reply.dsn : "2.0.0",
+                                           .text = text,
+                                           .diag_type = "smtp",
+                                           .diag_text = diag,
+                                           .mta_name = t->s->host,
+                                           .action = smtp_is_lmtp ? NULL : "relayed" });
+}
+
 static int hear_rcpt(struct tx *t, size_t i)
 {
     struct why why;
@@ -219,6 +239,8 @@ static int hear_rcpt(struct tx *t, size_t i)
     if (!t->accepted[i]) {
         session_refused(t->s, "RCPT TO command", &why);
         fail_one(t, i, &why);
+    } else if (deliver_verify(t->a->rq)) {
+        sent(t, i);
     }
     return 0;
 }
@@ -243,7 +265,7 @@ static int envelope(struct tx *t, bool *data)
 
         for (; burst > 0 && said < t->count; burst--)
             say_rcpt(t, said++);
-        if (pipelining && said == t->count) {
+        if (pipelining && said == t->count && !deliver_verify(t->a->rq)) {
             session_say(t->s, "DATA");
             *data = true;
         }
@@ -257,25 +279,6 @@ static int envelope(struct tx *t, bool *data)
             return 0;
     }
     return 0;
-}
-
-static void sent(struct tx *t, size_t i)
-{
-    struct deliver_rcpt *r = rcpt_at(t, i);
-    char text[WHY_BYTES], diag[WHY_BYTES];
-
-    session_text(t->s, text, sizeof text);
-    snprintf(diag, sizeof diag, "%s", text);
-    if ((t->s->features & SMTP_EHLO_DSN) && !smtp_is_lmtp)
-        r->notify &= ~NOTIFY_SUCCESS; /* the next host reports */
-    deliver_sent(t->a->rq, r,
-                 &(struct deliver_result){ .relay = t->s->relay,
-                                           .dsn = t->s->reply.dsn[0] ? t->s->reply.dsn : "2.0.0",
-                                           .text = text,
-                                           .diag_type = "smtp",
-                                           .diag_text = diag,
-                                           .mta_name = t->s->host,
-                                           .action = smtp_is_lmtp ? NULL : "relayed" });
 }
 
 static void end_reply(struct tx *t, size_t i)
@@ -347,7 +350,7 @@ static int data(struct tx *t, bool said)
     struct why why;
 
     if (!said) {
-        if (!t->mail_ok || t->accepted_count == 0 || t->closing)
+        if (!t->mail_ok || t->accepted_count == 0 || t->closing || deliver_verify(t->a->rq))
             return 0;
         session_say(t->s, "DATA");
     }
@@ -394,5 +397,5 @@ int transaction(struct session *s, struct attempt *a)
     }
     if (envelope(&t, &data_said) < 0 || data(&t, data_said) < 0 || t.closing)
         return -1;
-    return t.accepted_count > 0 && t.mail_ok ? 0 : reset(&t);
+    return t.accepted_count > 0 && t.mail_ok && !deliver_verify(rq) ? 0 : reset(&t);
 }

@@ -130,6 +130,27 @@ static void settle(struct deliver_request *rq, struct deliver_rcpt *rcpt, enum d
     }
 }
 
+bool deliver_verify(const struct deliver_request *rq)
+{
+    return (rq->trace_flags & (DELIVER_MTA_VERIFY | DELIVER_USER_VERIFY)) != 0;
+}
+
+/* A probe ends with its report, whatever the outcome: nothing is delivered, bounced or tried again. */
+static void report(struct deliver_request *rq, struct deliver_rcpt *rcpt, const struct deliver_result *res,
+                   char class, const char *status)
+{
+    char dsn[DSN_BYTES];
+
+    fit_dsn(class, res->dsn, dsn);
+    if ((rq->trace_flags & DELIVER_USER_VERIFY) && append(BOUNCE_LOG_TRACE, rq, rcpt, res, dsn, status) < 0) {
+        log_warn("%s: trace service failure: the report on <%s> comes later", rq->queue_id, rcpt->address);
+        settle(rq, rcpt, DELIVER_DEFERRED);
+        return;
+    }
+    log_outcome(rq, rcpt, res, dsn, status);
+    settle(rq, rcpt, DELIVER_DONE);
+}
+
 static void defer_as(struct deliver_request *rq, struct deliver_rcpt *rcpt, const struct deliver_result *res,
                      const char *status)
 {
@@ -146,7 +167,10 @@ static void defer_as(struct deliver_request *rq, struct deliver_rcpt *rcpt, cons
 
 void deliver_defer(struct deliver_request *rq, struct deliver_rcpt *rcpt, const struct deliver_result *res)
 {
-    defer_as(rq, rcpt, res, "deferred");
+    if (deliver_verify(rq))
+        report(rq, rcpt, res, '4', "undeliverable");
+    else
+        defer_as(rq, rcpt, res, "deferred");
 }
 
 bool deliver_wants_success(const struct deliver_rcpt *rcpt) { return (rcpt->notify & NOTIFY_SUCCESS) != 0; }
@@ -168,6 +192,10 @@ void deliver_sent(struct deliver_request *rq, struct deliver_rcpt *rcpt, const s
 {
     char dsn[DSN_BYTES];
 
+    if (deliver_verify(rq)) {
+        report(rq, rcpt, res, '2', "deliverable");
+        return;
+    }
     fit_dsn('2', res->dsn, dsn);
     /* The mail is delivered: a success notice that cannot be recorded must not deliver it twice. */
     if ((deliver_wants_success(rcpt) || (rq->trace_flags & DELIVER_RECORD)) &&
@@ -181,6 +209,10 @@ void deliver_bounce(struct deliver_request *rq, struct deliver_rcpt *rcpt, const
 {
     char dsn[DSN_BYTES];
 
+    if (deliver_verify(rq)) {
+        report(rq, rcpt, res, '5', "undeliverable");
+        return;
+    }
     if (conf_soft_bounce) {
         defer_as(rq, rcpt, res, "SOFTBOUNCE");
         return;

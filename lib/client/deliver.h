@@ -80,6 +80,9 @@ struct deliver_result {                /* strings are borrowed for the call; NUL
 /* The agent's side. `run` settles the recipients; then the answer is sent. In a service's request "deliver":
  *   static void on_deliver(struct service_conn *c, struct msg *in) { deliver_serve(c, in, run); } */
 void deliver_serve(struct service_conn *, struct msg *in, void (*run)(struct deliver_request *));
+/* A probe ("sendmail -bv", address verification): the agent finds out whether it could deliver and says so by the
+ * same functions, _sent for yes, without delivering. */
+bool deliver_verify(const struct deliver_request *);
 void deliver_sent(struct deliver_request *, struct deliver_rcpt *, const struct deliver_result *);
 void deliver_defer(struct deliver_request *, struct deliver_rcpt *, const struct deliver_result *);
 void deliver_bounce(struct deliver_request *, struct deliver_rcpt *,

@@ -144,6 +144,10 @@ static void deliver_rcpt(struct deliver_request *rq, struct deliver_rcpt *rcpt)
     } else if (found == LOOKUP_FOUND && !box.maildir) {
         log_warn("%s: to=<%s>: %s is no Maildir: its path must end in \"/\"", rq->queue_id, rcpt->address, box.path);
         (void) err_set(&err, 0, "4.3.5", "mail system configuration error");
+    } else if (found == LOOKUP_FOUND && deliver_verify(rq)) {
+        sent.text = "delivers to maildir";
+        deliver_sent(rq, rcpt, &sent);
+        return;
     } else if (found == LOOKUP_FOUND && deliver_file(rq, rcpt, box.path, &err) == 0) {
         deliver_sent(rq, rcpt, &sent);
         return;

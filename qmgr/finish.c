@@ -60,15 +60,21 @@ static bool too_old(const struct message *m)
 /* True: everybody who is left was told of as a failure; the message has ended. */
 static bool expire(const struct message *m, int fd)
 {
+    size_t reasons = defer_reasons(m->id);
     struct str sender;
 
+    /* Who is not in the log would not be told of: then the mail is kept. */
+    if (reasons < m->deferred) {
+        log_warn("%s: expired, but of %zu recipients only %zu have a reason in the defer log: tried again", m->id,
+                 m->deferred, reasons);
+        return false;
+    }
     str_init(&sender, 0);
     addr_quote(&sender, slice_of(m->env.sender));
     log_info("%s: from=<%s>, status=%s, returned to sender", m->id, sender.p,
              m->expire ? "force-expired" : "expired");
     str_free(&sender);
-    /* Without the log nobody could be told: then the mail is kept. */
-    return log_exists(QUEUE_DEFER, m->id) && tell(m, fd, BOUNCE_LOG_DEFER, QUEUE_DEFER);
+    return tell(m, fd, BOUNCE_LOG_DEFER, QUEUE_DEFER);
 }
 
 static void warn_delayed(const struct message *m, int fd)

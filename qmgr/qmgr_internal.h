@@ -73,4 +73,7 @@ int limits_check(void);                               /* -1 after logging a malf
 /* finish.c */
 void message_finish(void *message); /* all recipients read so far have an outcome: a fiber */
 void message_corrupt(const char *queue, const char *id);
+
+/* reasons.c */
+size_t defer_reasons(const char *id); /* recipients of the message that its defer log names */
 #endif

@@ -88,6 +88,22 @@ static void parse_record(struct uidlist *u, struct slice line, uidlist_fn fn, vo
     fn(ctx, (uint32_t) uid, keys, name);
 }
 
+/* Half a line stood for a message whose UID a client may have seen: nobody else gets it. Its number may be cut, too;
+ * it was the one behind the last then. */
+static void skip_torn(struct uidlist *u, struct slice tail)
+{
+    struct slice rest = tail, word;
+    uint64_t uid;
+
+    if (tail.len == 0 || u->version == 0 || u->torn_at == u->offset)
+        return;
+    u->torn_at = u->offset;
+    if (slice_split(&rest, ' ', &word) && rest.p && slice_u64(word, UINT32_MAX - 2, &uid) == 0 && uid >= u->next_uid)
+        u->next_uid = (uint32_t) uid + 1;
+    else if (u->next_uid < UINT32_MAX - 1)
+        u->next_uid++;
+}
+
 ssize_t uidlist_parse(struct uidlist *u, struct slice bytes, uidlist_fn fn, void *ctx)
 {
     const char *p = bytes.p, *end = bytes.p + bytes.len, *lf;
@@ -161,6 +177,8 @@ static int read_from(struct uidlist *u, int fd, uidlist_fn fn, void *ctx)
         held -= (size_t) used;
         u->offset += (uint64_t) used;
     }
+    if (ret == 0 && !skipping)
+        skip_torn(u, slice_make(buf, held));
     free(buf);
     return ret;
 }
@@ -217,13 +235,16 @@ static int read_end(struct uidlist *u, int fd, const struct stat *st)
     u->offset = from + (uint64_t) (end - tail);
     if (end == tail || u->offset < header_end)
         return -1;
-    if (u->offset == header_end)
+    if (u->offset == header_end) {
+        skip_torn(u, slice_make(end, (size_t) (tail + m - end)));
         return 0;
+    }
     for (p = end - 1; p > tail && p[-1] != '\n'; p--)
         ;
     if (p == tail && from > 0)
         return -1;
     parse_record(u, slice_make(p, (size_t) (end - 1 - p)), ignore_record, NULL);
+    skip_torn(u, slice_make(end, (size_t) (tail + m - end)));
     return u->last_uid ? 0 : -1;
 }
 
@@ -256,6 +277,32 @@ static bool holds_line(int fd, uint64_t offset)
     return n != 0;
 }
 
+/* Half a line at the end: the next line behind it would give its file that line's UID. The file is made anew without
+ * it: cut in place, it could grow to the length at which somebody's snapshot stopped reading, with other lines
+ * before. */
+static int append_anew(struct uidlist *u, int dir_fd, int fd, struct slice lines)
+{
+    struct str all;
+    struct stat st;
+    ssize_t n;
+    int ret = -1;
+
+    str_init(&all, STR_UNLIMITED);
+    str_reserve(&all, (size_t) u->offset + lines.len);
+    while (all.len < u->offset && (n = pread(fd, all.p + all.len, (size_t) u->offset - all.len, (off_t) all.len)) > 0)
+        all.len += (size_t) n;
+    if (all.len == u->offset) {
+        str_addslice(&all, lines);
+        ret = file_replace(dir_fd, UIDLIST_NAME, str_slice(&all), 0600, true);
+    }
+    if (ret == 0 && (ret = fstatat(dir_fd, UIDLIST_NAME, &st, AT_SYMLINK_NOFOLLOW)) == 0) {
+        u->offset = all.len;
+        remember(u, &st);
+    }
+    str_free(&all);
+    return ret;
+}
+
 int uidlist_append(struct uidlist *u, int dir_fd, struct slice lines)
 {
     struct stat st;
@@ -269,16 +316,17 @@ int uidlist_append(struct uidlist *u, int dir_fd, struct slice lines)
         errno = ESTALE;
         goto fail;
     }
-    /* Half a line at the end: the next line behind it would give its file that line's UID. A whole one: our lock was
-     * taken away while we slept, and its UIDs are given. */
     if ((uint64_t) st.st_size > u->offset) {
-        if (holds_line(fd, u->offset)) {
+        if (holds_line(fd, u->offset)) { /* our lock was taken away while we slept: those UIDs are given */
             errno = ESTALE;
             goto fail;
         }
-        if (ftruncate(fd, (off_t) u->offset) < 0)
+        if (append_anew(u, dir_fd, fd, lines) < 0)
             goto fail;
+        close(fd);
+        return 0;
     }
+    errno = 0; /* a short write sets none */
     if (pwrite(fd, lines.p, lines.len, (off_t) u->offset) != (ssize_t) lines.len) {
         if (errno == 0)
             errno = ENOSPC;

@@ -2,8 +2,9 @@
  * uidlist - dovecot-uidlist: which file has which UID
  *
  * Callers     store/sync.c, store/save.c
- * Invariants  reading trusts nothing: UIDs rise, a line without its LF is not there (another process may be writing
- *             it); appending happens under the dotlock, after a torn tail was cut, in one write, fdatasynced
+ * Invariants  reading trusts nothing: UIDs rise; a line without its LF is not there (another process may be writing
+ *             it), but the UID it stood for is used up; appending: under the dotlock, in one write, fdatasynced;
+ *             behind a torn tail the file is replaced
  *             keys of the header and of records that we do not know are kept
  * Source      Dovecot's file, version 3: "3 V<uidvalidity> N<next uid> G<guid> ..." then "<uid> [<KEY><value>
  * ]:<name>"; version 1: "1 <uidvalidity> <next uid>" then "<uid> <name>" (Courier)
@@ -23,6 +24,7 @@ struct uidlist { /* what was read of the file so far */
     int version;                       /* 0: nothing read */
     char header[UIDLIST_HEADER_BYTES]; /* keys behind V and N as they stand: " G... Pxx" */
     uint64_t offset;                   /* behind the last whole line read */
+    uint64_t torn_at;                  /* the offset behind which half a line was counted in next_uid */
     uint64_t inode, size;
     int64_t mtime_ns;
 };

@@ -87,7 +87,7 @@ static void pass_on(const struct copy *c, const struct record *rec)
     cleanup_record(c->cleanup, rec->type, rec->data);
 }
 
-/* Everything up to the record that ends the segment: 1, or what queue_reader_next said, -1 with EBADMSG. */
+/* Everything up to the record that ends the segment, or up to where cleanup failed: 1; else -1 with errno. */
 static int copy_segment(const struct copy *c, struct queue_reader *r, enum segment segment)
 {
     const char *types = c->requeued ? allowed[segment].requeued : allowed[segment].user;
@@ -111,9 +111,7 @@ static int copy_segment(const struct copy *c, struct queue_reader *r, enum segme
             cleanup_record(c->cleanup, REC_NORM, SLICE(""));
         first = false;
         pass_on(c, &rec);
-        if (rec.type == ends[segment])
-            return 1;
-        if (cleanup_failed(c->cleanup)) /* its reason comes with the answer: no need to read on */
+        if (rec.type == ends[segment] || cleanup_failed(c->cleanup))
             return 1;
     }
     if (rc >= 0)
@@ -121,14 +119,16 @@ static int copy_segment(const struct copy *c, struct queue_reader *r, enum segme
     return -1;
 }
 
+/* A cleanup that failed gives its reason with its answer: no need to read on, and what was not read is no fault. */
 static int copy_segments(const struct copy *c, struct queue_reader *r)
 {
-    if (copy_segment(c, r, ENVELOPE) < 0)
-        return -1;
-    put_received(c);
-    if (copy_segment(c, r, CONTENT) < 0)
-        return -1;
-    return copy_segment(c, r, EXTRACTED) < 0 ? -1 : 0;
+    for (enum segment s = ENVELOPE; s <= EXTRACTED && !cleanup_failed(c->cleanup); s++) {
+        if (s == CONTENT)
+            put_received(c);
+        if (copy_segment(c, r, s) < 0)
+            return -1;
+    }
+    return 0;
 }
 
 enum copy_result copy_message(int fd, const struct stat *st, const char *id, unsigned flags,

@@ -42,8 +42,8 @@ struct request {
     struct arena *arena;
     char *service;
     struct authd_peer peer;
-    bool nologin, cancelled, has_input;
-    struct str input; /* decoded: the client's last response */
+    bool nologin, cancelled, asked, has_input; /* asked: a challenge waits for its response */
+    struct str input;                          /* decoded: the client's last response */
     bool initial_given;
     struct event_cond wake;
     int64_t deadline;
@@ -194,6 +194,7 @@ static int challenge(struct request *r, struct slice data)
     mem_wipe(r->input.p, r->input.len);
     str_reset(&r->input);
     r->has_input = false;
+    r->asked = true;
     send_line(r->conn, &line);
     str_free(&line);
     while (!r->has_input && !over(r))
@@ -325,7 +326,7 @@ static int on_cont(struct conn *c, const struct dovecot_auth_line *line)
 
     if (r == NULL) /* it has timed out meanwhile, and was told so */
         return 0;
-    if (r->has_input)
+    if (!r->asked) /* the mechanism may be at work on the last response, in r->input */
         return violation("CONT that nobody asked for");
     if (base64_decode(&r->input, dovecot_auth_word(line, 2)) != 0) {
         r->cancelled = true;
@@ -336,6 +337,7 @@ static int on_cont(struct conn *c, const struct dovecot_auth_line *line)
         send_line(c, &reply);
         str_free(&reply);
     }
+    r->asked = false;
     r->has_input = true;
     event_cond_broadcast(&r->wake);
     return 0;

@@ -21,6 +21,7 @@
 #include "client/authd.h"
 #include "client/dispatcher_wire.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,15 +109,16 @@ static enum dispatcher_answer hand_over(struct hand_over *h, const struct dispat
             h->user.user);
         return refuse(h, DISPATCHER_DENIED, "no mail directory");
     }
-    if (userip_connections && procs_sessions(h->order.key, h->session->rip) >= (size_t) userip_connections)
-        return refuse(h, DISPATCHER_LIMIT,
-                      arena_printf(arena,
-                                   "Maximum number of connections from user+IP exceeded "
-                                   "(mail_max_userip_connections=%lld)",
-                                   (long long) userip_connections));
-    if (procs_send(&h->order, h->session, &h->pid) < 0)
+    h->order.from_one_address = (size_t) userip_connections;
+    if (procs_send(&h->order, h->session, &h->pid) == 0)
+        return DISPATCHER_OK;
+    if (errno != EUSERS)
         return refuse(h, DISPATCHER_UNAVAILABLE, "the mail process cannot be started");
-    return DISPATCHER_OK;
+    return refuse(h, DISPATCHER_LIMIT,
+                  arena_printf(arena,
+                               "Maximum number of connections from user+IP exceeded "
+                               "(mail_max_userip_connections=%lld)",
+                               (long long) userip_connections));
 }
 
 static void on_session(struct service_conn *conn, struct msg *in)

@@ -182,19 +182,49 @@ static int send_once(struct proc *p, const struct dispatcher_session *s)
     return rc;
 }
 
+static size_t sessions_from(const struct proc *p, const char *rip)
+{
+    struct slice id;
+    void *from;
+    size_t n = 0;
+
+    for (size_t at = 0; map_next(p->sessions, &at, &id, &from);)
+        n += strcmp(from, rip) == 0;
+    return n;
+}
+
+/* Counted and entered in one step: those who waited for the same spawn come here one after the other. */
+static int enter(struct proc *p, const struct proc_order *o, const struct dispatcher_session *s)
+{
+    if (o->from_one_address && sessions_from(p, s->rip) >= o->from_one_address) {
+        errno = EUSERS;
+        return -1;
+    }
+    if (map_get(p->sessions, slice_of(s->id)) || !map_set(p->sessions, slice_of(s->id), mem_strdup(s->rip))) {
+        log_warn("session <%s>: there is one of that name, or more than %d of one user: turned away", s->id,
+                 SESSIONS_OF_ONE);
+        errno = EAGAIN;
+        return -1;
+    }
+    return 0;
+}
+
 int procs_send(const struct proc_order *o, const struct dispatcher_session *s, pid_t *pid)
 {
     /* The second try: the process ended between being found and being told. */
     for (int i = 0; i < TRIES; i++) {
         struct proc *p = find(o);
-        if (p == NULL)
-            return -1;
-        event_timer_free(&p->idle);
-        if (!map_set(p->sessions, slice_of(s->id), mem_strdup(s->rip))) {
-            log_warn("more than %d sessions of one user: one is turned away", SESSIONS_OF_ONE);
-            release(p);
+        if (p == NULL) {
+            errno = EAGAIN;
             return -1;
         }
+        if (enter(p, o, s) < 0) {
+            int keep = errno;
+            release(p);
+            errno = keep;
+            return -1;
+        }
+        event_timer_free(&p->idle);
         int rc = send_once(p, s);
         *pid = p->pid;
         if (rc < 0) {
@@ -206,20 +236,8 @@ int procs_send(const struct proc_order *o, const struct dispatcher_session *s, p
             return 0;
     }
     log_warn("session <%s>: its process did not take it", s->id);
+    errno = EAGAIN;
     return -1;
-}
-
-size_t procs_sessions(const char *key, const char *rip)
-{
-    struct proc *p = procs ? map_get(procs, slice_of(key)) : NULL;
-    struct slice id;
-    void *from;
-    size_t n = 0;
-
-    if (p)
-        for (size_t at = 0; map_next(p->sessions, &at, &id, &from);)
-            n += strcmp(from, rip) == 0;
-    return n;
 }
 
 bool procs_drained(void)

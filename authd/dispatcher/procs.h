@@ -15,12 +15,12 @@ struct proc_order {
     const char *program, *directory;
     uid_t uid;
     gid_t gid;
+    size_t from_one_address; /* sessions that one address may have; 0: no limit */
 };
 extern const struct param procs_params[];
 
 /* Gives the session's descriptor (a duplicate) to the user's process, spawning it first where needed. 0; -1 after
- * logging. */
+ * logging, but for EUSERS: the address has as many sessions as it may. */
 int procs_send(const struct proc_order *, const struct dispatcher_session *, pid_t *pid);
-size_t procs_sessions(const char *key, const char *rip); /* open ones from that address */
 bool procs_drained(void); /* asked while stopping: lets idle processes go; true when none is left */
 #endif

@@ -67,6 +67,9 @@ static void begin_message(struct append *p, const struct head *h)
         imapd_answer(p->s, "NO [TOOBIG] Message is larger than the limit of %lld bytes",
                      (long long) conf_message_size_limit);
         p->refused = true;
+    } else if (h->size == 0) { /* RFC 3502: the client gives up */
+        imapd_answer(p->s, "NO Can't save a zero byte message.");
+        p->refused = true;
     } else if ((keywords = imapd_keyword_names(p->s, &h->flags)) == NULL) {
         p->refused = true;
     } else {

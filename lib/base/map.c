@@ -120,19 +120,30 @@ static void place(struct map *m, struct entry e)
     m->filled++;
 }
 
-static void resize(struct map *m)
+static void resize(struct map *m, size_t mask)
 {
     struct entry *old = m->slots;
     size_t count = m->mask + 1;
 
-    if (m->used * 2 > m->mask)
-        m->mask = m->mask * 2 + 1;
+    m->mask = mask;
     m->slots = mem_array(m->mask + 1, sizeof *m->slots);
     m->filled = 0;
     for (size_t i = 0; i < count; i++)
         if (old[i].key && old[i].key != gone)
             place(m, old[i]);
     free(old);
+}
+
+void map_reserve(struct map *m, size_t entries)
+{
+    size_t mask = m->mask;
+
+    if (entries > m->max)
+        entries = m->max;
+    while (mask / 4 * 3 <= entries)
+        mask = mask * 2 + 1;
+    if (mask > m->mask)
+        resize(m, mask);
 }
 
 void *map_get(const struct map *m, struct slice key)
@@ -156,7 +167,7 @@ bool map_set(struct map *m, struct slice key, void *value)
     if (m->used >= m->max)
         return false;
     if ((m->filled + 1) * 4 > (m->mask + 1) * 3)
-        resize(m);
+        resize(m, m->used * 2 > m->mask ? m->mask * 2 + 1 : m->mask);
     place(m, (struct entry){ mem_strndup(key.p, key.len), key.len, hash, value });
     m->used++;
     return true;

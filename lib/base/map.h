@@ -12,6 +12,9 @@
 
 struct map;
 struct map *map_new(size_t max_entries, void (*free_value)(void *)); /* free_value may be NULL */
+/* Room for that many, made at once. Due where keys come in the order that another map was walked in: the table that
+ * grows under them would be probed in ever longer runs. */
+void map_reserve(struct map *, size_t entries);
 void map_free(struct map **);
 void map_clear(struct map *);
 size_t map_count(const struct map *);

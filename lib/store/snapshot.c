@@ -11,7 +11,13 @@
 #include <fcntl.h>
 #include <stdlib.h>
 
-enum { SNAPSHOT_VERSION = 2, PRESENT = 1, IN_NEW = 2, COMPACT_BYTES = 1 << 20 };
+enum {
+    SNAPSHOT_VERSION = 2,
+    PRESENT = 1,
+    IN_NEW = 2,
+    COMPACT_BYTES = 1 << 20,
+    ITEM_BYTES = 61 /* of an item, at least */
+};
 
 static void put_dir(struct str *out, const struct dir_state *d)
 {
@@ -191,7 +197,9 @@ static bool load(struct mailbox *box, struct slice payload)
         return false;
     memcpy(box->uids.header, header.p, header.len);
     box->uids.header[header.len] = '\0';
-    for (uint64_t n = index_get(&r, 4); n && !r.bad; n--)
+    uint64_t n = index_get(&r, 4);
+    map_reserve(box->items, n < payload.len / ITEM_BYTES ? (size_t) n : payload.len / ITEM_BYTES);
+    for (; n && !r.bad; n--)
         get_item(box, &r);
     view_sort(box);
     for (uint32_t i = 1; i < box->count; i++)

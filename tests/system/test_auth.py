@@ -89,6 +89,13 @@ def test_broken_protocol_ends_the_connection(instance, line):
     assert Auth(instance, "auth").ask(line) is None
 
 
+def test_a_response_that_nobody_asked_for(instance):
+    """It would change the first one's bytes while they are being checked."""
+    a = Auth(instance, "auth")
+    a.send(f"AUTH\t1\tPLAIN\tservice=smtp\tresp={plain(instance.user1, 'wrong')}\nCONT\t1\t{b64('x' * 3000)}")
+    assert a.read() is None
+
+
 def test_only_the_master_claims_and_only_once(instance):
     user, password = instance.user1, instance.users[instance.user1]
     login, master = Auth(instance, "auth-login"), Auth(instance, "auth-master")
@@ -181,6 +188,17 @@ def test_limit_of_sessions(instance):
         if b"OK" not in last:
             break
     assert last == b"a NO [UNAVAILABLE] Maximum number of connections from user+IP exceeded (mail_max_userip_connections=10)\r\n"
+
+
+def test_limit_of_sessions_that_come_at_once(instance):
+    """All wait for the same new process: none may be counted before the others are."""
+    user, password = instance.user2, instance.users[instance.user2]
+    instance.restart()
+    clients = [talk(instance.imap_port)[1] for _ in range(40)]
+    for f in clients:
+        f.readline()
+        f.write(f"a LOGIN {user} {password}\r\n".encode())
+    assert sum(b"a OK" in f.readline() for f in clients) == 10
 
 
 def test_a_new_user_can_log_in_at_once(instance):

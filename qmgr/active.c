@@ -18,7 +18,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { LOCKED_SECONDS = 10, DESCRIPTORS_SPARE = 100 };
+enum { LOCKED_SECONDS = 10, DESCRIPTORS_SPARE = 100, ABANDONED_SECONDS = 24 * 3600 };
 
 static size_t count;           /* messages in memory */
 static size_t open_files;      /* of them, with the file kept open */
@@ -185,11 +185,24 @@ static void start(const char *id, int fd, mode_t mode)
     message_schedule(m);
 }
 
+/* A file that a cleanup did not finish before it was killed: nobody was told that it was taken. A living cleanup
+ * holds the lock; the age is for the moment between its open and its lock. */
+static void remove_abandoned(const char *queue, const char *id, int fd, const struct stat *st)
+{
+    if (strcmp(queue, QUEUE_INCOMING) != 0 || st->st_mtime > time_now() - ABANDONED_SECONDS ||
+        queue_lock(fd, true, false) < 0)
+        return;
+    if (queue_remove(queue, id) == 0)
+        log_info("%s: removed from %s, was never finished", id, queue);
+    else if (errno != ENOENT)
+        log_warn("%s: remove from %s: %s", id, queue, strerror(errno));
+}
+
 void active_feed(const char *queue, const char *id, bool ignore_time)
 {
     int fd = queue_open(queue, id, O_RDWR);
     char log[QUEUE_PATH_BYTES];
-    struct stat st;
+    struct stat st = { 0 };
 
     if (fd < 0) {
         if (errno != ENOENT)
@@ -198,6 +211,8 @@ void active_feed(const char *queue, const char *id, bool ignore_time)
     }
     if (fstat(fd, &st) < 0 || !queue_is_ready(&st) ||
         (st.st_mtime > time_now() && !ignore_time && !(st.st_mode & QUEUE_MODE_UNTHROTTLE))) {
+        if (st.st_mode && !queue_is_ready(&st))
+            remove_abandoned(queue, id, fd, &st);
         close(fd);
         return;
     }

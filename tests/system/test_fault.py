@@ -9,12 +9,12 @@ import sys
 import time
 
 import pytest
-from conftest import ROOT, own_instance, queue_ids, wait_until
+from conftest import ROOT, own_instance, wait_until
 
 
 @pytest.fixture(scope="module")
 def own():
-    with own_instance(45200, "minimal_backoff_time = 1s", "maximal_backoff_time = 2s", "queue_run_delay = 1s", "transport_retry_time = 1s",
+    with own_instance(25200, "minimal_backoff_time = 1s", "maximal_backoff_time = 2s", "queue_run_delay = 1s", "transport_retry_time = 1s",
                       "service_throttle_time = 1s") as i:
         yield i
 
@@ -48,7 +48,55 @@ def test_cleanup_killed_under_pickup(own):
     assert spool(own, "corrupt") == []
 
 
+def unfinished(instance, age_seconds):
+    """An incoming file as a cleanup leaves it that was killed."""
+    path = pathlib.Path(instance.queue_dir) / "incoming" / (f"{secrets.randbelow(0x100000):05X}{age_seconds:X}")
+    path.write_bytes(b"")
+    path.chmod(0o600)
+    if os.geteuid() == 0:
+        owner = os.stat(path.parent)
+        os.chown(path, owner.st_uid, owner.st_gid)
+    old = time.time() - age_seconds
+    os.utime(path, (old, old))
+    return path
+
+
+def test_unfinished_files(own):
+    """qmgr removes what is older than a day, postfix start what is older than a week; younger files may be somebody's."""
+    young, old = unfinished(own, 3600), unfinished(own, 2 * 86400)
+    own.tool("postqueue", "-f")
+    own.reload()
+    wait_until(lambda: not old.exists(), what="the end of an old unfinished file")
+    assert young.exists()
+    own.postfix("stop")
+    young.unlink()
+    ancient = unfinished(own, 8 * 86400)
+    own.postfix("start")
+    assert not ancient.exists()
+
+
+def test_hung_daemon(own):
+    """A daemon whose loop does not turn is ended by its watchdog, and replaced."""
+    own.postconf("daemon_timeout = 2s")
+    own.restart()
+    try:
+        marker = secrets.token_hex(8)
+        wait_until(lambda: own.pids("qmgr"), what="qmgr")
+        (hung,) = own.pids("qmgr")
+        os.kill(hung, signal.SIGSTOP)
+        time.sleep(3)
+        os.kill(hung, signal.SIGCONT)
+        wait_until(lambda: hung not in own.pids("qmgr"), what="the end of the hung daemon")
+        with own.smtp() as s:
+            s.sendmail("a@elsewhere.example", [own.user2], f"Subject: {marker}\r\n\r\nx\r\n")
+        own.wait_message(marker, seconds=30)
+        assert own.pids("qmgr") not in ([], [hung])
+    finally:
+        own.postconf("daemon_timeout = 18000s")
+        own.restart()
+
+
 def test_random_kills():
-    out = subprocess.run([sys.executable, str(ROOT / "tests/fault/run"), "--seconds", "15", "--port-base", "45000"], capture_output=True,
+    out = subprocess.run([sys.executable, str(ROOT / "tests/fault/run"), "--seconds", "15", "--port-base", "25000"], capture_output=True,
                          text=True, timeout=300)
     assert out.returncode == 0, out.stdout + out.stderr

@@ -109,6 +109,23 @@ _Noreturn static void exec_master(const char *how)
     log_fatal("cannot run %s: %s", path, strerror(errno));
 }
 
+/* Old unfinished files go, and a queue that was copied or restored gets the names it needs: before anybody reads it.
+ */
+static void tidy_queue(void)
+{
+    char *path = mem_printf("%s/postsuper", conf_command_directory);
+    pid_t pid = fork();
+    int status;
+
+    if (pid == 0) {
+        execl(path, "postsuper", "-c", conf_dir(), "-ps", (char *) NULL);
+        log_fatal("cannot run %s: %s", path, strerror(errno));
+    }
+    if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
+        log_fatal("Postfix integrity check failed!");
+    free(path);
+}
+
 static int command_start(void)
 {
     pid_t pid;
@@ -118,6 +135,7 @@ static int command_start(void)
         log_fatal("the Postfix mail system is already running");
     if (postfix_check(false) < 0)
         log_fatal("Postfix integrity check failed!");
+    tidy_queue();
     log_info("starting the Postfix mail system");
     pid = fork();
     if (pid == 0)
@@ -135,6 +153,7 @@ static int command_start_fg(void)
         log_fatal("the Postfix mail system is already running");
     if (postfix_check(false) < 0)
         log_fatal("Postfix integrity check failed!");
+    tidy_queue();
     log_info("starting the Postfix mail system");
     exec_master(getpid() == 1 ? "-i" : "-s");
 }

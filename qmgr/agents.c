@@ -118,6 +118,12 @@ int agent_ask(struct transport *t, struct deliver_request *rq, struct deliver_an
             idle_keep(a, s);
             return 0;
         }
+        if (errno == EBADMSG) { /* its fault is the message's, not the transport's: other mail goes on */
+            log_warn("%s: transport %s refuses the request as malformed", rq->queue_id, t->name);
+            *why = "malformed delivery request";
+            idle_keep(a, s);
+            return 1;
+        }
         if (fresh > 0)
             log_warn("%s: transport %s did not answer: %s", rq->queue_id, t->name,
                      errno ? strerror(errno) : "connection closed");

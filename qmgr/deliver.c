@@ -90,7 +90,8 @@ static void run(void *arg)
     const char *why = "queue file cannot be opened";
     int fd = message_open(m);
     struct deliver_request rq = message_request(m, fd, t->name, d->nexthop, e->rcpts, e->count);
-    bool asked = fd >= 0, answered = asked && agent_ask(t, &rq, &answer, &why) == 0;
+    int asked = fd >= 0 ? agent_ask(t, &rq, &answer, &why) : 1;
+    bool answered = asked == 0;
 
     if (answered)
         m->deferred += answer.deferred;
@@ -103,7 +104,7 @@ static void run(void *arg)
         entry_answered(e, &answer);
     else {
         (void) schedule_done(&e, VERDICT_NONE, NULL, NULL, 0);
-        if (asked)
+        if (asked < 0)
             transport_failed(t, why);
     }
     busy--;

@@ -62,8 +62,11 @@ void message_defer(struct message *m, const char *transport, const char *nexthop
 {
     struct deliver_request rq = message_request(m, -1, transport, nexthop, rcpts, count);
 
+    if (deliver_verify(&rq))
+        rq.fd = message_open(m); /* a probe ends with this answer: its recipients are marked */
     deliver_defer_open(&rq, &(struct deliver_result){ .dsn = dsn, .text = reason });
     m->deferred += rq.deferred;
+    message_close(m, rq.fd);
 }
 
 /* content_filter: "transport:nexthop"; without nexthop the recipient's domain. */

@@ -9,6 +9,7 @@
  */
 #include "base/file.h"
 #include "base/log.h"
+#include "proto/addr/addr.h"
 #include "queue/file.h"
 #include "tool.h"
 
@@ -96,7 +97,7 @@ static bool attribute_ok(struct slice data)
 {
     struct slice name, value;
 
-    if (record_split_attr(data, &name, &value) == 0 && queue_user_attribute(name))
+    if (record_split_attr(data, &name, &value) == 0 && queue_user_attribute(name, value))
         return true;
     log_warn("uid=%ld: ignoring attribute record: %.*s", (long) getuid(), (int) (data.len > 200 ? 200 : data.len),
              data.p);
@@ -119,6 +120,8 @@ static void copy(struct queue_writer **w)
             refuse(w, EX_DATAERR, "unexpected record type: %d", rec.type);
         if (rec.type != REC_NORM && rec.type != REC_CONT && !record_is_line(rec.data))
             refuse(w, EX_DATAERR, "NUL, CR or LF in record type %d", rec.type);
+        if ((rec.type == REC_FROM || rec.type == REC_RCPT) && rec.data.len > ADDR_BYTES)
+            refuse(w, EX_DATAERR, "an address of %zu bytes", rec.data.len);
         if (segment == 0 && rec.type == REC_MESG && !sender)
             refuse(w, EX_DATAERR, "no sender in the input");
         sender = sender || rec.type == REC_FROM;

@@ -102,7 +102,8 @@ struct deliver_answer {
     char dead_dsn[ERR_DSN_BYTES]; /* "" when the destination is alive */
     char dead_reason[DELIVER_TEXT_BYTES];
 };
-/* 0 with an answer; -1: the agent is gone or spoke nonsense; which recipients it settled stands in the queue file. */
+/* 0 with an answer; -1: the agent is gone or spoke nonsense, or, with EBADMSG, it is well but refused this request.
+ * Which recipients it settled stands in the queue file. */
 int deliver_ask(struct stream *, const struct deliver_request *, struct deliver_answer *);
 
 /* Pure, for the test and the fuzzer: what deliver_ask sends and deliver_serve reads. */

@@ -1,10 +1,14 @@
 /* deliver_test - a request survives the wire; how delays are written */
 #include "client/deliver.h"
 #include "conf/param.h"
+#include "event/event.h"
+#include "io/stream.h"
 #include <assert.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <errno.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static const struct {
@@ -92,8 +96,49 @@ static const struct {
     { "5.1 x", "5.0.0", "5.1 x" },
 };
 
+static const struct {
+    const char *answer;
+    int status, error;
+} answers[] = { { "malformed", -1, EBADMSG }, { "else", -1, EPROTO } };
+static int ends[2];
+
+static void agent(void *arg)
+{
+    struct stream *s = stream_new(ends[1]);
+    struct msg *in = NULL, *answer = msg_new(arg);
+
+    assert(msg_recv(s, &in) == 0 && msg_send(s, answer, msg_id(in)) == 0 && stream_flush(s) == 0);
+    msg_free(&in);
+    msg_free(&answer);
+    stream_free(&s);
+}
+
+/* An agent that refuses one request is no dead transport: the queue manager must be able to tell. */
+static void test_refusal(void *arg)
+{
+    struct deliver_rcpt rcpt = { .address = "a@x", .original = "", .orcpt = "" };
+
+    (void) arg;
+    for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
+        struct deliver_request rq = { .fd = open("/dev/null", O_RDONLY | O_CLOEXEC), .queue_id = "4AA05AA49A9" };
+        struct deliver_answer answer;
+        struct stream *s;
+
+        rq.rcpts = &rcpt;
+        rq.rcpt_count = 1;
+        assert(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) == 0);
+        s = stream_new(ends[0]);
+        fiber_go("agent", agent, (void *) (uintptr_t) answers[i].answer);
+        assert(deliver_ask(s, &rq, &answer) == answers[i].status && errno == answers[i].error);
+        stream_free(&s);
+        close(rq.fd);
+    }
+    event_stop();
+}
+
 int main(void)
 {
+    event_run(test_refusal, NULL);
     test_delays();
     test_wire();
     for (size_t i = 0; i < sizeof splits / sizeof *splits; i++) {

@@ -135,8 +135,10 @@ int deliver_ask(struct stream *s, const struct deliver_request *rq, struct deliv
     bool ok;
 
     msg_free(&m);
-    if (status < 0 || stream_flush(s) < 0 || msg_recv(s, &m) < 0)
+    if (status < 0 || stream_flush(s) < 0 || msg_recv(s, &m) < 0) {
+        errno = errno == EBADMSG ? EPROTO : errno;
         return -1;
+    }
     *out = (struct deliver_answer){ 0 };
     ok = slice_eq(slice_of(msg_name(m)), "done");
     if (ok) {
@@ -145,7 +147,8 @@ int deliver_ask(struct stream *s, const struct deliver_request *rq, struct deliv
         snprintf(out->dead_reason, sizeof out->dead_reason, "%s", msg_get_str(m, "reason", DELIVER_TEXT_BYTES - 1));
         ok = msg_done(m);
     }
+    int error = slice_eq(slice_of(msg_name(m)), "malformed") ? EBADMSG : EPROTO;
     msg_free(&m);
-    errno = EPROTO;
+    errno = error;
     return ok ? 0 : -1;
 }

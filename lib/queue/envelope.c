@@ -354,13 +354,34 @@ int queue_set_warn_time(int fd, off_t warn_offset, time_t when)
     return n < 0 ? -1 : 0;
 }
 
-bool queue_user_attribute(struct slice name)
+static bool number_upto(struct slice value, int64_t max)
 {
-    static const char *const names[] = { "rewrite_context", "encoding",     "trace_flags",  "envelope_id",
-                                         "ret_flags",       "notify_flags", "dsn_orig_rcpt" };
+    int64_t n;
 
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (slice_eq(name, names[i]))
-            return true;
-    return false;
+    return slice_i64(value, 0, max, &n) == 0;
+}
+
+static bool word_upto(struct slice value, size_t max)
+{
+    if (value.len > max)
+        return false;
+    for (size_t i = 0; i < value.len; i++)
+        if ((unsigned char) value.p[i] <= ' ' || value.p[i] == 127)
+            return false;
+    return true;
+}
+
+bool queue_user_attribute(struct slice name, struct slice value)
+{
+    if (slice_eq(name, "rewrite_context"))
+        return slice_eq(value, "local") || slice_eq(value, "remote");
+    if (slice_eq(name, "encoding") || slice_eq(name, "envelope_id"))
+        return word_upto(value, QUEUE_USER_WORD_BYTES);
+    if (slice_eq(name, "dsn_orig_rcpt"))
+        return value.len <= QUEUE_USER_WORD_BYTES && slice_find(value, ';') > 0 &&
+               word_upto(slice_sub(value, 0, (size_t) slice_find(value, ';')), QUEUE_USER_WORD_BYTES);
+    if (slice_eq(name, "trace_flags"))
+        return number_upto(value, 0xffff);
+    return (slice_eq(name, "ret_flags") && number_upto(value, 3)) ||
+           (slice_eq(name, "notify_flags") && number_upto(value, 15));
 }

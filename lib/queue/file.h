@@ -58,8 +58,10 @@ int queue_writer_move(struct queue_writer *, const char *queue);
 int queue_writer_finish(struct queue_writer **, const struct queue_size *size);
 void queue_writer_cancel(struct queue_writer **); /* removes the file */
 
-/* May a user set this attribute of his message? What sendmail writes; postdrop and pickup let nothing else pass. */
-bool queue_user_attribute(struct slice name);
+/* May a user give his message this attribute? What sendmail writes, with values that delivery agents take; postdrop
+ * and pickup let nothing else pass. */
+enum { QUEUE_USER_WORD_BYTES = 1500 };
+bool queue_user_attribute(struct slice name, struct slice value);
 
 /* ---- reading ---- */
 struct queue_reader;

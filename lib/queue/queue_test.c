@@ -272,6 +272,37 @@ static void test_cancel_and_damage(void)
     str_free(&s);
 }
 
+static void test_user_attributes(void)
+{
+    static char endless[QUEUE_USER_WORD_BYTES + 10] = "rfc822;";
+    const struct {
+        const char *name, *value;
+        bool may;
+    } rows[] = {
+        { "trace_flags", "512", true },
+        { "trace_flags", "70000", false },
+        { "trace_flags", "x", false },
+        { "notify_flags", "15", true },
+        { "notify_flags", "99", false },
+        { "ret_flags", "3", true },
+        { "ret_flags", "9", false },
+        { "rewrite_context", "local", true },
+        { "rewrite_context", "else", false },
+        { "envelope_id", "ab+20c", true },
+        { "envelope_id", "a b", false },
+        { "dsn_orig_rcpt", "rfc822;a b@c", true },
+        { "dsn_orig_rcpt", "rfc 822;a", false },
+        { "dsn_orig_rcpt", "a@b", false },
+        { "dsn_orig_rcpt", endless, false },
+        { "log_client_address", "1.2.3.4", false },
+        { "sasl_username", "root", false },
+    };
+
+    memset(endless + strlen(endless), 'x', sizeof endless - strlen("rfc822;") - 1);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        assert(queue_user_attribute(slice_of(rows[i].name), slice_of(rows[i].value)) == rows[i].may);
+}
+
 int main(void)
 {
     char dir[] = "/tmp/queue_test.XXXXXX";
@@ -285,6 +316,7 @@ int main(void)
     test_file();
     test_parts();
     test_cancel_and_damage();
+    test_user_attributes();
     char *cmd = mem_printf("rm -rf %s", dir);
     assert(chdir("/") == 0 && system(cmd) == 0);
     free(cmd);

@@ -46,7 +46,7 @@ static bool attribute_ok(const struct copy *c, struct slice data)
         return false;
     if (slice_eq(name, "create_time"))
         return false; /* the new queue file has its own */
-    if (c->requeued || queue_user_attribute(name))
+    if (c->requeued || queue_user_attribute(name, value))
         return true;
     log_warn("%s: uid=%ld: attribute \"%.*s\" is not for users", c->id, (long) c->st->st_uid,
              (int) (name.len > 60 ? 60 : name.len), name.p);

@@ -12,6 +12,7 @@
 #include "client/authd.h"
 #include "conf/param.h"
 #include "proto/addr/addr.h"
+#include "table/match.h"
 #include "table/table.h"
 
 #include <stdlib.h>
@@ -39,6 +40,7 @@ void userdb_open(void)
         authd = authd_client_new(userdb_service);
         return;
     }
+    match_local_open(); /* the keys of an address depend on it, and the jail hides the interfaces */
     mailboxes = maps_new("virtual_mailbox_maps", conf_virtual_mailbox_maps, flags);
     uids = maps_new("virtual_uid_maps", conf_virtual_uid_maps, flags);
     gids = maps_new("virtual_gid_maps", conf_virtual_gid_maps, flags);

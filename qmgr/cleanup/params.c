@@ -1,6 +1,7 @@
 #include "base/log.h"
 #include "conf/param.h"
 #include "message.h"
+#include "table/match.h"
 
 int64_t cleanup_alias_expansion_limit, cleanup_alias_recursion_limit, cleanup_alias_length_limit,
     cleanup_duplicate_limit, cleanup_hopcount_limit, cleanup_attribute_limit;
@@ -122,6 +123,7 @@ int cleanup_params_open(void)
         return -1;
     cleanup_propagate_canonical = listed(conf_propagate_unmatched_extensions, "canonical");
     cleanup_propagate_virtual = listed(conf_propagate_unmatched_extensions, "virtual");
+    match_local_open(); /* which domains are local decides about the keys "user" and "@domain" */
     open_maps(&cleanup_maps.canonical, "canonical_maps", canonical_maps);
     open_maps(&cleanup_maps.sender_canonical, "sender_canonical_maps", sender_canonical_maps);
     open_maps(&cleanup_maps.recipient_canonical, "recipient_canonical_maps", recipient_canonical_maps);

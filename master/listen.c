@@ -83,6 +83,8 @@ static int open_inet(struct unit *s, struct listener *l)
         close(l->fd);
     l->fd = -1;
     io_address_text((struct sockaddr *) &l->addr, l->addr_len, host, port);
+    if (log_at_start() && !s->builtin)
+        log_fatal("bind %s port %s: %s", host, port, strerror(keep));
     log_error("service %s: cannot listen on %s port %s: %s", s->name, host, port, strerror(keep));
     errno = keep;
     return -1;

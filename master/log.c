@@ -5,7 +5,8 @@
  *             memory, at most KEPT_LINES
  *             a daemon whose log socket fails writes "TAG[PID]: text" to standard error: such a line is passed on as
  *             it stands; anything else (a sanitizer's report, an abort message of the C library) is logged as a
- * warning
+ *             warning
+ *             until the start is complete, warnings and worse also go to standard error
  */
 #include "base/log.h"
 #include "base/file.h"
@@ -34,6 +35,15 @@ static struct kept_line {
 } kept[KEPT_LINES];
 static size_t kept_first, kept_count;
 static int capture[2] = { -1, -1 };
+static bool starting = true;
+
+/* Until the start is complete postlogd may never read what is sent to it: who started us sees what is wrong himself.
+ */
+static bool shown(enum log_level level) { return starting && level >= LOG_LEVEL_WARN; }
+
+bool log_at_start(void) { return starting; }
+
+void log_started(void) { starting = false; }
 
 static bool send_line(enum log_level level, const char *tag, const char *text)
 {
@@ -81,6 +91,8 @@ static void to_sink(void *ctx, enum log_level level, const char *tag, const char
 {
     (void) ctx;
     (void) len;
+    if (shown(level))
+        dprintf(STDERR_FILENO, "%s: %s\n", tag, text);
     send_kept();
     if (kept_count || !send_line(level, tag, text))
         keep_line(level, tag, text);
@@ -109,7 +121,8 @@ void log_flush(void)
     for (int64_t until = time_mono_ms() + FLUSH_MS; kept_count && time_mono_ms() < until; usleep(RETRY_MS * 100))
         send_kept();
     for (; kept_count; drop_first())
-        dprintf(STDERR_FILENO, "%s: %s\n", kept[kept_first].tag, kept[kept_first].text);
+        if (!shown(kept[kept_first].level))
+            dprintf(STDERR_FILENO, "%s: %s\n", kept[kept_first].tag, kept[kept_first].text);
 }
 
 /* "name/name[123]: text": the tag's length, 0 when the line has none. */

@@ -318,6 +318,7 @@ static void start(void *unused)
     if (services_load(true) < 0)
         log_fatal("bad master.cf: the mail system is not started");
     start_complete();
+    log_started();
     let_go_of_terminal();
 }
 

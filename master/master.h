@@ -105,6 +105,8 @@ void spawn_ready(struct process *spawner);
 /* log.c */
 void log_open(void);
 void log_flush(void); /* at the end: waits a moment */
+bool log_at_start(void);
+void log_started(void); /* from here on standard error is nobody's */
 void log_capture_start(void);
 int log_capture_fd(void); /* standard error of daemons */
 

@@ -101,6 +101,21 @@ static int check_directory(const char *path, mode_t mode, uid_t uid, gid_t gid, 
     return 0;
 }
 
+/* Daemons under accounts of their own reach what is named here only when others may pass each directory above it. */
+static void check_way(const char *path)
+{
+    char *up = mem_strdup(path), *slash;
+    struct stat st;
+
+    while (geteuid() == 0 && (slash = strrchr(up, '/')) != NULL && slash > up) {
+        *slash = '\0';
+        if (stat(up, &st) == 0 && (st.st_mode & S_IXOTH) == 0)
+            log_warn("%s (mode %04o) cannot be passed by the daemons' accounts, but leads to %s: chmod o+x %s", up,
+                     (unsigned) st.st_mode & 07777, path, up);
+    }
+    free(up);
+}
+
 static int check_directories(void)
 {
     int rc = 0;
@@ -119,6 +134,8 @@ static int check_directories(void)
     }
     if (check_directory(conf_data_directory, 0700, mail_uid, mail_gid, false) < 0)
         rc = -1;
+    check_way(conf_queue_directory);
+    check_way(conf_data_directory);
     return rc;
 }
 

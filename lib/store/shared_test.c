@@ -233,6 +233,22 @@ static void test_index_locked(void)
     store_close(&st);
 }
 
+/* A child's new name is taken: nothing is renamed, not half of it. */
+static void test_rename_whole(void)
+{
+    static const char *const names[] = { "a", "a/m", "a/x", "a/z", "b/x" };
+    struct store *st = fresh();
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        assert(store_create(st, names[i]) == STORE_OK);
+    assert(store_rename(st, "a", "b") == STORE_EXISTS);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        assert(store_exists(st, names[i]) == STORE_OK);
+    assert(store_delete(st, "b/x") == STORE_OK && store_rename(st, "a", "b") == STORE_OK);
+    assert(store_exists(st, "b/z") == STORE_OK && store_exists(st, "a") == STORE_NONEXISTENT);
+    store_close(&st);
+}
+
 int main(void)
 {
     char cmd[300];
@@ -244,6 +260,7 @@ int main(void)
     test_lock_lost();
     test_old_lock();
     test_index_locked();
+    test_rename_whole();
     snprintf(cmd, sizeof cmd, "rm -rf '%s'", root);
     return system(cmd) != 0;
 }

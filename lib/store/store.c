@@ -344,9 +344,14 @@ static enum store_why rename_paths(struct store *st, const char *from, const cha
             r->from[r->count++] = mem_strdup(e->d_name);
     if (dir)
         closedir(dir);
-    for (size_t i = 0; i < r->count && why == STORE_OK; i++)
-        if (strlen(to) + strlen(r->from[i]) - len > PATH_BYTES)
+    for (size_t i = 0; i < r->count && why == STORE_OK; i++) { /* all or none: a child's new name may be taken */
+        char *target = mem_printf("%s%s", to, r->from[i] + len);
+        if (strlen(target) > PATH_BYTES)
             why = STORE_LIMIT;
+        else if (is_mailbox(st, target))
+            why = STORE_EXISTS;
+        free(target);
+    }
     for (size_t i = 0; i < r->count; i++) {
         char *target = mem_printf("%s%s", to, r->from[i] + len);
         if (why == STORE_OK && renameat(st->fd, r->from[i], st->fd, target) < 0)

@@ -3,7 +3,7 @@
  *
  * Callers     authd/client.c puts, authd/master.c takes
  * Invariants  each is taken at most once, by who knows the cookie of its connection, its id and the pid of the
- * client; gone after AUTHD_REQUEST_SECONDS; at most AUTHD_CLAIMS_MAX
+ *             client; gone after AUTHD_REQUEST_SECONDS; at most AUTHD_CLAIMS_MAX
  */
 #include "authd.h"
 #include "base/list.h"

@@ -3,7 +3,7 @@
  *
  * Callers     authd/client.c, authd/master.c; authd.c starts the timer
  * Invariants  shutting down the reading side is all that is done: what was asked is still answered, then the
- * connection ends as if its peer had closed it, and the peer comes again to the process that follows
+ *             connection ends as if its peer had closed it, and the peer comes again to the process that follows
  */
 #include "authd.h"
 #include "event/event.h"

@@ -2,9 +2,10 @@
  * master - the master and userdb side of the Dovecot auth protocol: USER, PASS, LIST, REQUEST
  *
  * Callers     dispatcher (private/auth-master), lmtpd and virtual (private/auth-userdb), a real Dovecot's lmtp,
- * doveadm Invariants  one question at a time on a connection; REQUEST only on the master socket: it names a user by a
- * login Errors      a table that cannot be asked is FAIL, never NOTFOUND Source      Dovecot's auth-protocol.txt,
- * master protocol 1.1
+ *             doveadm
+ * Invariants  one question at a time on a connection; REQUEST only on the master socket: it names a user by a login
+ * Errors      a table that cannot be asked is FAIL, never NOTFOUND
+ * Source      Dovecot's auth-protocol.txt, master protocol 1.1
  */
 #include "authd.h"
 #include "base/log.h"

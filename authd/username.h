@@ -3,7 +3,8 @@
  *
  * Callers     authd/verify.c, authd/userdb.c, authd/mech.c
  * Invariants  pure but for its parameters; the result holds only auth_username_chars (where set), is not empty and
- * has no part that names a directory ("/", "..") Errors      -1 with words for the log: the name can belong to nobody
+ *             has no part that names a directory ("/", "..")
+ * Errors      -1 with words for the log: the name can belong to nobody
  */
 #ifndef AUTHD_USERNAME_H
 #define AUTHD_USERNAME_H

@@ -3,8 +3,9 @@
  *
  * Callers     imapd/cmd/fetch.c
  * Invariants  a section is found before a byte of the reply is written, so that a message that is gone can be left
- * out; only a failing disk can then still tear a literal, and the connection with it Units       octets of the
- * message with CRLF line ends Source      RFC 3501 6.4.5; a part that does not exist is empty, as Dovecot answers
+ *             out; only a failing disk can then still tear a literal, and the connection with it
+ * Units       octets of the message with CRLF line ends
+ * Source      RFC 3501 6.4.5; a part that does not exist is empty, as Dovecot answers
  */
 #ifndef IMAPD_SECTION_H
 #define IMAPD_SECTION_H

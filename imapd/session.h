@@ -6,8 +6,10 @@
  *             session, behind the changes that the command may tell (cmd.h: the row says which)
  *             replies are buffered and leave in one write, before the next wait for input
  *             message numbers change only in imapd_sync, so a command sees one numbering from its first byte to its
- * last Ownership   the session owns its stream, store and mailbox; what a command makes lives in `arena` Units
- * milliseconds, bytes Source      RFC 3501; words and order of untagged replies as Dovecot answers
+ *             last
+ * Ownership   the session owns its stream, store and mailbox; what a command makes lives in `arena`
+ * Units       milliseconds, bytes
+ * Source      RFC 3501; words and order of untagged replies as Dovecot answers
  */
 #ifndef IMAPD_SESSION_H
 #define IMAPD_SESSION_H

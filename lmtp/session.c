@@ -3,8 +3,10 @@
  *
  * Callers     lib/service: one fiber a connection
  * Invariants  a command line has at most LINE_BYTES; each wait at most lmtpd_timeout; after ERRORS_MAX refused
- * commands the connection ends only CR LF "." CR LF ends DATA Errors      replies in Dovecot's words Source      RFC
- * 2033, RFC 5321, RFC 3030 (CHUNKING), RFC 6152, RFC 6531, RFC 2034
+ *             commands the connection ends
+ *             only CR LF "." CR LF ends DATA
+ * Errors      replies in Dovecot's words
+ * Source      RFC 2033, RFC 5321, RFC 3030 (CHUNKING), RFC 6152, RFC 6531, RFC 2034
  */
 #include "lmtpd.h"
 

@@ -5,8 +5,8 @@
  * Invariants  one table says it, by program. An own socket (below private/ or public/, served by a service of ours)
  *             must stand in the daemon's row; with ANY_TRANSPORT every private socket
  *             a socket of somebody else (a policy server, a milter, a real Dovecot) only where the row says
- * `foreign`, and as mail_owner: what that user may not reach, no daemon reaches through us Privilege   root for own
- * sockets; mail_owner's effective uid for the others
+ *             `foreign`, and as mail_owner: what that user may not reach, no daemon reaches through us
+ * Privilege   root for own sockets; mail_owner's effective uid for the others
  */
 #include "base/log.h"
 #include "base/mem.h"

@@ -4,7 +4,8 @@
  * Callers     transaction.c
  * Invariants  CR LF ends lines, dots are stuffed, a line longer than line_length_limit goes on behind CR LF and a
  *             blank (RFC 5321 4.5.3.1.6); the final "." is sent by the caller, so that a message that could not be
- * read to its end is never taken for a whole one Errors      -1 the connection, -2 the queue file
+ *             read to its end is never taken for a whole one
+ * Errors      -1 the connection, -2 the queue file
  */
 #include "smtp_internal.h"
 #include "proto/smtp/data.h"

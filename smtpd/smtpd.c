@@ -7,7 +7,7 @@
  *             a session is a fiber; smtpd_sessions_per_process of them share a process
  * Errors      a table, rewrite, DNS or the authentication service that fails: 4xx, never 5xx and never permission
  * Privilege   chroot, mail_owner, no files, no network but the sockets it was given: tables and keys are opened
- * before the jail, other daemons are asked over connections that master makes
+ *             before the jail, other daemons are asked over connections that master makes
  */
 #include "check/check.h"
 #include "params.h"

@@ -1,3 +1,4 @@
+/* tool - what the queue's commands share; contract in tool.h */
 #include "tool.h"
 #include "base/file.h"
 #include "base/log.h"

@@ -6,7 +6,8 @@
  *
  * Callers     login, through lib/client/dispatcher.h; the users' processes over their control channels
  * Invariants  login never names a user; uid and gid are authd's, never 0, within the range that master and spawner
- * check again one process a user and protocol; a session is counted until its process says "ended" or ends itself
+ *             check again
+ *             one process a user and protocol; a session is counted until its process says "ended" or ends itself
  *             never reads mail, never keeps a client's descriptor after it was handed on
  * Errors      in doubt "unavailable": the client is told to come again
  * Privilege   own user, chroot, no files and no network once the jail is closed

@@ -1,3 +1,4 @@
+/* procs - the table of users' processes; who may call it and what holds: procs.h */
 #include "procs.h"
 
 #include "base/log.h"

@@ -3,7 +3,7 @@
  *
  * Callers     dispatcher.c
  * Invariants  one process a key; several hand-overs of one user wait for the one spawn; a process without sessions is
- * let go after mail_process_idle_time by closing its control channel
+ *             let go after mail_process_idle_time by closing its control channel
  */
 #ifndef DISPATCHER_PROCS_H
 #define DISPATCHER_PROCS_H

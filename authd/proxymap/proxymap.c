@@ -3,10 +3,10 @@
  *
  * Callers     every daemon with a proxy: table, through lib/table/proxy.c
  * Invariants  serves the tables that a parameter of main.cf, a -o of master.cf or a default names with "proxy:", and
- * no other: what a broken-in daemon may ask was decided by the administrator tables are opened before the jail;
- * account lookups may block and run in a thread Errors      "retry" for a table that fails, "denied" for one that
- * nothing names Privilege   mail_owner, no chroot; Landlock: /etc and what the C library asks about accounts, for
- * reading
+ *             no other: what a broken-in daemon may ask was decided by the administrator
+ *             tables are opened before the jail; account lookups may block and run in a thread
+ * Errors      "retry" for a table that fails, "denied" for one that nothing names
+ * Privilege   mail_owner, no chroot; Landlock: /etc and what the C library asks about accounts, for reading
  */
 #include "base/log.h"
 #include "base/map.h"

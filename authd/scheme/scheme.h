@@ -6,7 +6,7 @@
  *             comparing takes a time that does not depend on where two digests differ
  * Units       rounds as the scheme counts them; 0: the scheme's default
  * Errors      SCHEME_BROKEN: the stored text cannot be used (unknown scheme, not base64, ...): a fault of the table,
- * so the answer to the client is "later", with err for the log
+ *             so the answer to the client is "later", with err for the log
  */
 #ifndef AUTHD_SCHEME_H
 #define AUTHD_SCHEME_H

@@ -5,7 +5,8 @@
  *             makes FETCH fail
  *             \Seen is stored before the text is sent, and shown in the same reply
  *             of the items, those that are short go first, then texts, each in the order asked for, as Dovecot
- * answers Source      RFC 3501 6.4.5, 7.4.2
+ *             answers
+ * Source      RFC 3501 6.4.5, 7.4.2
  */
 #include "base/log.h"
 #include "base/time.h"

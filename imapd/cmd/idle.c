@@ -2,8 +2,9 @@
  * imapd/cmd/idle - IDLE
  *
  * Invariants  only the session's own fiber reads, writes and looks at the mailbox: a change notice interrupts its
- * wait without notice from the system (or without dispatcher, as in tests) it looks every IDLE_LOOK_MS Source RFC
- * 2177; "Still here" as Dovecot sends it, so that NAT boxes keep the connection
+ *             wait
+ *             without notice from the system (or without dispatcher, as in tests) it looks every IDLE_LOOK_MS
+ * Source      RFC 2177; "Still here" as Dovecot sends it, so that NAT boxes keep the connection
  */
 #include "base/time.h"
 #include "client/dispatcher.h"

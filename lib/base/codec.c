@@ -1,3 +1,4 @@
+/* codec - base64, hex; contract in codec.h */
 #include "base/codec.h"
 
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

@@ -1,3 +1,4 @@
+/* err - fills a struct err; contract in err.h */
 #include "base/err.h"
 
 #include <stdarg.h>

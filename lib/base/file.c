@@ -1,3 +1,4 @@
+/* file - whole reads and writes; contract in file.h */
 #include "base/file.h"
 
 #include <errno.h>

@@ -3,7 +3,7 @@
  *
  * Callers     everybody
  * Invariants  a linked node is in one list; list_del leaves it unlinked (pointing at itself), so deleting twice is
- * harmless
+ *             harmless
  */
 #ifndef BASE_LIST_H
 #define BASE_LIST_H

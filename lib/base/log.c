@@ -1,3 +1,4 @@
+/* log - builds one line and hands it to the sink; contract in log.h */
 #include "base/log.h"
 #include "base/str.h"
 

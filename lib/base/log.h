@@ -3,10 +3,10 @@
  *
  * Callers     everybody; who decides logs, once, with queue or session id
  * Format      "PREFIX/NAME[PID]: [warning: |error: |fatal: |panic: ]text"; bytes outside printable ASCII and valid
- * UTF-8 become "?", so that a peer can forge no line; a line is cut at LOG_LINE_BYTES Sinks       until log_sink is
- * called: standard error. The skeleton sets syslog or postlogd, as main.cf says. Errors      log_fatal: the machine
- * failed us, ends the process with status 1 and master restarts it log_panic: we are wrong; ends by abort. No peer's
- * input reaches either.
+ *             UTF-8 become "?", so that a peer can forge no line; a line is cut at LOG_LINE_BYTES
+ * Sinks       until log_sink is called: standard error. The skeleton sets syslog or postlogd, as main.cf says.
+ * Errors      log_fatal: the machine failed us, ends the process with status 1 and master restarts it
+ *             log_panic: we are wrong; ends by abort. No peer's input reaches either.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H

@@ -1,3 +1,4 @@
+/* map - open hashing of string keys; contract in map.h */
 #include "base/map.h"
 #include "base/log.h"
 #include "base/mem.h"

@@ -3,7 +3,8 @@
  *
  * Callers     everybody
  * Invariants  hashed with a key drawn at random for each process, so a peer cannot choose collisions; order of
- * walking is undefined Ownership   keys are copied; values belong to the caller unless a free function was given
+ *             walking is undefined
+ * Ownership   keys are copied; values belong to the caller unless a free function was given
  * Errors      map_set answers false when the map holds max entries and the key is new
  */
 #ifndef BASE_MAP_H

@@ -1,3 +1,4 @@
+/* mem, arena - memory that never fails; contract in mem.h */
 #include "base/mem.h"
 #include "base/log.h"
 

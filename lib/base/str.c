@@ -1,3 +1,4 @@
+/* str, slice - strings that grow to a limit, and views; contract in str.h */
 #include "base/str.h"
 #include "base/log.h"
 #include "base/mem.h"

@@ -1,3 +1,4 @@
+/* time - clocks and the dates of mail; contract in time.h */
 #include "base/time.h"
 
 #include <stdio.h>

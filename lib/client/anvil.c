@@ -1,3 +1,4 @@
+/* anvil - the calls to anvil, and what a lost connection means; contract in anvil.h */
 #include "client/anvil.h"
 #include "client/anvil_wire.h"
 

@@ -3,8 +3,9 @@
  *
  * Callers     smtpd, login, postscreen
  * Invariants  a connection counted by ANVIL_CONNECT is taken back by ANVIL_DISCONNECT, or by the end of the process
- * that counted it Errors      false: anvil cannot say; the caller goes on as if the client were within its limits:
- * this service never stops mail
+ *             that counted it
+ * Errors      false: anvil cannot say; the caller goes on as if the client were within its limits: this service never
+ *             stops mail
  */
 #ifndef CLIENT_ANVIL_H
 #define CLIENT_ANVIL_H

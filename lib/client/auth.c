@@ -5,8 +5,9 @@
  *
  * Callers     smtpd/cmd/auth.c, authd/login
  * Invariants  a request is in `requests` from its AUTH until OK, FAIL or the loss of the connection; none of them
- * waits longer than its deadline Errors      a lost connection answers AUTH_RETRY to all that wait Source
- * dovecot.md 4.2
+ *             waits longer than its deadline
+ * Errors      a lost connection answers AUTH_RETRY to all that wait
+ * Source      dovecot.md 4.2
  */
 #include "client/auth.h"
 

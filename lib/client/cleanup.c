@@ -1,3 +1,4 @@
+/* cleanup - sends one message's records, in frames; contract in cleanup.h */
 #include "client/cleanup.h"
 #include "base/log.h"
 #include "base/mem.h"

@@ -8,7 +8,7 @@
  * Invariants  one open message a struct cleanup; the connection is kept for the next message of this process
  *             nothing is queued unless cleanup_end answered 0; after a failure nothing is left behind
  * Errors      struct err with code, dsn and text fit for an SMTP reply ("451" "4.3.0" "Error: queue file write
- * error")
+ *             error")
  */
 #ifndef CLIENT_CLEANUP_H
 #define CLIENT_CLEANUP_H

@@ -40,10 +40,8 @@ static void add_delay(struct str *out, int64_t us)
     us %= MILLION;
     if (us != 0)
         str_addc(out, '.');
-    for (int64_t digit = MILLION / 10; digit > 0 && us != 0; digit /= 10) {
-        str_addc(out, (char) ('0' + us / digit));
-        us %= digit;
-    }
+    for (; us != 0; us = us * 10 % MILLION)
+        str_addc(out, (char) ('0' + us * 10 / MILLION));
 }
 
 void deliver_delays(const struct deliver_request *rq, int64_t now_us, char out[DELIVER_DELAYS_BYTES])

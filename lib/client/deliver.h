@@ -10,7 +10,8 @@
  * Callers     qmgr: deliver_ask. Agents (smtp, lmtp, virtual, error, discard...): deliver_serve and deliver_sent,
  *             _defer, _bounce
  * Invariants  a recipient is marked done (R becomes D, in place) only after its mail is safe elsewhere, or its
- * failure is durable in the bounce log. Each recipient gets exactly one outcome; what an agent leaves open is
+ *             failure is durable in the bounce log. Each recipient gets exactly one outcome; what an agent leaves
+ *             open is
  *             deferred. Marking fails: logged, the recipient is delivered again (never lost)
  * Units       times are microseconds of CLOCK_REALTIME; offsets are bytes in the queue file
  * Ownership   a request and its strings live until the agent's function returns

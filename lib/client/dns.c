@@ -1,3 +1,4 @@
+/* dns - asks the resolver and unpacks its reply; contract in dns.h */
 #include "client/dns.h"
 #include "client/dns_wire.h"
 

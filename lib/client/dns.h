@@ -3,8 +3,9 @@
  *
  * Callers     smtp (MX, addresses), smtpd (host names, domain checks); nobody else opens port 53
  * Invariants  three answers: LOOKUP_NONE only when the name server said so (NXDOMAIN or no such records); time-outs,
- * SERVFAIL, bogus answers and a resolver that cannot be asked are LOOKUP_RETRY Ownership   the reply and all it
- * points at is one arena: dns_reply_free Source      RFC 1035; RFC 5321 section 5.1 for who uses MX how
+ *             SERVFAIL, bogus answers and a resolver that cannot be asked are LOOKUP_RETRY
+ * Ownership   the reply and all it points at is one arena: dns_reply_free
+ * Source      RFC 1035; RFC 5321 section 5.1 for who uses MX how
  */
 #ifndef CLIENT_DNS_H
 #define CLIENT_DNS_H

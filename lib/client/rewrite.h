@@ -7,7 +7,7 @@
  *             REWRITE_CACHE_MS; LOOKUP_RETRY is never cached
  * Ownership   answers are copied into the caller's str or arena
  * Errors      LOOKUP_FOUND or LOOKUP_RETRY, never LOOKUP_NONE: a table of rewrite failed, or rewrite could not be
- * asked
+ *             asked
  */
 #ifndef CLIENT_REWRITE_H
 #define CLIENT_REWRITE_H

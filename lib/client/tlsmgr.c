@@ -1,3 +1,4 @@
+/* tlsmgr - keeps the ticket keys of this process fresh; contract in tlsmgr.h */
 #include "client/tlsmgr.h"
 #include "client/tlsmgr_wire.h"
 

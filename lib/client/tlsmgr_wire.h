@@ -3,7 +3,7 @@
  *
  * Callers     master/tlsmgr and lib/client/tlsmgr.c, nobody else
  * Request     keys {}; reply: ok {keys, refresh}: TLS_TICKET_KEY_BYTES a key, newest first; seconds until they should
- * be asked again
+ *             be asked again
  */
 #ifndef CLIENT_TLSMGR_WIRE_H
 #define CLIENT_TLSMGR_WIRE_H

@@ -192,7 +192,7 @@ static bool name_char(char c) { return ascii_isalnum(c) || c == '_'; }
 /* What stands between the braces of ${...}. */
 static int expression(const struct expand *e, struct slice in, struct str *out, struct err *err, int depth)
 {
-    struct slice rest = skip_blanks(in), name = { "", 0 }, chosen;
+    struct slice rest = skip_blanks(in), name = { "", 0 }, chosen = name;
     bool yes = false, compared = rest.len && rest.p[0] == '{';
     size_t start = out->len, n = 0;
 

@@ -133,8 +133,10 @@ static int entry(struct mastercf *m, struct mastercf_service *s, struct slice li
     struct slice rest = line, word;
 
     for (int i = 0; i < MASTERCF_FIELDS; i++) {
-        if (!lines_word(&rest, separators, &word))
-            return bad(err, s, "bad field count in", arena_strndup(m->arena, line.p, line.len));
+        if (!lines_word(&rest, separators, &word)) {
+            (void) bad(err, s, "bad field count in", arena_strndup(m->arena, line.p, line.len));
+            return -1;
+        }
         s->field[i] = arena_strndup(m->arena, word.p, word.len);
     }
     return columns(s, err) < 0 ? -1 : arguments(m, s, rest, err);

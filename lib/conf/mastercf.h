@@ -3,8 +3,10 @@
  *
  * Callers     master, tools/postconf, tools/postfix (check)
  * Invariants  pure but for reading the file: no parameter is looked at; "-" fields become the defaults of 3.0 and
- * later the last of several lines with the same name and type wins Ownership   everything lives in the struct
- * mastercf and goes with mastercf_free Errors      -1 with *err: "FILE, line N: reason"; nothing is half read
+ *             later
+ *             the last of several lines with the same name and type wins
+ * Ownership   everything lives in the struct mastercf and goes with mastercf_free
+ * Errors      -1 with *err: "FILE, line N: reason"; nothing is half read
  */
 #ifndef CONF_MASTERCF_H
 #define CONF_MASTERCF_H

@@ -7,9 +7,11 @@
  * Callers     every daemon and every command-line tool
  * Invariants  a wait made outside a fiber is a panic; a fiber runs until it waits, yields or returns
  *             cancelling a fiber makes its present or next wait fail with ECANCELED, and every later one: it unwinds
- * like any error a stack is 64 KiB (256 KiB under ASan) above a guard page, touched lazily; running off it ends the
- * process with "stack overflow in fiber NAME" Units       deadlines are absolute milliseconds of time_mono_ms();
- * EVENT_NEVER for none Errors      waits answer 0, or -1 with errno ETIMEDOUT or ECANCELED
+ *             like any error
+ *             a stack is 64 KiB (256 KiB under ASan) above a guard page, touched lazily; running off it ends the
+ *             process with "stack overflow in fiber NAME"
+ * Units       deadlines are absolute milliseconds of time_mono_ms(); EVENT_NEVER for none
+ * Errors      waits answer 0, or -1 with errno ETIMEDOUT or ECANCELED
  */
 #ifndef EVENT_EVENT_H
 #define EVENT_EVENT_H

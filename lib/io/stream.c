@@ -1,3 +1,4 @@
+/* stream - buffers, limits and waits of one descriptor; contract in stream.h */
 #include "io/stream_internal.h"
 
 #include "base/file.h"

@@ -3,11 +3,15 @@
  *
  * Callers     fibers only; at most one reads and one writes a stream at a time
  * Invariants  a stream keeps its first error: write freely, check at stream_flush or stream_error; after an error
- * reads answer -1 reading flushes first what was written, so a reply never waits behind the wait for the next
- * command, and pipelined replies leave in one write TCP_NODELAY is set on TCP sockets an idle stream holds no
- * buffers: they come with the first byte and go when empty at a wait Units       milliseconds; bytes Errors      -1
- * with errno: ETIMEDOUT (a read or the command took too long), ECANCELED, EPIPE/ECONNRESET, EMSGSIZE (line too long),
- * EPROTO (TLS); an orderly end of file is 0 where a count is returned, else -1 with errno 0 and stream_eof()
+ *             reads answer -1
+ *             reading flushes first what was written, so a reply never waits behind the wait for the next command,
+ *             and pipelined replies leave in one write
+ *             TCP_NODELAY is set on TCP sockets
+ *             an idle stream holds no buffers: they come with the first byte and go when empty at a wait
+ * Units       milliseconds; bytes
+ * Errors      -1 with errno: ETIMEDOUT (a read or the command took too long), ECANCELED, EPIPE/ECONNRESET, EMSGSIZE
+ *             (line too long), EPROTO (TLS); an orderly end of file is 0 where a count is returned, else -1 with
+ *             errno 0 and stream_eof()
  */
 #ifndef IO_STREAM_H
 #define IO_STREAM_H

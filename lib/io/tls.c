@@ -1,3 +1,4 @@
+/* tls - OpenSSL's contexts and sessions; contract in tls.h */
 #include "io/stream_internal.h"
 
 #include "base/mem.h"

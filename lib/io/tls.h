@@ -2,7 +2,8 @@
  * tls - OpenSSL behind one wrapper
  *
  * Callers     lib/io/stream.c for the bytes; daemons make contexts before their jail (keys are root's), sessions
- * after Invariants  SSL_MODE_RELEASE_BUFFERS; no renegotiation; no compression; TLS 1.0 and later only as configured
+ *             after
+ * Invariants  SSL_MODE_RELEASE_BUFFERS; no renegotiation; no compression; TLS 1.0 and later only as configured
  *             certificates are exchanged without a restart: tls_ctx_reload swaps what new handshakes use
  * Errors      functions that can fail for reasons a log should name fill struct tls_why
  */

@@ -1,3 +1,4 @@
+/* dir - queue ids, paths and the moves between queues; contract in dir.h */
 #include "queue/dir.h"
 #include "base/log.h"
 #include "base/mem.h"

@@ -1,3 +1,4 @@
+/* listing - reads the queue file by file for showq and postqueue; contract in listing.h */
 #include "queue/listing.h"
 #include "base/file.h"
 #include "base/map.h"

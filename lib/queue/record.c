@@ -1,3 +1,4 @@
+/* record - encodes and decodes one record; contract in record.h */
 #include "queue/record.h"
 
 #include <stdarg.h>

@@ -3,9 +3,9 @@
  *
  * Callers     imapd (COPY, MOVE)
  * Invariants  all or none: what was linked goes again when a step fails; a moved message is removed from its old
- * place only after its new UID is on disk: a crash leaves two, never none a moved file keeps its base name (it is the
- * message's GUID) unless the target has one of that name Errors      enum store_why; messages that are gone are left
- * out
+ *             place only after its new UID is on disk: a crash leaves two, never none
+ *             a moved file keeps its base name (it is the message's GUID) unless the target has one of that name
+ * Errors      enum store_why; messages that are gone are left out
  */
 #include "base/file.h"
 #include "base/log.h"

@@ -6,7 +6,8 @@
  *
  * Callers     store/sync.c, store/message.c, lib/deliver (index_add_message)
  * Invariants  writers hold flock; a record is written in one write; the head points at the last snapshot, behind
- * which records are read one by one Errors      -1; the caller goes on without
+ *             which records are read one by one
+ * Errors      -1; the caller goes on without
  */
 #ifndef STORE_INDEX_H
 #define STORE_INDEX_H

@@ -4,7 +4,8 @@
  * Callers     imapd (LIST, LSUB, SUBSCRIBE, UNSUBSCRIBE)
  * Invariants  at most STORE_MAILBOXES_MAX entries; the file of subscriptions is replaced under its dotlock
  * Source      Dovecot's subscriptions file: version 2 ("V\t2", an empty line, then names whose levels are separated
- * by tabs, control bytes as \001 and a letter), version 1 (a name a line with the storage's "." or our separator)
+ *             by tabs, control bytes as \001 and a letter), version 1 (a name a line with the storage's "." or our
+ *             separator)
  */
 #include "base/file.h"
 #include "base/log.h"

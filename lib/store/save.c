@@ -3,8 +3,9 @@
  *
  * Callers     store/mailbox.h (imapd), store/copy.c
  * Invariants  a file is whole and synced before it leaves tmp/; UIDs are synced before they are told; when one step
- * fails nothing of the batch stays the target is not read: its uidlist's header and last line are enough Errors enum
- * store_why
+ *             fails nothing of the batch stays
+ *             the target is not read: its uidlist's header and last line are enough
+ * Errors      enum store_why
  */
 #include "base/file.h"
 #include "base/log.h"

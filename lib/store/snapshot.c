@@ -3,7 +3,8 @@
  *
  * Callers     store/mailbox.c, store/scan.c, store/message.c
  * Invariants  a snapshot is believed only for the UIDVALIDITY it names, and each part only while file or directory
- * have the mtime noted in it; every length is checked Errors      none: without a snapshot the directories are read
+ *             have the mtime noted in it; every length is checked
+ * Errors      none: without a snapshot the directories are read
  */
 #include "base/mem.h"
 #include "store/internal.h"

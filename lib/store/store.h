@@ -5,9 +5,10 @@
  * Invariants  may block; one process of a user may hold several, and other processes (lmtpd, Dovecot) change the same
  *             tree at any time
  *             names are modified UTF-7 as on the IMAP wire, with the store's separator; INBOX in any case is the
- * root; on disk always Maildir++: .a.b below the root Ownership   a store outlives its mailboxes; lists live in the
- * arena given Errors      enum store_why; store_error says what happened, for the log Privilege   the mail user's;
- * root may be "/" inside a chroot
+ *             root; on disk always Maildir++: .a.b below the root
+ * Ownership   a store outlives its mailboxes; lists live in the arena given
+ * Errors      enum store_why; store_error says what happened, for the log
+ * Privilege   the mail user's; root may be "/" inside a chroot
  */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H

@@ -7,7 +7,7 @@
  *             behind a torn tail the file is replaced
  *             keys of the header and of records that we do not know are kept
  * Source      Dovecot's file, version 3: "3 V<uidvalidity> N<next uid> G<guid> ..." then "<uid> [<KEY><value>
- * ]:<name>"; version 1: "1 <uidvalidity> <next uid>" then "<uid> <name>" (Courier)
+ *             ]:<name>"; version 1: "1 <uidvalidity> <next uid>" then "<uid> <name>" (Courier)
  */
 #ifndef STORE_UIDLIST_H
 #define STORE_UIDLIST_H

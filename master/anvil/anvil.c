@@ -3,9 +3,10 @@
  *
  * Callers     smtpd, login, postscreen: through lib/client/anvil.h
  * Invariants  one process; at most anvil_client_limit clients; a rate does not outlive its interval; a connection
- * does not outlive the process that reported it Units       seconds; a rate is per anvil_rate_time_unit Errors      a
- * full table answers "unknown": this service never stops mail Privilege   chroot, no files and no network once the
- * jail is closed
+ *             does not outlive the process that reported it
+ * Units       seconds; a rate is per anvil_rate_time_unit
+ * Errors      a full table answers "unknown": this service never stops mail
+ * Privilege   chroot, no files and no network once the jail is closed
  */
 #include "service/service.h"
 

@@ -3,9 +3,10 @@
  *
  * Callers     smtp, smtpd through lib/client/dns.h
  * Invariants  validates with the root's trust anchor where the name servers let it: if they do not pass on what
- * validation needs, it says so once and answers "not secure" instead of calling every name bogus a question is at
- * most DNS_NAME_BYTES long; libunbound joins equal questions and bounds its cache Errors      time-out, SERVFAIL,
- * bogus: "retry" with words Privilege   chroot, network, no files once the jail is closed
+ *             validation needs, it says so once and answers "not secure" instead of calling every name bogus
+ *             a question is at most DNS_NAME_BYTES long; libunbound joins equal questions and bounds its cache
+ * Errors      time-out, SERVFAIL, bogus: "retry" with words
+ * Privilege   chroot, network, no files once the jail is closed
  */
 #include "service/service.h"
 

@@ -1,3 +1,4 @@
+/* ubevent - libunbound's events as fibers; contract in ubevent.h */
 #include "ubevent.h"
 
 #include "base/mem.h"

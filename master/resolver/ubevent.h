@@ -3,8 +3,8 @@
  *
  * Callers     resolver.c
  * Invariants  an active event is a fiber that waits for its descriptor or time; libunbound's callbacks run on the
- * thread's own stack (they need more than a fiber has), one at a time, and may add, delete and free any event, also
- * their own
+ *             thread's own stack (they need more than a fiber has), one at a time, and may add, delete and free any
+ *             event, also their own
  */
 #ifndef RESOLVER_UBEVENT_H
 #define RESOLVER_UBEVENT_H

@@ -3,8 +3,10 @@
  *
  * Callers     smtpd, login: through lib/client/tlsmgr.h
  * Invariants  keys live in this process only and never touch a disk; two are good at a time: the newest seals, the
- * one before opens Units       a key seals for half of smtpd_tls_session_cache_timeout and opens for as long again
- * (RFC 5077 section 5.5) Privilege   chroot, no files and no network once the jail is closed
+ *             one before opens
+ * Units       a key seals for half of smtpd_tls_session_cache_timeout and opens for as long again (RFC 5077 section
+ *             5.5)
+ * Privilege   chroot, no files and no network once the jail is closed
  */
 #include "service/service.h"
 

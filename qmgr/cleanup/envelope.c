@@ -3,7 +3,8 @@
  *
  * Callers     message.c
  * Invariants  what a client may send stands in the tables; anything else is a protocol error and the message is
- * refused A records that stand for other records (create_time, dsn_orig_rcpt...) become those
+ *             refused
+ *             A records that stand for other records (create_time, dsn_orig_rcpt...) become those
  */
 #include "base/log.h"
 #include "base/time.h"

@@ -1,3 +1,10 @@
+/*
+ * params - cleanup's parameters, and what is opened because of them
+ *
+ * Callers     cleanup.c before the jail (cleanup_params_open); every step reads the values
+ * Invariants  tables and the machine's own addresses are read before the jail, which hides both
+ * Errors      -1 after logging which parameter cannot be used: the process does not start
+ */
 #include "base/log.h"
 #include "conf/param.h"
 #include "message.h"

@@ -1,3 +1,4 @@
+/* copy - checks and passes on one maildrop file; contract in copy.h */
 #include "copy.h"
 #include "base/log.h"
 #include "base/time.h"

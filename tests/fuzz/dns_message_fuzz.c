@@ -1,4 +1,5 @@
 // LINK: proto base
+/* dns_message_fuzz - any bytes as the answer of a name server */
 #include "proto/dns/message.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

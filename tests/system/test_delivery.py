@@ -30,6 +30,15 @@ def test_port_25(instance):
     assert b"\r\nMessage-Id: <" in got or b"\r\nMessage-ID: <" in got
 
 
+def test_addresses_of_the_machine(instance):
+    """What only the time before the jail can know is asked then: no daemon complains that it cannot list interfaces."""
+    marker, text = make(instance)
+    with instance.smtp() as s:
+        s.sendmail("sender@elsewhere.example", [instance.user2], text)
+    instance.wait_message(marker)
+    assert "network interfaces" not in instance.log()
+
+
 @pytest.mark.parametrize("implicit", [False, True], ids=["587", "465"])
 def test_submission(instance, implicit):
     marker, text = make(instance)

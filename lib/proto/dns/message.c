@@ -1,3 +1,4 @@
+/* dns message - reads a packet record by record; contract in message.h */
 #include "proto/dns/message.h"
 
 enum { HEADER_BYTES = 12, POINTERS_MAX = 64, CNAMES_MAX = 16 };

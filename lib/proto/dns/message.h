@@ -4,9 +4,10 @@
  * Callers     master/resolver decodes packets; lib/client/dns hands the records to those who asked
  * Invariants  pure; follows the CNAME chain from the question and keeps the records of the type asked for at its end
  *             at most DNS_RECORDS records are kept; names are at most 253 bytes of printable ASCII without a final
- * dot, a name that cannot be written so (control bytes, dots inside a label) makes its record unusable and is left
- * out Errors      -1: not a DNS answer, or truncated inside; the caller's answer is "later" Source      RFC 1035
- * section 4, RFC 3596 (AAAA), RFC 2782 (SRV), RFC 6698 (TLSA)
+ *             dot, a name that cannot be written so (control bytes, dots inside a label) makes its record unusable
+ *             and is left out
+ * Errors      -1: not a DNS answer, or truncated inside; the caller's answer is "later"
+ * Source      RFC 1035 section 4, RFC 3596 (AAAA), RFC 2782 (SRV), RFC 6698 (TLSA)
  */
 #ifndef PROTO_DNS_MESSAGE_H
 #define PROTO_DNS_MESSAGE_H

@@ -3,8 +3,10 @@
  *
  * Callers     imapd/cmd/search.c
  * Invariants  pure; nesting is at most IMAP_SEARCH_DEPTH and the keys at most IMAP_SEARCH_KEYS, so that recursion
- * over the tree is bounded charset is checked by the caller, who knows which it can convert Units       days are
- * seconds since 1970 at 00:00 without a zone; sizes octets Source      RFC 3501 sections 6.4.4 and 9
+ *             over the tree is bounded
+ *             charset is checked by the caller, who knows which it can convert
+ * Units       days are seconds since 1970 at 00:00 without a zone; sizes octets
+ * Source      RFC 3501 sections 6.4.4 and 9
  */
 #ifndef PROTO_IMAP_SEARCH_H
 #define PROTO_IMAP_SEARCH_H

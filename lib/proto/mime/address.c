@@ -5,7 +5,8 @@
  * Invariants  pure; forward only, but for one step back where a phrase turns out to be an address; bounded by
  *             MIME_ADDRESSES_MAX and the length of the value
  * Errors      none: what is missing is named MISSING_MAILBOX, MISSING_DOMAIN, INVALID_ROUTE or SYNTAX_ERROR, the
- * words clients of Dovecot know Source      RFC 5322 3.4, 4.4
+ *             words clients of Dovecot know
+ * Source      RFC 5322 3.4, 4.4
  */
 #include "proto/mime/address.h"
 #include "proto/mime/lex.h"

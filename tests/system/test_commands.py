@@ -101,3 +101,27 @@ def test_doveadm_pw(instance):
         assert stored.startswith("{" + scheme + "}")
         assert "(verified)" in instance.tool("doveadm", "pw", "-t", stored, "-p", "secret word").stdout
         assert instance.tool("doveadm", "pw", "-t", stored, "-p", "other", ok=False).returncode != 0
+
+
+def test_probe_delivers_nothing(instance):
+    probe = f"probe-{secrets.token_hex(4)}"
+    instance.tool("sendmail", "-bv", "-f", instance.user1, f"{instance.user2.split('@')[0]}+{probe}@{instance.domain}",
+                  f"{probe}@{instance.domain}")
+    wait_until(lambda: len([l for l in instance.log().splitlines() if probe in l and "status=" in l]) >= 2, 20, "both answers")
+    lines = [l for l in instance.log().splitlines() if probe in l and "status=" in l]
+    assert any("status=deliverable" in l for l in lines) and any("status=undeliverable" in l for l in lines), lines
+    assert not any("status=sent" in l or "status=bounced" in l for l in lines), lines
+
+
+def records(*pairs):
+    """Queue file records as postdrop reads them; all shorter than 128 bytes."""
+    return b"".join(kind + bytes([len(data)]) + data for kind, data in pairs)
+
+
+@pytest.mark.parametrize("envelope", [(b"S", b"a@b.example\r\nDATA"), (b"A", b"envelope_id=x\nQUIT")])
+def test_postdrop_refuses_line_ends_in_the_envelope(instance, envelope):
+    rcpt = instance.user1.encode()
+    data = records(envelope, (b"S", b"a@b.example"), (b"R", rcpt), (b"M", b""), (b"N", b""), (b"N", b"x"), (b"X", b""), (b"E", b""))
+    postdrop = os.path.join(instance.tool("postconf", "-h", "command_directory").stdout.strip(), "postdrop")
+    done = subprocess.run([postdrop, "-r", "-c", instance.config_dir], input=data, capture_output=True, timeout=20)
+    assert done.returncode == 65 and b"CR or LF" in done.stderr, done

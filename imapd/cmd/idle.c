@@ -67,6 +67,8 @@ static int wait_for_done(struct imapd_session *s, bool noticed)
 
         if (s->box && !noticed && time_mono_ms() + IDLE_LOOK_MS < wake)
             wake = time_mono_ms() + IDLE_LOOK_MS;
+        if (s->box && mailbox_unsettled(s->box) && time_mono_ms() + MAILBOX_SETTLE_MS < wake)
+            wake = time_mono_ms() + MAILBOX_SETTLE_MS;
         if (stream_wait_input(s->io, wake) == 0)
             return 0;
         if (errno != EINTR && errno != ETIMEDOUT)

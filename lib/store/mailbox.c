@@ -148,6 +148,7 @@ void mailbox_close(struct mailbox **pbox)
     *pbox = NULL;
 }
 
+bool mailbox_unsettled(const struct mailbox *box) { return box->cur.dirty || box->new.dirty; }
 const char *mailbox_name(const struct mailbox *box) { return box->name; }
 bool mailbox_read_only(const struct mailbox *box) { return box->read_only; }
 const char *mailbox_path(const struct mailbox *box) { return box->path; }

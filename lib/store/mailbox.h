@@ -69,6 +69,10 @@ struct mailbox_changes {
 /* Looks at the disk. keep_expunged: inside FETCH, STORE, SEARCH (RFC 3501 7.4.1), expunges are held for a later sync.
  * The list is the mailbox's until the next sync. */
 enum store_why mailbox_sync(struct mailbox *, bool keep_expunged, const struct mailbox_changes **out);
+/* A directory changed so shortly before it was read that a later change may carry the same time: who waits for notice
+ * must sync once more, MAILBOX_SETTLE_MS later. */
+enum { MAILBOX_SETTLE_MS = 2100 };
+bool mailbox_unsettled(const struct mailbox *);
 
 /* Changing. */
 enum mail_store_how { MAIL_SET, MAIL_ADD, MAIL_REMOVE };

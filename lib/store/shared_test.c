@@ -233,6 +233,30 @@ static void test_index_locked(void)
     store_close(&st);
 }
 
+/* Two deliveries within one tick of the clock, the mailbox read between them. */
+static void test_one_tick(void)
+{
+    struct store *st = fresh();
+    struct mailbox *box;
+    const struct mailbox_changes *c;
+    struct stat s;
+
+    deliver("1.M1P1.h");
+    box = box_of(st, "INBOX");
+    assert(fstat(box->new_fd, &s) == 0 && mailbox_unsettled(box));
+    deliver("2.M1P1.h");
+    assert(futimens(box->new_fd, (struct timespec[2]){ s.st_atim, s.st_mtim }) == 0);
+    assert(mailbox_sync(box, false, &c) == STORE_OK && mailbox_count(box) == 1 && mailbox_unsettled(box));
+    for (int i = 0; i < 2; i++) { /* the second looks at what the first one's renames changed */
+        usleep(MAILBOX_SETTLE_MS * 1000);
+        assert(mailbox_sync(box, false, &c) == STORE_OK && mailbox_count(box) == 2);
+    }
+    usleep(MAILBOX_SETTLE_MS * 1000);
+    assert(mailbox_sync(box, false, &c) == STORE_OK && !mailbox_unsettled(box));
+    mailbox_close(&box);
+    store_close(&st);
+}
+
 /* A child's new name is taken: nothing is renamed, not half of it. */
 static void test_rename_whole(void)
 {
@@ -261,6 +285,7 @@ int main(void)
     test_old_lock();
     test_index_locked();
     test_rename_whole();
+    test_one_tick();
     snprintf(cmd, sizeof cmd, "rm -rf '%s'", root);
     return system(cmd) != 0;
 }

@@ -1,7 +1,9 @@
 """Clients that nobody here wrote: curl, mbsync, fetchmail, mutt."""
 import os
 import secrets
+import socket
 import subprocess
+import time
 
 import pytest
 from conftest import wait_until
@@ -130,3 +132,32 @@ push "<pipe-message>cat >{out}<enter><quit>"
                               env=env, stdin=null, capture_output=True, text=True, timeout=60)
     wait_until(out.exists, what=f"mutt's output ({done.stdout[-400:]!r})")
     assert marker in out.read_text()
+
+
+def test_idle_tells_of_two_deliveries_in_one_tick(instance):
+    """The second leaves the directory the time it had when it was read after the first."""
+    box = f"{instance.mail_dir}/{instance.domain}/{instance.user2.split('@')[0]}"
+    sock = socket.create_connection(("127.0.0.1", instance.imap_port), timeout=15)
+    f = sock.makefile("rwb", buffering=0)
+    f.write(f"a LOGIN {instance.user2} {instance.users[instance.user2]}\r\nb SELECT INBOX\r\nc IDLE\r\n".encode())
+    while not f.readline().startswith(b"+ idl"):
+        pass
+    before = os.stat(f"{box}/new")
+
+    def drop(name):
+        path = f"{box}/tmp/{name}"
+        with open(path, "w") as out:
+            out.write("Subject: x\n\nx\n")
+        os.chown(path, before.st_uid, before.st_gid)
+        os.rename(path, f"{box}/new/{name}")
+
+    drop(f"1.{secrets.token_hex(8)}")
+    while b"EXISTS" not in f.readline():
+        pass
+    time.sleep(0.2)
+    seen = os.stat(f"{box}/new")
+    drop(f"2.{secrets.token_hex(8)}")
+    os.utime(f"{box}/new", ns=(seen.st_atime_ns, seen.st_mtime_ns))
+    while b"EXISTS" not in f.readline():
+        pass
+    sock.close()

@@ -158,14 +158,33 @@ static int send_one(struct report *rp, const char *from, const struct queue_size
     return status;
 }
 
+/* A maildrop file, which pickup returns when cleanup refused it, has no size record: where its content is must be
+ * seen. */
+static int find_content(struct queue_reader *reader, struct queue_size *size)
+{
+    struct record rec;
+    off_t at = 0;
+
+    *size = (struct queue_size){ 0 };
+    while (queue_reader_next(reader, &rec, &at) == 1) {
+        if (rec.type == REC_MESG)
+            size->data_offset = queue_reader_tell(reader);
+        if (rec.type == REC_XTRA && size->data_offset) {
+            size->data_bytes = at - size->data_offset;
+            return 0;
+        }
+    }
+    return -1;
+}
+
 static int original_size(const struct bounce_mail *mail, struct queue_size *size, struct err *err)
 {
     struct queue_reader *reader = queue_reader_new(mail->fd);
     struct record first;
     int status = -1;
 
-    if (queue_reader_next(reader, &first, NULL) == 1 && first.type == REC_SIZE)
-        status = queue_size_parse(first.data, size);
+    if (queue_reader_next(reader, &first, NULL) == 1)
+        status = first.type == REC_SIZE ? queue_size_parse(first.data, size) : find_content(reader, size);
     queue_reader_free(&reader);
     return status == 0 ? 0 : err_set(err, 451, "4.3.0", "%s: the original queue file cannot be read", mail->queue_id);
 }

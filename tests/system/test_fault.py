@@ -48,6 +48,41 @@ def test_cleanup_killed_under_pickup(own):
     assert spool(own, "corrupt") == []
 
 
+def test_pickup_returns_what_cleanup_refuses(own):
+    """A message that became too big while it lay in maildrop goes back to its sender; nothing stays."""
+    marker = secrets.token_hex(8)
+    own.empty(own.user1)
+    own.postfix("stop")
+    own.tool("sendmail", "-i", "-f", own.user1, own.user2, input=f"Subject: {marker}\n\n" + ("x" * 70 + "\n") * 30_000)
+    own.postconf("message_size_limit = 1000000")
+    own.postfix("start")
+    try:
+        report = own.wait_message(marker, user=own.user1, seconds=40)
+        assert b"multipart/report" in report and b"Status: 5.3.4" in report
+        wait_until(lambda: spool(own, "maildrop") == [], what="an empty maildrop")
+        assert spool(own, "corrupt") == []
+        assert not any(marker.encode() in m for m in own.messages())
+    finally:
+        own.postconf("message_size_limit = 104857600")
+        own.reload()
+
+
+def test_pickup_damaged_file(own):
+    """A maildrop file that is cut off goes to corrupt/ and is named in the log; those behind it are delivered."""
+    marker, mark = secrets.token_hex(8), own.log_mark()
+    own.postfix("stop")
+    own.tool("sendmail", "-i", "-f", own.user1, own.user2, input="Subject: damaged\n\nx\n")
+    (name,) = spool(own, "maildrop")
+    path = pathlib.Path(own.queue_dir) / "maildrop" / name
+    os.truncate(path, path.stat().st_size - 8)
+    own.tool("sendmail", "-i", "-f", own.user1, own.user2, input=f"Subject: {marker}\n\nx\n")
+    own.postfix("start")
+    own.wait_message(marker)
+    own.wait_log(f"{name}: moved to corrupt", mark)
+    assert spool(own, "maildrop") == [] and spool(own, "corrupt") == [name]
+    (pathlib.Path(own.queue_dir) / "corrupt" / name).unlink()
+
+
 def unfinished(instance, age_seconds):
     """An incoming file as a cleanup leaves it that was killed."""
     path = pathlib.Path(instance.queue_dir) / "incoming" / (f"{secrets.randbelow(0x100000):05X}{age_seconds:X}")

@@ -88,6 +88,8 @@ enum store_why mailbox_open_path(struct store *st, const char *path, const char 
         return why;
     }
     snapshot_load(box);
+    if (mailbox_unsettled(box)) /* no second look follows: what came in the tick of the last one must be seen now */
+        box->cur.mtime_ns = box->new.mtime_ns = -1;
     for (uint32_t i = 0; i < box->count && !read_only; i++)
         if (box->view[i]->in_new)
             box->new.mtime_ns = -1; /* nothing changed, but this session moves them to cur/ */

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "ipc/client.h"
+#include "proto/addr/addr.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -232,7 +233,8 @@ void dns_peer_name(const struct sockaddr *sa, socklen_t sa_len, struct dns_peer 
     dns_reverse_name(addr, len, &name);
     out->reverse = dns_lookup(name.p, DNS_PTR, &r);
     str_free(&name);
-    if (out->reverse == LOOKUP_FOUND && r.count && r.records[0].name[0])
+    /* What is no host name could forge a line of the log: "x[192.0.2.1]: SASL LOGIN authentication failed". */
+    if (out->reverse == LOOKUP_FOUND && r.count && addr_domain_valid(slice_of(r.records[0].name)))
         snprintf(out->reverse_name, sizeof out->reverse_name, "%s", r.records[0].name);
     else if (out->reverse == LOOKUP_FOUND)
         out->reverse = LOOKUP_NONE;

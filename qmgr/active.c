@@ -15,28 +15,15 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
-enum { LOCKED_SECONDS = 10, DESCRIPTORS_SPARE = 100, ABANDONED_SECONDS = 24 * 3600 };
+enum { LOCKED_SECONDS = 10, ABANDONED_SECONDS = 24 * 3600 };
 
 static size_t count;           /* messages in memory */
 static size_t open_files;      /* of them, with the file kept open */
 static size_t recipient_count; /* in memory */
 
 size_t active_count(void) { return count; }
-
-static size_t open_files_max(void)
-{
-    static size_t max;
-    struct rlimit limit;
-
-    if (max == 0)
-        max = getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > 2 * DESCRIPTORS_SPARE
-                  ? (limit.rlim_cur - DESCRIPTORS_SPARE) / 4
-                  : DESCRIPTORS_SPARE / 4;
-    return max;
-}
 
 int active_recover(void)
 {
@@ -175,7 +162,7 @@ static void start(const char *id, int fd, mode_t mode)
         message_free(&m);
         return;
     }
-    if (open_files < open_files_max()) {
+    if (open_files < deliver_max()) {
         m->fd = fd;
         open_files++;
     } else

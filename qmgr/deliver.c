@@ -2,7 +2,7 @@
  * deliver - one fiber a delivery: entry out of the schedule, agent asked, outcome back
  *
  * Callers     message.c and deliveries that have ended (deliver_dispatch)
- * Invariants  at most `deliveries_max` at a time: each needs two descriptors
+ * Invariants  at most `deliver_max` at a time: each needs two descriptors
  *             a destination or transport that dies takes its waiting entries with it: they are deferred at once
  */
 #include "qmgr_internal.h"
@@ -17,7 +17,7 @@ static size_t busy;
 
 size_t deliver_busy(void) { return busy; }
 
-static size_t deliveries_max(void)
+size_t deliver_max(void)
 {
     static size_t max;
     struct rlimit limit;
@@ -116,7 +116,7 @@ void deliver_dispatch(void)
 {
     struct entry *e;
 
-    while (!service_stopping() && busy < deliveries_max() &&
+    while (!service_stopping() && busy < deliver_max() &&
            (e = schedule_next(&qmgr_schedule, time_mono_ms())) != NULL) {
         busy++;
         fiber_go("delivery", run, e);

@@ -60,6 +60,7 @@ void message_defer(struct message *, const char *transport, const char *nexthop,
 /* deliver.c */
 void deliver_dispatch(void); /* starts what can be started */
 size_t deliver_busy(void);
+size_t deliver_max(void); /* deliveries, and as many kept queue files: a quarter of the descriptors each */
 
 /* agents.c */
 /* 0 with an answer. -1: *why holds the words for the deferral; recipients that were settled have left *rq. */

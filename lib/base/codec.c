@@ -18,7 +18,7 @@ void base64_encode(struct str *out, struct slice in)
     }
 }
 
-static int value64(char c)
+int base64_value(char c)
 {
     if (c >= 'A' && c <= 'Z')
         return c - 'A';
@@ -40,7 +40,7 @@ int base64_decode(struct str *out, struct slice in)
         int pad = last && in.p[i + 3] == '=' ? (in.p[i + 2] == '=' ? 2 : 1) : 0;
         uint32_t v = 0;
         for (int k = 0; k < 4; k++) {
-            int d = k >= 4 - pad ? 0 : value64(in.p[i + (size_t) k]);
+            int d = k >= 4 - pad ? 0 : base64_value(in.p[i + (size_t) k]);
             if (d < 0) {
                 str_cut(out, start);
                 return -1;

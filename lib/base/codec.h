@@ -9,6 +9,7 @@
 #include "base/str.h"
 
 void base64_encode(struct str *out, struct slice in);
+int base64_value(char c); /* 0..63, or -1 for what is not in the alphabet */
 int base64_decode(struct str *out, struct slice in);
 void hex_encode(struct str *out, struct slice in); /* lower case */
 int hex_decode(struct str *out, struct slice in);

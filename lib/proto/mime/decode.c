@@ -7,6 +7,7 @@
  * Source      RFC 2045 6.7, 6.8; RFC 2047 2, 6.2; RFC 5051
  */
 #include "proto/mime/decode.h"
+#include "base/codec.h"
 #include "base/mem.h"
 
 #include <stdlib.h>
@@ -32,17 +33,6 @@ enum mime_encoding mime_encoding_of(const char *name)
 }
 
 void mime_decoder_init(struct mime_decoder *d, enum mime_encoding e) { *d = (struct mime_decoder){ .encoding = e }; }
-
-static int base64_value(char c)
-{
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
 
 static void feed_base64(struct mime_decoder *d, struct slice in, struct str *out)
 {

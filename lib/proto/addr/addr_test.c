@@ -182,7 +182,18 @@ static void test_lists(void)
 static void test_domains(void)
 {
     static const char *const good[] = { "a", "a.b", "a-b.c_d", "1a.2", "xn--bcher-kva.example" };
-    static const char *const bad[] = { "", ".", "a.", ".a", "a..b", "-a", "a-", "a.-b", "a b", "1.2.3.4", "a@b" };
+    static const char *const bad[] = { "x[192.0.2.1]: SASL LOGIN authentication failed",
+                                       "",
+                                       ".",
+                                       "a.",
+                                       ".a",
+                                       "a..b",
+                                       "-a",
+                                       "a-",
+                                       "a.-b",
+                                       "a b",
+                                       "1.2.3.4",
+                                       "a@b" };
     struct str out;
 
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)

@@ -136,7 +136,7 @@ static int link_one(struct mailbox *from, struct item *it, struct mailbox *to, c
 /* The index record under the new name, so that the copy need not be parsed again. */
 static void copy_record(struct mailbox *from, const struct item *it, struct mailbox *to, const char *name)
 {
-    struct index_message m;
+    struct index_message m = { 0 };
     struct file_name f;
     struct str old, record;
 

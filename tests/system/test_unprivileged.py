@@ -12,7 +12,7 @@ from conftest import ROOT, Instance, queue_ids, wait_until
 from test_jail import status
 
 BUILD = os.environ.get("POSTHORN_BUILD", str(ROOT / "build"))
-PORT_BASE = 34500
+PORT_BASE = 27000
 
 
 def as_nobody(*argv, **kw):

@@ -195,6 +195,10 @@ static void give_to_owner(const char *path)
 
 static int open_fifo(const char *path)
 {
+    struct stat st;
+
+    if (lstat(path, &st) == 0 && !S_ISFIFO(st.st_mode) && unlink(path) < 0) /* the service was a socket before */
+        return -1;
     if ((mkfifo(path, SOCKET_MODE) < 0 && errno != EEXIST) || chmod(path, SOCKET_MODE) < 0)
         return -1;
     return open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC); /* a writer of its own: no end of file between clients */

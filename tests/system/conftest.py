@@ -69,6 +69,7 @@ class Instance:
         mark = self.log_mark()
         self.postfix("reload")
         self.wait_log(r"reload", mark)
+        time.sleep(0.5)  # the processes of before have been told; until then one may still take a connection
 
     def restart(self):
         self.postfix("stop")

@@ -3,6 +3,7 @@ import os
 import secrets
 import socket
 import socketserver
+import ssl
 import struct
 import threading
 import time
@@ -55,6 +56,7 @@ class Sink(socketserver.StreamRequestHandler):
     taken = []
     temporary = set()
     lock = threading.Lock()
+    tls, ciphered = None, False
     slow = now = most = 0  # seconds each session lasts at least; sessions open now, and at most
 
     def setup(self):
@@ -74,7 +76,10 @@ class Sink(socketserver.StreamRequestHandler):
         while line := self.rfile.readline():
             verb = line.strip().upper()
             if verb.startswith(b"EHLO"):
-                self.say("250-mx.relay.test\r\n250-PIPELINING\r\n250-SIZE 100000000\r\n250-8BITMIME\r\n250 DSN")
+                encrypted = isinstance(self.connection, ssl.SSLSocket)
+                Sink.ciphered |= encrypted
+                starttls = "250-STARTTLS\r\n" if Sink.tls and not encrypted else ""
+                self.say(f"250-mx.relay.test\r\n{starttls}250-PIPELINING\r\n250-SIZE 100000000\r\n250-8BITMIME\r\n250 DSN")
             elif verb.startswith(b"RCPT"):
                 address = line.split(b"<")[1].split(b">")[0].decode()
                 if address in Sink.temporary:
@@ -91,6 +96,10 @@ class Sink(socketserver.StreamRequestHandler):
                 rcpts = []
                 time.sleep(Sink.slow)
                 self.say("250 2.0.0 taken")
+            elif verb == b"STARTTLS" and Sink.tls:
+                self.say("220 2.0.0 go ahead")
+                self.connection = Sink.tls.wrap_socket(self.connection, server_side=True)
+                self.rfile, self.wfile = self.connection.makefile("rb"), self.connection.makefile("wb", 0)
             elif verb == b"QUIT":
                 self.say("221 2.0.0 Bye")
                 return
@@ -196,3 +205,22 @@ def test_maxproc_two_never_has_a_third_delivery(servers, fresh):
         assert Sink.most == 2
     finally:
         Sink.slow = 0
+
+
+@pytest.mark.parametrize("level, offers, arrives, ciphered", [("may", True, True, True), ("may", False, True, False),
+                                                              ("encrypt", True, True, True), ("encrypt", False, False, False),
+                                                              ("none", True, True, False)])
+def test_starttls_levels(servers, fresh, level, offers, arrives, ciphered):
+    i = fresh(22400, f"resolver_stub_zones = address.test=127.0.0.1@{servers}", f"smtp_tls_security_level = {level}")
+    Sink.taken.clear()
+    Sink.ciphered = False
+    if offers:
+        Sink.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        Sink.tls.load_cert_chain(i.config_dir + "/../tls/cert.pem", i.config_dir + "/../tls/key.pem")
+    try:
+        mark = i.log_mark()
+        submit(i, "x@address.test")
+        i.wait_log(r"to=<x@address\.test>.*status=" + ("sent" if arrives else r"deferred \(TLS is required, but was not offered"), mark)
+        assert (len(Sink.taken), Sink.ciphered) == (int(arrives), ciphered)
+    finally:
+        Sink.tls = None

@@ -57,6 +57,7 @@ class Sink(socketserver.StreamRequestHandler):
     temporary = set()
     lock = threading.Lock()
     tls, ciphered = None, False
+    said, offers = [], ""  # every command line of the client; EHLO keywords beside the usual ones
     slow = now = most = 0  # seconds each session lasts at least; sessions open now, and at most
 
     def setup(self):
@@ -75,11 +76,12 @@ class Sink(socketserver.StreamRequestHandler):
         rcpts = []
         while line := self.rfile.readline():
             verb = line.strip().upper()
+            Sink.said.append(line.decode().rstrip())
             if verb.startswith(b"EHLO"):
                 encrypted = isinstance(self.connection, ssl.SSLSocket)
                 Sink.ciphered |= encrypted
                 starttls = "250-STARTTLS\r\n" if Sink.tls and not encrypted else ""
-                self.say(f"250-mx.relay.test\r\n{starttls}250-PIPELINING\r\n250-SIZE 100000000\r\n250-8BITMIME\r\n250 DSN")
+                self.say(f"250-mx.relay.test\r\n{starttls}{Sink.offers}250-PIPELINING\r\n250-SIZE 100000000\r\n250-8BITMIME\r\n250 DSN")
             elif verb.startswith(b"RCPT"):
                 address = line.split(b"<")[1].split(b">")[0].decode()
                 if address in Sink.temporary:
@@ -224,3 +226,34 @@ def test_starttls_levels(servers, fresh, level, offers, arrives, ciphered):
         assert (len(Sink.taken), Sink.ciphered) == (int(arrives), ciphered)
     finally:
         Sink.tls = None
+
+
+def test_what_the_peer_offers_is_used(host):
+    """SIZE, 8BITMIME, DSN and SMTPUTF8 go on to a host that offers them; without SMTPUTF8 there the mail comes back."""
+    text = f"From: <{host.user1}>\r\nSubject: caf\u00e9\r\n\r\nbody\r\n".encode()
+
+    def send():
+        with host.submission() as s:
+            s.ehlo()
+            s.command_encoding = "utf-8"
+            assert s.mail(host.user1, ["SMTPUTF8", "BODY=8BITMIME", "RET=HDRS", "ENVID=QQ1"])[0] == 250
+            assert s.rcpt("jos\u00e9@address.test", ["NOTIFY=SUCCESS,FAILURE", "ORCPT=rfc822;orig@address.test"])[0] == 250
+            assert s.data(text)[0] == 250
+
+    Sink.offers = "250-SMTPUTF8\r\n"
+    Sink.said.clear()
+    try:
+        send()
+        wait_until(lambda: Sink.taken, what="the relayed message")
+        [mail] = [x for x in Sink.said if x.startswith("MAIL")]
+        [rcpt] = [x for x in Sink.said if x.startswith("RCPT")]
+        for word in ("SIZE=", "BODY=8BITMIME", "SMTPUTF8", "RET=HDRS", "ENVID=QQ1"):
+            assert word in mail, mail
+        assert rcpt.startswith("RCPT TO:<jos\u00e9@address.test>") and "NOTIFY=SUCCESS,FAILURE" in rcpt and "ORCPT=rfc822;orig@address.test" in rcpt
+    finally:
+        Sink.offers = ""
+    time.sleep(3)  # smtp_connection_cache_time_limit: the session that offered it is not kept longer
+    Sink.taken.clear()
+    send()
+    got = host.wait_message("Undelivered Mail Returned to Sender", user=host.user1, seconds=60)
+    assert b"SMTPUTF8 is required, but was not offered" in got and not Sink.taken

@@ -63,3 +63,5 @@ def test_kill(victim, name):
 
     wait_until(all_there, seconds=90, what=f"{len(accepted)} accepted messages")
     wait_until(lambda: not queue_ids(victim), seconds=60, what="an empty queue")
+    if not killed:
+        pytest.skip(f"{name} was not running under this traffic: nothing was shown")

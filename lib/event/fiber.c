@@ -94,6 +94,24 @@ void fiber_drop_stacks(void)
         munmap(kept[--kept_count] - page_bytes, STACK_BYTES + page_bytes);
 }
 
+void fiber_trim_stacks(void)
+{
+    for (size_t i = 0; i < kept_count; i++)
+        (void) madvise(kept[i], STACK_BYTES, MADV_DONTNEED);
+}
+
+void fiber_trim_stack(struct fiber *f)
+{
+#if !defined(WITH_UCONTEXT) && !defined(WITH_ASAN)
+    size_t unused = (size_t) ((char *) f->sp - f->stack) / page_bytes * page_bytes;
+
+    if (unused)
+        (void) madvise(f->stack, unused, MADV_DONTNEED);
+#else
+    (void) f;
+#endif
+}
+
 #ifdef WITH_UCONTEXT
 /* Saved stack pointers stand for contexts here: each sp is a ucontext_t of its own. */
 void fiber_switch(void **save, void *to)
@@ -187,6 +205,7 @@ static void enter(struct fiber *f)
 void fiber_resume(struct fiber *f)
 {
     event_loop.turn_us = time_mono_us();
+    trim_ran(f);
     enter(f);
     while (f->call) {
         event_fn call = f->call;
@@ -251,6 +270,7 @@ void fiber_release(struct fiber *f)
 #if defined(__SANITIZE_THREAD__)
     __tsan_destroy_fiber(f->tsan);
 #endif
+    trim_forget(f);
     stack_put(f->stack);
     f->stack = NULL;
     list_del(&f->all);

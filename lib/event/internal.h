@@ -2,7 +2,8 @@
  * internal - what the files of lib/event share; nobody else includes it
  *
  * loop.c turns the wheel: ready fibers, epoll, deadlines. fiber.c owns stacks and switches. wait.c holds the ways to
- * wait. offload.c and signal.c wake the loop from a thread or a signal handler through one eventfd.
+ * wait. offload.c and signal.c wake the loop from a thread or a signal handler through one eventfd. trim.c gives the
+ * memory of those who wait long back to the system.
  */
 #ifndef EVENT_INTERNAL_H
 #define EVENT_INTERNAL_H
@@ -28,6 +29,8 @@ struct fiber {
     int result;    /* of the wait that ended: 0 or an errno */
     int ready_events;
     struct list all, queue;  /* every fiber; the ready queue or a condition's queue */
+    struct list ran;         /* those who ran and were not trimmed since, the latest last */
+    int64_t ran_us;          /* 0: not among them */
     struct event_cond *cond; /* the condition it waits at */
     struct deadline deadline;
     struct event_cond ended;
@@ -66,7 +69,13 @@ void fiber_resume(struct fiber *);  /* from the loop */
 void fiber_park(void);              /* back to the loop */
 void fiber_release(struct fiber *); /* ended: gives its stack back, frees it when nobody will join */
 void fiber_drop_stacks(void);
+void fiber_trim_stacks(void);          /* the kept ones */
+void fiber_trim_stack(struct fiber *); /* what is below its stack pointer */
 void fiber_catch_overflow(void);
+
+void trim_ran(struct fiber *);
+void trim_forget(struct fiber *);
+void trim_reset(void);
 
 void wait_dispatch(int fd, uint32_t events);
 void wait_reset(void);

@@ -45,6 +45,7 @@ void event_after_fork(void)
     }
     free(event_loop.heap);
     event_loop = (struct loop){ .epoll = -1, .wake = -1 };
+    trim_reset();
     wait_reset();
     signal_reset();
     offload_reset();

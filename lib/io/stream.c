@@ -59,7 +59,8 @@ void stream_free(struct stream **sp)
 
     if (s == NULL)
         return;
-    stream_tls_free(s);
+    if (s->cover)
+        s->cover->free(s);
     event_forget_fd(s->rfd);
     close(s->rfd);
     if (!s->shared_fd) {
@@ -77,7 +78,7 @@ int stream_detach(struct stream **sp)
     struct stream *s = *sp;
     int fd = s->rfd;
 
-    if (s->ssl)
+    if (s->cover)
         log_panic("stream_detach: the stream is encrypted");
     event_forget_fd(fd);
     buffer_release(&s->in);
@@ -92,7 +93,7 @@ void stream_timeout(struct stream *s, int64_t ms) { s->timeout_ms = ms; }
 void stream_deadline(struct stream *s, int64_t deadline) { s->deadline = deadline; }
 size_t stream_buffered(const struct stream *s)
 {
-    return s->in.to - s->in.from + (s->ssl ? (size_t) SSL_pending(s->ssl) : 0);
+    return s->in.to - s->in.from + (s->cover ? s->cover->pending(s) : 0);
 }
 bool stream_eof(const struct stream *s) { return s->eof && s->in.from == s->in.to; }
 int stream_error(const struct stream *s) { return s->error; }
@@ -130,8 +131,8 @@ int stream_wait(struct stream *s, int fd, int what)
 static int send_bytes(struct stream *s, const char *p, size_t len)
 {
     while (len) {
-        ssize_t n = s->ssl ? stream_tls_write(s, p, len) : write(s->wfd, p, len);
-        if (n < 0 && s->ssl)
+        ssize_t n = s->cover ? s->cover->write(s, p, len) : write(s->wfd, p, len);
+        if (n < 0 && s->cover)
             return -1;
         if (n < 0 && errno == EINTR)
             continue;
@@ -181,8 +182,8 @@ static ssize_t fill(struct stream *s)
         return -1;
     for (;;) {
         buffer_need(&s->in);
-        ssize_t n = s->ssl ? stream_tls_read(s, s->in.p, STREAM_BUFFER_BYTES)
-                           : read(s->rfd, s->in.p, STREAM_BUFFER_BYTES);
+        ssize_t n = s->cover ? s->cover->read(s, s->in.p, STREAM_BUFFER_BYTES)
+                             : read(s->rfd, s->in.p, STREAM_BUFFER_BYTES);
         if (n > 0) {
             s->in.from = 0;
             s->in.to = (size_t) n;
@@ -194,7 +195,7 @@ static ssize_t fill(struct stream *s)
             buffer_release(&s->in);
             return 0;
         }
-        if (n == -1 && s->ssl)
+        if (n == -1 && s->cover)
             return -1;
         if (n == -1 && errno == EINTR)
             continue;
@@ -441,7 +442,7 @@ int stream_sendfile(struct stream *s, int fd, off_t from, size_t len)
         errno = s->error;
         return -1;
     }
-    if (s->ssl == NULL && len >= WORTH_A_CALL) {
+    if (s->cover == NULL && len >= WORTH_A_CALL) {
         if (stream_flush(s) < 0)
             return -1;
         int rc = send_by_kernel(s, fd, &from, &len);

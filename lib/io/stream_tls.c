@@ -2,6 +2,7 @@
  * stream_tls - the bytes of an encrypted stream, and the handshake
  */
 #include "io/stream_internal.h"
+#include "io/tls_internal.h"
 
 #include "base/mem.h"
 #include "base/time.h"
@@ -33,7 +34,7 @@ static int after(struct stream *s, int rc)
     }
 }
 
-ssize_t stream_tls_read(struct stream *s, void *p, size_t len)
+static ssize_t tls_read(struct stream *s, void *p, size_t len)
 {
     int keep, rc;
 
@@ -52,7 +53,7 @@ ssize_t stream_tls_read(struct stream *s, void *p, size_t len)
     return after(s, rc);
 }
 
-ssize_t stream_tls_write(struct stream *s, const void *p, size_t len)
+static ssize_t tls_write(struct stream *s, const void *p, size_t len)
 {
     for (;;) {
         ERR_clear_error();
@@ -67,6 +68,20 @@ ssize_t stream_tls_write(struct stream *s, const void *p, size_t len)
             return -1;
     }
 }
+
+static size_t tls_pending(const struct stream *s) { return (size_t) SSL_pending(s->ssl); }
+
+static void tls_free(struct stream *s)
+{
+    SSL_free(s->ssl);
+    s->ssl = NULL;
+    free(s->info);
+    s->info = NULL;
+}
+
+static const struct stream_cover tls = {
+    .read = tls_read, .write = tls_write, .pending = tls_pending, .free = tls_free
+};
 
 static int handshake(struct stream *s, bool server, int64_t deadline, struct tls_why *why)
 {
@@ -106,6 +121,8 @@ static int prepare(struct stream *s, struct tls_ctx *ctx, struct tls_why *why)
     }
     s->in.from = s->in.to = 0; /* plaintext sent ahead of the handshake counts for nothing */
     s->ssl = tls_ctx_session(ctx);
+    if (s->ssl)
+        s->cover = &tls;
     if (s->ssl == NULL || SSL_set_rfd(s->ssl, s->rfd) != 1 || SSL_set_wfd(s->ssl, s->wfd) != 1) {
         tls_why_openssl(why, "cannot make a TLS session");
         return stream_fail(s, EPROTO);
@@ -145,12 +162,4 @@ void stream_tls_shutdown(struct stream *s)
         ERR_clear_error();
         (void) SSL_shutdown(s->ssl);
     }
-}
-
-void stream_tls_free(struct stream *s)
-{
-    SSL_free(s->ssl);
-    s->ssl = NULL;
-    free(s->info);
-    s->info = NULL;
 }

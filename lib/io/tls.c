@@ -1,5 +1,5 @@
 /* tls - OpenSSL's contexts and sessions; contract in tls.h */
-#include "io/stream_internal.h"
+#include "io/tls_internal.h"
 
 #include "base/mem.h"
 #include "base/str.h"

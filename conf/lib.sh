@@ -35,3 +35,25 @@ build() {
     # shellcheck disable=SC2086
     ninja -C "$dir" ${TARGETS:-} >"$log" 2>&1 || { grep -E -A12 'FAILED|error' "$log" | head -60 >&2; die "the build failed: $log"; }
 }
+
+# As root the daemons run under accounts of their own, which must get through to the instance.
+passable() { # DIR
+    local d=$1
+    [ "$(id -u)" = 0 ] || return 0
+    while [ "$d" != / ]; do
+        d=$(dirname "$d")
+        [ $((0$(stat -c %a "$d") & 1)) = 1 ] ||
+            die "the daemons' accounts cannot pass $d (mode $(stat -c %a "$d")): name another place, for example below /srv, or: chmod o+x $d"
+    done
+}
+
+# A system account and its group; the number is a wish.
+account() { # NAME HOME [UID]
+    getent group "$1" >/dev/null || groupadd --system ${3:+--gid "$3"} "$1" 2>/dev/null || groupadd --system "$1"
+    getent passwd "$1" >/dev/null ||
+        useradd --system --no-create-home --home-dir "$2" --gid "$1" --shell /usr/sbin/nologin ${3:+--uid "$3"} "$1" 2>/dev/null ||
+        useradd --system --no-create-home --home-dir "$2" --gid "$1" --shell /usr/sbin/nologin "$1"
+}
+
+# A password nobody has to type.
+secret() { head -c 12 /dev/urandom | od -An -tx1 | tr -d ' \n'; }

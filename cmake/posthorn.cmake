@@ -1,5 +1,6 @@
 # Shared by every CMakeLists.txt: flags, and one function for each kind of target.
-#   posthorn_lib(NAME DEPS...)        lib/NAME: all *.c below it, unit tests beside them
+#   posthorn_lib(NAME DEPS...)        lib/NAME: all *.c below it, unit tests beside them; a directory below it that has
+#                                     a CMakeLists.txt is a target of its own
 #   posthorn_daemon(NAME DEPS...)     the *.c of this directory and of DIRS, into daemons/
 #   posthorn_command(NAME WHERE DEPS) one tool, into bin/ or sbin/
 set(CMAKE_C_STANDARD 17)
@@ -87,6 +88,11 @@ endfunction()
 
 function(posthorn_lib NAME)
   file(GLOB_RECURSE all CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.c ${CMAKE_CURRENT_SOURCE_DIR}/*.S)
+  file(GLOB own CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*/CMakeLists.txt)
+  foreach(list ${own})
+    get_filename_component(dir ${list} DIRECTORY)
+    list(FILTER all EXCLUDE REGEX "^${dir}/")
+  endforeach()
   set(srcs ${all})
   list(FILTER srcs EXCLUDE REGEX "_(test|bench)\\.c$")
   set(tests ${all})

@@ -1,0 +1,51 @@
+/*
+ * pool - questions to MariaDB or MySQL: connections kept, hosts chosen, answers joined and remembered
+ *
+ * Callers     lib/table/sql: the mysql: table and dovecot-sql.conf.ext; both run in authd/proxymap and tools/postmap
+ * Invariants  opened before the jail, asked in a fiber after it; nothing here blocks the loop
+ *             questions never wait for each other but at the limit of connections
+ * Units       milliseconds in struct sql_connect; 0 means the default
+ * Ownership   a pool lives as long as the process; rows are the caller's arena's
+ * Errors      RETRY for every fault, with *err fit to log; the pool itself logs a fault once a minute, with source,
+ *             host and cure, so that callers need not
+ */
+#ifndef TABLE_SQL_POOL_H
+#define TABLE_SQL_POOL_H
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/str.h"
+
+enum { SQL_RESULT_BYTES = 4 << 20, SQL_COLUMNS = 256, SQL_PARAMS = 256 };
+
+struct sql_connect {
+    const char *hosts; /* blanks or commas between; "unix:/path", "inet:host:port", "host", "host:port" */
+    const char *user, *password, *dbname, *charset; /* charset NULL: utf8mb4 */
+    const char *option_file, *option_group;
+    const char *tls_cert_file, *tls_key_file, *tls_ca_file, *tls_ca_path, *tls_ciphers;
+    bool tls_verify;
+    int64_t connect_timeout, read_timeout, idle_interval, retry_interval;
+};
+struct sql_question {
+    const char *text; /* '?' where a parameter stands, one each; params 0: as it is */
+    size_t params;
+    const struct slice *param;
+    bool fresh; /* no remembered answer will do: asked of the database now */
+};
+struct sql_rows {
+    size_t columns, rows;
+    const char *const *name;
+    const struct slice *cell; /* [row * columns + column]; p NULL: SQL NULL */
+};
+struct sql_pool;
+struct sql_pool *sql_pool_open(const struct sql_connect *, const char *source); /* equal ones share; never NULL */
+/* FOUND with at least one row, NONE, or RETRY. More than rows_max rows (or SQL_RESULT_BYTES) is RETRY too. */
+enum lookup sql_pool_ask(struct sql_pool *, const struct sql_question *, size_t rows_max, struct arena *,
+                         struct sql_rows *out, struct err *);
+/* For text between quotes that cannot be a parameter. Safe in utf8mb4 and whatever sql_mode the server has. */
+void sql_pool_escape(struct str *out, struct slice text);
+
+/* Who finds the addresses of a host name: numeric ones into *out, blanks between. In a fiber; NONE and RETRY as a
+ * lookup. The process that owns the pool sets it; getaddrinfo in a thread until then. */
+typedef enum lookup (*sql_resolve_fn)(const char *host, struct str *out, struct err *);
+void sql_pool_resolver(sql_resolve_fn);
+#endif

@@ -63,7 +63,8 @@ static void greet(struct smtpd_session *s)
         smtpd_reply(s, "220 %s", smtpd_banner);
 }
 
-static void wait_failed(struct smtpd_session *s, int error)
+/* Of its own, as all that has a large buffer here: what an idle session holds of its stack is the frame below. */
+__attribute__((noinline)) static void wait_failed(struct smtpd_session *s, int error)
 {
     if (error == ETIMEDOUT) {
         /* The stream keeps its error: this last reply goes out past it. */

@@ -53,8 +53,7 @@ struct smtpd_actions {
     const char *filter;   /* NULL, or transport:nexthop */
     const char *redirect; /* NULL, or an address */
     size_t bcc_count, prepend_count;
-    const char *bcc[SMTPD_ACTIONS_MAX];
-    const char *prepend[SMTPD_ACTIONS_MAX]; /* header lines */
+    const char **bcc, **prepend; /* SMTPD_ACTIONS_MAX of each, made with the first; header lines */
 };
 
 enum smtpd_data_state { SMTPD_NO_DATA, SMTPD_BDAT_MORE, SMTPD_BDAT_FAILED };
@@ -80,8 +79,7 @@ struct smtpd_mail {
 struct smtpd_defer { /* defer_if_permit, defer_if_reject: remembered until the list is decided */
     bool active;
     int code;
-    const char *dsn;
-    char text[SMTPD_REPLY_BYTES];
+    const char *dsn, *text;
 };
 
 struct smtpd_session {
@@ -106,7 +104,7 @@ struct smtpd_session {
     bool closing;       /* the reply just sent was the last */
     const char *reason; /* how the session ended, when not by QUIT: "lost connection", "timeout", "too many errors" */
     const char *client_denied;          /* smtpd_delay_reject = no: the reply to everything but QUIT */
-    char denied[SMTPD_REPLY_BYTES];     /* the reply of the last refusal */
+    char *denied;                       /* the reply of the last refusal: SMTPD_REPLY_BYTES, made with the first */
     struct smtpd_defer defer_if_permit; /* without smtpd_delay_reject kept from stage to stage */
     const char *recipient;              /* of the present RCPT, for checks and log */
     const char *sender_log;

@@ -59,7 +59,11 @@ static const struct param params[] = {
     { .type = PARAM_END },
 };
 
-static struct ub_ctx *validating, *plain, *in_use;
+/* Which of the two answers is known once the root's keys were asked for; the other goes with its last question. */
+static struct resolver_context {
+    struct ub_ctx *ub;
+    size_t open; /* questions */
+} validating, plain, *in_use;
 
 static int check(int rc, const char *what, const char *value)
 {
@@ -121,6 +125,13 @@ static struct ub_ctx *make(bool validate)
         { "insecure-lan-zones:", "yes" },
         { "infra-host-ttl:",
           "10" }, /* a name server that was away is tried again soon, not after a quarter of an hour */
+        /* One thread and a few hosts: tables that begin small, not one for each of four threads. */
+        { "msg-cache-slabs:", "1" },
+        { "rrset-cache-slabs:", "1" },
+        { "infra-cache-slabs:", "1" },
+        { "key-cache-slabs:", "1" },
+        { "ratelimit-slabs:", "1" },
+        { "ip-ratelimit-slabs:", "1" },
         { "use-syslog:", "no" },
         { "logfile:", "" },
         { "verbosity:", "0" },
@@ -153,19 +164,19 @@ static struct ub_ctx *make(bool validate)
 
 static int before_jail(void)
 {
-    plain = make(false);
-    if (plain == NULL)
+    plain.ub = make(false);
+    if (plain.ub == NULL)
         return -1;
     if (trust_anchor_file[0] && access(trust_anchor_file, R_OK) == 0)
-        validating = make(true);
+        validating.ub = make(true);
     else
         log_info("no trust anchor in \"%s\": answers are not validated by DNSSEC", trust_anchor_file);
-    in_use = plain;
+    in_use = &plain;
     return 0;
 }
 
 struct question {
-    struct ub_ctx *ctx;
+    struct resolver_context *ctx;
     const char *name;
     int type, rc, id;
     bool done;
@@ -215,32 +226,44 @@ static void ask_library(void *arg)
 {
     struct question *q = arg;
 
-    q->rc = ub_resolve_event(q->ctx, q->name, q->type, 1, q, on_answer, &q->id);
+    q->rc = ub_resolve_event(q->ctx->ub, q->name, q->type, 1, q, on_answer, &q->id);
 }
 
 static void give_up(void *arg)
 {
     struct question *q = arg;
 
-    ub_cancel(q->ctx, q->id);
+    ub_cancel(q->ctx->ub, q->id);
+}
+
+static void delete (void *arg)
+{
+    struct resolver_context *c = arg;
+
+    ub_ctx_delete(c->ub);
+    c->ub = NULL;
 }
 
 static void ask(struct question *q)
 {
     int64_t deadline = time_mono_ms() + timeout_seconds * 1000;
+    struct resolver_context *c = q->ctx;
 
     q->reply = (struct dns_reply){ .status = LOOKUP_RETRY, .arena = arena_new(), .canonical = "", .why = "" };
+    c->open++;
     fiber_on_large_stack(ask_library, q);
     if (q->rc) {
         q->reply.why = ub_strerror(q->rc);
-        return;
+        q->done = true;
     }
     while (!q->done)
         if (event_cond_wait(&q->cond, deadline) < 0 && !q->done) {
             fiber_on_large_stack(give_up, q);
             q->reply.why = "no answer in time";
-            return;
+            break;
         }
+    if (--c->open == 0 && c != in_use && c->ub)
+        fiber_on_large_stack(delete, c);
 }
 
 static void on_lookup(struct service_conn *c, struct msg *in)
@@ -263,21 +286,26 @@ static void on_lookup(struct service_conn *c, struct msg *in)
 /* Does the way to the root's keys validate? */
 static void probe(void *arg)
 {
-    struct question q = { .ctx = validating, .name = ".", .type = 48 };
+    struct question q = { .ctx = &validating, .name = ".", .type = 48 };
 
     (void) arg;
+    validating.open++; /* it stays until we know */
     ask(&q);
+    validating.open--;
     if (q.reply.status != LOOKUP_RETRY && q.reply.secure)
-        in_use = validating;
+        in_use = &validating;
     else
         log_info("DNS answers are not validated by DNSSEC: %s",
                  q.reply.why[0] ? q.reply.why : "the name servers do not pass on signatures");
     dns_reply_free(&q.reply);
+    struct resolver_context *other = in_use == &plain ? &validating : &plain;
+    if (other->open == 0)
+        fiber_on_large_stack(delete, other);
 }
 
 static int after_jail(void)
 {
-    if (validating)
+    if (validating.ub)
         fiber_go("probe", probe, NULL);
     return 0;
 }

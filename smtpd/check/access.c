@@ -142,6 +142,15 @@ static struct arena *kept(const struct entry *e)
 
 static const char *keep(const struct entry *e) { return arena_strndup(kept(e), e->text.p, e->text.len); }
 
+static void keep_one(const struct entry *e, const char ***list, size_t *count)
+{
+    if (*count == SMTPD_ACTIONS_MAX)
+        return;
+    if (*list == NULL)
+        *list = arena_alloc(kept(e), SMTPD_ACTIONS_MAX * sizeof **list);
+    (*list)[(*count)++] = keep(e);
+}
+
 /* Behind warn_if_reject only the log line is wanted. */
 static enum smtpd_verdict hold(const struct entry *e)
 {
@@ -195,8 +204,8 @@ static enum smtpd_verdict bcc(const struct entry *e)
     if (slice_find(e->text, '@') <= 0 || e->text.len > SMTPD_TEXT_BYTES)
         return bad_entry(e, "requires user@domain target");
     note_target(e, "bcc", "BCC");
-    if (!e->c->warn && a->bcc_count < SMTPD_ACTIONS_MAX)
-        a->bcc[a->bcc_count++] = keep(e);
+    if (!e->c->warn)
+        keep_one(e, &a->bcc, &a->bcc_count);
     return SMTPD_DUNNO;
 }
 
@@ -215,8 +224,8 @@ static enum smtpd_verdict prepend(const struct entry *e)
         return bad_entry(e, "requires header: text");
     snprintf(text, sizeof text, "%.*s", (int) e->text.len, e->text.p);
     smtpd_log_action(e->c->s, "prepend", text);
-    if (!e->c->warn && a->prepend_count < SMTPD_ACTIONS_MAX)
-        a->prepend[a->prepend_count++] = keep(e);
+    if (!e->c->warn)
+        keep_one(e, &a->prepend, &a->prepend_count);
     return SMTPD_DUNNO;
 }
 

@@ -67,14 +67,18 @@ enum smtpd_verdict smtpd_refuse_retry(struct smtpd_check *c, const char *object)
     return v;
 }
 
-static void remember(struct smtpd_defer *d, int code, const char *dsn, const char *fmt, va_list ap)
+static void remember(struct smtpd_session *s, struct smtpd_defer *d, int code, const char *dsn, const char *fmt,
+                     va_list ap)
 {
+    char text[SMTPD_REPLY_BYTES];
+
     if (d->active)
         return; /* the first reason stays */
     d->active = true;
     d->code = code;
     d->dsn = dsn;
-    set_reply(d->text, code, dsn, fmt, ap);
+    set_reply(text, code, dsn, fmt, ap);
+    d->text = arena_strdup(s->arena, text);
 }
 
 enum smtpd_verdict smtpd_defer_if_permit(struct smtpd_check *c, int code, const char *dsn, const char *fmt, ...)
@@ -86,7 +90,7 @@ enum smtpd_verdict smtpd_defer_if_permit(struct smtpd_check *c, int code, const 
         set_reply(c->reply, code, dsn, fmt, ap);
         smtpd_log_action(c->s, "reject_warning", c->reply);
     } else {
-        remember(&c->s->defer_if_permit, code, dsn, fmt, ap);
+        remember(c->s, &c->s->defer_if_permit, code, dsn, fmt, ap);
     }
     va_end(ap);
     return SMTPD_DUNNO;
@@ -98,7 +102,7 @@ enum smtpd_verdict smtpd_defer_if_reject(struct smtpd_check *c, int code, const 
 
     va_start(ap, fmt);
     if (!c->warn)
-        remember(&c->defer_if_reject, code, dsn, fmt, ap);
+        remember(c->s, &c->defer_if_reject, code, dsn, fmt, ap);
     va_end(ap);
     return SMTPD_DUNNO;
 }
@@ -127,7 +131,9 @@ enum smtpd_verdict smtpd_run_list(struct smtpd_check *c, const struct smtpd_list
 static const char *refusal(struct smtpd_check *c)
 {
     smtpd_log_action(c->s, "reject", c->reply);
-    snprintf(c->s->denied, sizeof c->s->denied, "%s", c->reply);
+    if (c->s->denied == NULL)
+        c->s->denied = arena_alloc(c->s->arena, SMTPD_REPLY_BYTES);
+    snprintf(c->s->denied, SMTPD_REPLY_BYTES, "%s", c->reply);
     return c->s->denied;
 }
 

@@ -7,6 +7,7 @@
  */
 #include "qmgr_internal.h"
 #include "base/time.h"
+#include "proto/addr/addr.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -80,6 +81,17 @@ static void entry_answered(struct entry *e, const struct deliver_answer *answer)
         defer_waiting(d, t, dsn, reason);
 }
 
+/* With VERP each recipient has a sender of his own; the address that the sender knows is named in it. */
+static void use_verp(const struct message *m, const struct deliver_rcpt *r, struct deliver_request *rq,
+                     struct str *sender)
+{
+    if (*m->env.verp == '\0' || *m->env.sender == '\0')
+        return;
+    addr_verp(sender, slice_of(m->env.sender), m->env.verp,
+              slice_of(*r->original != '\0' ? r->original : r->address));
+    rq->sender = sender->p;
+}
+
 static void run(void *arg)
 {
     struct entry *e = arg;
@@ -90,9 +102,15 @@ static void run(void *arg)
     const char *why = "queue file cannot be opened";
     int fd = message_open(m);
     struct deliver_request rq = message_request(m, fd, t->name, d->nexthop, e->rcpts, e->count);
-    int asked = fd >= 0 ? agent_ask(t, &rq, &answer, &why) : 1;
-    bool answered = asked == 0;
+    struct str sender;
+    int asked;
+    bool answered;
 
+    str_init(&sender, 0);
+    use_verp(m, &e->rcpts[0], &rq, &sender);
+    asked = fd >= 0 ? agent_ask(t, &rq, &answer, &why) : 1;
+    answered = asked == 0;
+    str_free(&sender);
     if (answered)
         m->deferred += answer.deferred;
     else

@@ -30,6 +30,7 @@ static struct bounce_mail about(const struct message *m, int fd)
     return (struct bounce_mail){
         .queue_id = m->id,
         .sender = m->env.sender,
+        .verp = m->env.verp,
         .envid = m->env.envelope_id,
         .ret = m->env.ret_flags,
         .encoding = m->env.encoding,

@@ -169,6 +169,7 @@ static struct job *job_for(struct message *m, struct transport *t, int64_t now)
         j = j->next;
     if (j == NULL) {
         j = job_new(t, m, now);
+        j->single = *m->env.verp != '\0';
         j->next = m->jobs;
         m->jobs = j;
     }

@@ -156,8 +156,8 @@ size_t job_add(struct job *j, const char *nexthop, const struct deliver_rcpt *r)
     struct dest *d = dest_get(j->transport, nexthop, r->address);
     struct peer *p = peer_get(j, d);
     struct entry *e = p->last;
-    size_t most = (size_t) (j->transport->limits.recipients > 0 ? j->transport->limits.recipients
-                                                                : DELIVER_RCPTS_MAX);
+    int64_t limit = j->single ? 1 : j->transport->limits.recipients;
+    size_t most = (size_t) (limit > 0 ? limit : DELIVER_RCPTS_MAX);
     size_t made = 0;
 
     if (e == NULL || e->count >= most || e->count >= DELIVER_RCPTS_MAX) {

@@ -71,6 +71,7 @@ struct job {
     size_t waiting, busy, selected, slots_used, looked_at;
     uint64_t blocked_tag;
     int64_t since_ms;
+    bool single;      /* one recipient an entry, whatever the transport takes */
     struct job *next; /* the message's other jobs */
 };
 struct entry {

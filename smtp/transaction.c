@@ -117,10 +117,12 @@ static void say_mail(struct tx *t)
     if (is_utf8(t))
         str_adds(&line, " SMTPUTF8");
     if (features & SMTP_EHLO_DSN) {
+        if (*rq->envid != '\0') {
+            str_adds(&line, " ENVID=");
+            smtp_xtext_encode(&line, slice_of(rq->envid));
+        }
         if (rq->ret == RET_FULL || rq->ret == RET_HDRS)
             str_printf(&line, " RET=%s", rq->ret == RET_FULL ? "FULL" : "HDRS");
-        if (*rq->envid != '\0')
-            str_printf(&line, " ENVID=%s", rq->envid);
     }
     session_say(t->s, "%s", line.p);
     str_free(&line);
@@ -172,8 +174,8 @@ static void say_rcpt(struct tx *t, size_t i)
     addr_quote(&line, slice_of(r->address));
     str_addc(&line, '>');
     if (t->s->features & SMTP_EHLO_DSN) {
-        add_notify(&line, r->notify);
         add_orcpt(&line, r);
+        add_notify(&line, r->notify);
     }
     session_say(t->s, "%s", line.p);
     str_free(&line);

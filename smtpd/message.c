@@ -69,6 +69,17 @@ static void client_attrs(struct smtpd_session *s)
     attr_number(s, "client_address_type", p->family == AF_INET6 ? AF_INET6 : AF_INET);
 }
 
+/* In a queue file it stands decoded. */
+static void envelope_id(struct smtpd_session *s)
+{
+    struct str decoded;
+
+    str_init(&decoded, SMTP_ENVID_BYTES);
+    if (smtp_xtext_decode(&decoded, s->mail.params.envid) == 0)
+        attr(s, "envelope_id", decoded.p);
+    str_free(&decoded);
+}
+
 static void envelope(struct smtpd_session *s)
 {
     const struct smtpd_mail *m = &s->mail;
@@ -82,7 +93,7 @@ static void envelope(struct smtpd_session *s)
         text(s, REC_FILT, smtpd_content_filter);
     attr(s, "rewrite_context", s->local_client ? "local" : "remote");
     if (m->params.seen & SMTP_MAIL_ENVID)
-        attr(s, "envelope_id", m->params.envid.p);
+        envelope_id(s);
     if (m->params.ret)
         attr_number(s, "ret_flags", m->params.ret);
     if (m->params.body)

@@ -65,6 +65,7 @@ static struct msg *mail_msg(const char *request, const struct bounce_mail *mail)
 
     msg_put_str(m, "queue_id", mail->queue_id);
     msg_put_str(m, "sender", mail->sender);
+    msg_put_str(m, "verp", mail->verp ? mail->verp : "");
     msg_put_str(m, "envid", mail->envid ? mail->envid : "");
     msg_put_num(m, "ret", mail->ret);
     msg_put_str(m, "encoding", mail->encoding ? mail->encoding : "");

@@ -4,7 +4,7 @@
  * Requests on private/bounce, private/defer, private/trace (protocol "bounce", one program):
  *   append {queue_id, recipient, original, orcpt, offset, notify, dsn, action, reason, [diag_type, diag_text],
  *           [mta_type, mta_name]}                         one more recipient in the log file of that message
- *   flush  {queue_id, sender, envid, ret, encoding, smtputf8, arrival, fd}
+ *   flush  {queue_id, sender, verp, envid, ret, encoding, smtputf8, arrival, fd}
  *           tell the sender about every recipient in the log, then remove the log
  *   warn   the same values as flush, to "defer": delayed mail; the log stays
  *   forget {queue_id}                                      remove the log, tell nobody
@@ -25,7 +25,7 @@
 #include <stdint.h>
 
 #define BOUNCE_PROTOCOL "bounce"
-enum { BOUNCE_VERSION = 1 };
+enum { BOUNCE_VERSION = 2 };
 enum bounce_log { BOUNCE_LOG_BOUNCE, BOUNCE_LOG_DEFER, BOUNCE_LOG_TRACE };
 
 /* NOTIFY bits as they stand in queue files (0: the client said nothing). */
@@ -50,7 +50,8 @@ struct bounce_rcpt {       /* strings are borrowed; NULL counts as "" */
 struct bounce_mail { /* the message the notice is about */
     const char *queue_id;
     const char *sender;   /* "" is the null sender */
-    const char *envid;    /* DSN ENVID as stored (xtext), or "" */
+    const char *verp;     /* two VERP delimiters, or "": each recipient's failure goes to an address of its own */
+    const char *envid;    /* DSN ENVID, decoded, or "" */
     int ret;              /* RET_FULL, RET_HDRS or 0 */
     const char *encoding; /* "7bit", "8bit" or "" */
     bool smtputf8;

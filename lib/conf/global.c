@@ -18,7 +18,7 @@ const char *conf_myhostname, *conf_mydomain, *conf_myorigin, *conf_mydestination
     *conf_maillog_file, *conf_double_bounce_sender, *conf_compatibility_level, *conf_local_transport,
     *conf_virtual_transport, *conf_relay_transport, *conf_default_transport, *conf_error_service_name,
     *conf_parent_domain_matches_subdomains, *conf_propagate_unmatched_extensions, *conf_empty_address_recipient,
-    *conf_remote_header_rewrite_domain;
+    *conf_remote_header_rewrite_domain, *conf_default_verp_delimiters, *conf_verp_delimiter_filter;
 int64_t conf_message_size_limit, conf_line_length_limit, conf_header_size_limit, conf_queue_minfree, conf_ipc_timeout,
     conf_daemon_timeout, conf_max_idle, conf_max_use, conf_hash_queue_depth, conf_delay_logging_resolution_limit,
     conf_maximal_queue_lifetime, conf_delay_warning_time, conf_default_process_limit;
@@ -185,6 +185,17 @@ const struct param conf_global_params[] = {
       .str = &conf_recipient_delimiter,
       .def = "",
       .doc = "Characters that separate a user name from its extension." },
+    { .name = "default_verp_delimiters",
+      .type = PARAM_STRING,
+      .str = &conf_default_verp_delimiters,
+      .def = "+=",
+      .min = 1,
+      .doc = "The two characters of a VERP sender, list+user=domain@origin, where the sender names none." },
+    { .name = "verp_delimiter_filter",
+      .type = PARAM_STRING,
+      .str = &conf_verp_delimiter_filter,
+      .def = "-=+",
+      .doc = "Characters that may be VERP delimiters." },
     { .name = "mail_separator",
       .type = PARAM_STRING,
       .str = &conf_mail_separator,

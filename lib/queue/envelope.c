@@ -283,6 +283,8 @@ int queue_envelope_read(int fd, size_t recipients_max, struct queue_envelope *ou
         errno = saved;
         return -1;
     }
+    if (strlen(out->verp) != 2)
+        out->verp = "";
     if (out->create_time == 0)
         out->create_time = out->arrival_usec / 1000000;
     return 0;

@@ -87,9 +87,10 @@ struct queue_envelope {
     int64_t arrival_usec; /* T record */
     int64_t create_time;  /* seconds; renewed by postsuper -r; the arrival where there is none */
     const char *sender;
-    const char *full_name, *errors_to, *return_receipt, *verp, *filter, *redirect; /* "" when absent */
-    const char *encoding;                                                          /* "7bit", "8bit", "" */
-    const char *envelope_id;                                                       /* DSN envid in xtext */
+    const char *full_name, *errors_to, *return_receipt, *filter, *redirect; /* "" when absent */
+    const char *verp;                                                       /* two delimiters, or "" */
+    const char *encoding;                                                   /* "7bit", "8bit", "" */
+    const char *envelope_id;                                                /* DSN envid, decoded */
     const char *rewrite_context, *log_ident;
     const char *message_id; /* newer files only */
     int ret_flags, trace_flags;

@@ -76,6 +76,7 @@ static void get_mail(struct msg *in, struct bounce_mail *mail)
     *mail = (struct bounce_mail){
         .queue_id = msg_get_str(in, "queue_id", QUEUE_ID_BYTES - 1),
         .sender = msg_get_str(in, "sender", ADDRESS_BYTES),
+        .verp = msg_get_str(in, "verp", 2),
         .envid = msg_get_str(in, "envid", ADDRESS_BYTES),
         .ret = (int) msg_get_num(in, "ret", 0, 3),
         .encoding = msg_get_str(in, "encoding", 32),

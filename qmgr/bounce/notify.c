@@ -5,6 +5,7 @@
  *   somebody              the sender; notify_classes bounce: bounce_notice_recipient     <>; double-bounce
  *   <> (a notice)         notify_classes 2bounce: 2bounce_notice_recipient; else nobody  double-bounce
  *   double-bounce         nobody
+ *   somebody, with VERP   a failure goes to an address of the sender for each recipient
  *
  * Callers     bounce.c
  * Invariants  answers 0 only when every notice is durable in the queue, or nobody is to be told
@@ -17,6 +18,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/time.h"
+#include "proto/addr/addr.h"
 #include "queue/file.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -24,6 +26,7 @@
 
 enum { CLEANUP_SECONDS_MIN = 300 };
 
+static bool no_verp_bounces;
 static const char *notify_classes, *bounce_recipient, *double_recipient, *delay_recipient;
 static int64_t size_limit;
 
@@ -57,6 +60,11 @@ const struct param notify_params[] = {
       .def = "50000",
       .min = 1,
       .doc = "Larger messages are returned with their headers only." },
+    { .name = "disable_verp_bounces",
+      .type = PARAM_BOOL,
+      .yes = &no_verp_bounces,
+      .def = "no",
+      .doc = "Mail that was sent with VERP gets one notice about all its recipients, to its own sender." },
     { .type = PARAM_END },
 };
 
@@ -210,7 +218,7 @@ static int send_double(struct report *rp, const struct queue_size *size, struct 
     return send_one(rp, conf_double_bounce_sender, size, err);
 }
 
-int notify_send(enum report_kind kind, const struct bounce_mail *mail, struct slice log, struct err *err)
+static int send_about(enum report_kind kind, const struct bounce_mail *mail, struct slice log, struct err *err)
 {
     struct queue_size size = { 0 };
     struct report rp = {
@@ -250,4 +258,37 @@ int notify_send(enum report_kind kind, const struct bounce_mail *mail, struct sl
             log_warn("%s: postmaster copy: %s", mail->queue_id, ignored.text);
     }
     return 0;
+}
+
+/* One notice a recipient, to the sender that he was shown: the list learns whom to strike off. */
+static int send_each(const struct bounce_mail *mail, struct slice log, struct err *err)
+{
+    struct bounce_mail one = *mail;
+    struct bounce_rcpt r;
+    struct str buf, sender;
+    const char *from = log.p;
+    int status = 0;
+
+    str_init(&buf, 0);
+    str_init(&sender, 0);
+    while (status == 0 && logfile_next(&log, &buf, &r)) {
+        str_reset(&sender);
+        addr_verp(&sender, slice_of(mail->sender), mail->verp,
+                  slice_of(*r.original != '\0' ? r.original : r.recipient));
+        one.sender = sender.p;
+        status = send_about(REPORT_FAILURE, &one, slice_make(from, (size_t) (log.p - from)), err);
+        from = log.p;
+    }
+    str_free(&sender);
+    str_free(&buf);
+    return status;
+}
+
+int notify_send(enum report_kind kind, const struct bounce_mail *mail, struct slice log, struct err *err)
+{
+    bool verp = strlen(mail->verp) == 2 && *mail->sender != '\0' && !is_double_bounce(mail->sender);
+
+    if (kind == REPORT_FAILURE && verp && !no_verp_bounces)
+        return send_each(mail, log, err);
+    return send_about(kind, mail, log, err);
 }

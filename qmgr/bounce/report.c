@@ -227,9 +227,7 @@ static void add_status(const struct report *rp, struct str *out)
     str_init(&buf, 0);
     if (*mail->envid != '\0') {
         str_printf(out, "Original-Envelope-Id: ");
-        if (smtp_xtext_decode(&buf, slice_of(mail->envid)) < 0)
-            str_set(&buf, mail->envid);
-        add_plain(out, buf.p);
+        add_plain(out, mail->envid);
         str_addc(out, '\n');
     }
     str_printf(out, "X-%s-Queue-ID: %s\n", rp->mail_name, mail->queue_id);

@@ -84,7 +84,7 @@ static const char failure_log[] =
 static void test_report(void)
 {
     struct bounce_mail mail = {
-        .queue_id = "ABC", .sender = "alice@x.test", .envid = "id+2B1", .encoding = "8bit", .arrival = 1700000000
+        .queue_id = "ABC", .sender = "alice@x.test", .envid = "id+1", .encoding = "8bit", .arrival = 1700000000
     };
     struct report rp = { .kind = REPORT_FAILURE,
                          .mail = &mail,

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "conf/param.h"
+#include "proto/addr/addr.h"
 #include "message.h"
 
 #include <stdio.h>
@@ -131,7 +132,17 @@ static void on_original(struct message *m, struct slice data) { m->orig = keep(m
 static void on_orcpt(struct message *m, struct slice data) { m->orcpt = keep(m, data); }
 static void on_envid(struct message *m, struct slice data) { put_attribute(m, "envelope_id", data); }
 static void on_ret(struct message *m, struct slice data) { put_attribute(m, "ret_flags", data); }
-static void on_verp(struct message *m, struct slice data) { message_put(m, REC_VERP, keep(m, data)); }
+
+static void on_verp(struct message *m, struct slice data)
+{
+    if (m->sender == NULL || *m->sender == '\0')
+        message_protocol_error(m, "VERP without a sender");
+    else if (!addr_verp_delimiters(data, conf_verp_delimiter_filter))
+        message_protocol_error(m, "VERP delimiters that verp_delimiter_filter forbids");
+    else
+        message_put(m, REC_VERP, keep(m, data));
+}
+
 static void on_errors_to(struct message *m, struct slice data) { message_put(m, REC_ERTO, keep(m, data)); }
 static void on_receipt_to(struct message *m, struct slice data) { message_put(m, REC_RRTO, keep(m, data)); }
 static void on_nothing(struct message *m, struct slice data)

@@ -49,6 +49,7 @@ static int return_message(int fd, const char *id, const struct err *why)
     }
     struct bounce_mail mail = { .queue_id = id,
                                 .sender = e.sender,
+                                .verp = e.verp,
                                 .envid = e.envelope_id,
                                 .ret = e.ret_flags,
                                 .encoding = e.encoding,

@@ -9,6 +9,7 @@
  */
 #include "sendmail.h"
 #include "base/log.h"
+#include "proto/addr/addr.h"
 #include "../tool.h"
 
 #include <errno.h>
@@ -128,9 +129,18 @@ static void on_verp(const char *arg)
 {
     if (*arg != 'V')
         return; /* -X logfile of the old sendmail */
-    if (arg[1] && strlen(arg + 1) != 2)
-        tool_fatal(EX_USAGE, "-V requires two characters");
-    sub.verp = arg[1] ? arg + 1 : "+=";
+    sub.verp = arg + 1;
+}
+
+/* Known only with main.cf read. */
+static void settle_verp(void)
+{
+    if (sub.verp == NULL)
+        return;
+    if (*sub.verp == '\0')
+        sub.verp = conf_default_verp_delimiters;
+    if (!addr_verp_delimiters(slice_of(sub.verp), conf_verp_delimiter_filter))
+        tool_fatal(EX_USAGE, "-V requires two characters from %s", conf_verp_delimiter_filter);
 }
 
 static void on_config(const char *arg)
@@ -220,6 +230,7 @@ int main(int argc, char **argv)
     }
     if (!tool_user_may("authorized_submit_users"))
         tool_fatal(EX_NOPERM, "User %s(%ld) is not allowed to submit mail", tool_user(), (long) getuid());
+    settle_verp();
     sub.report = verbose == 1 && !sub.verify;
     sub.recipients = (const char *const *) (const void *) &argv[optind];
     submit(&sub);

@@ -321,6 +321,8 @@ void submit(const struct submission *s)
     if (!s->from_headers && *s->recipients == NULL)
         fail(EX_USAGE, "Recipient addresses must be specified on the command line or via the -t option");
     start_postdrop();
+    if (s->verp && sender.len == 0)
+        tool_fatal(EX_USAGE, "%s(%ld): -V option requires non-null sender address", tool_user(), (long) getuid());
     put_envelope(s, &sender);
     record_puts(&out, REC_MESG, "");
     if (s->verify)

@@ -63,6 +63,10 @@ struct addr_list { /* set `in`, zero the rest */
 bool addr_list_next(struct addr_list *, struct addr_item *, struct str *internal);
 void addr_name_text(struct str *out, struct slice name); /* a display name without quotes, comments, folding */
 
+/* verp.c: "list@origin" for "user@dom" with delimiters "+=": "list+user=dom@origin". The sender is not empty. */
+void addr_verp(struct str *out, struct slice sender, const char *delimiters, struct slice rcpt);
+bool addr_verp_delimiters(struct slice, const char *allowed); /* two characters, both of verp_delimiter_filter */
+
 /* domain.c */
 bool addr_domain_valid(struct slice);      /* a host name: LDH and "_", label and name lengths, not numeric only */
 bool addr_domain_utf8_valid(struct slice); /* the same after U-labels became A-labels */

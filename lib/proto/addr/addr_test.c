@@ -228,8 +228,33 @@ static void test_domains(void)
     str_free(&out);
 }
 
+static void test_verp(void)
+{
+    static const struct {
+        const char *sender, *delimiters, *rcpt, *want;
+    } cases[] = {
+        { "list@x.test", "+=", "user@y.test", "list+user=y.test@x.test" },
+        { "list@x.test", "-=", "a+b@y.test", "list-a+b=y.test@x.test" },
+        { "list", "+=", "user@y.test", "list+user=y.test" },
+        { "list@x.test", "+=", "user", "list+user@x.test" },
+        { "a@b@x.test", "+=", "c@d@y.test", "a@b+c@d=y.test@x.test" },
+    };
+    struct str out;
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        str_init(&out, STR_UNLIMITED);
+        addr_verp(&out, slice_of(cases[i].sender), cases[i].delimiters, slice_of(cases[i].rcpt));
+        assert(strcmp(out.p, cases[i].want) == 0);
+        str_free(&out);
+    }
+    assert(addr_verp_delimiters(slice_of("+="), "-=+") && addr_verp_delimiters(slice_of("--"), "-=+"));
+    assert(!addr_verp_delimiters(slice_of("+"), "-=+") && !addr_verp_delimiters(slice_of("+=-"), "-=+"));
+    assert(!addr_verp_delimiters(slice_of("+#"), "-=+"));
+}
+
 int main(void)
 {
+    test_verp();
     test_paths();
     test_quotes();
     test_extensions();

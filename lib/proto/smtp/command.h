@@ -40,7 +40,7 @@ struct smtp_mail_params {
     uint64_t holdfor; /* seconds */
     enum smtp_body body;
     enum smtp_ret ret;
-    struct slice envid; /* xtext, checked: as queue files keep it */
+    struct slice envid; /* xtext, checked; queue files keep it decoded */
     struct slice auth;  /* xtext, checked; "<>" for nobody */
 };
 enum smtp_rcpt_seen { SMTP_RCPT_NOTIFY = 1, SMTP_RCPT_ORCPT = 2 };

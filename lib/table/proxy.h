@@ -1,12 +1,28 @@
 /*
- * proxy - the words between proxy: tables and authd/proxymap
+ * proxy - the words between authd/proxymap and those who ask it
  *
- * Request "lookup" {table, flags, key}; answers "found" {value}, "none" {}, "retry" {}, "denied" {}: the table is in
- * no parameter with "proxy:".
+ * "lookup" {table, flags, key}: "found" {value}, "none" {}, "retry" {}, "denied" {}: no parameter names the table.
+ * "sql" {source, query, name*, value*}: a query of a dovecot-sql.conf.ext, "password" or "user", with its variables.
+ * Answers "found" {scheme, column*, cell*}, "none" {scheme}, "retry" {why}, "denied" {}: no parameter names the source.
+ * Each name is followed by its value, each column by its cell; a cell is "" for SQL NULL, else "=" and its text.
+ * "sql_each" {source}: iterate_query, on a connection of its own: "row" {column*, cell*} any number of times, then
+ * "end" {}, "retry" {why} or "denied" {}.
+ *
+ * Callers     lib/table/proxy.c, lib/client/proxymap.c, authd/proxymap
  */
 #ifndef TABLE_PROXY_H
 #define TABLE_PROXY_H
 #define PROXY_SERVICE  "private/proxymap"
 #define PROXY_PROTOCOL "proxymap"
-enum { PROXY_VERSION = 1, PROXY_FLAGS_MAX = 255 };
+enum {
+    PROXY_VERSION = 1,
+    PROXY_FLAGS_MAX = 255,
+    PROXY_SOURCE_BYTES = 4096,
+    PROXY_NAME_BYTES = 256, /* of a variable or a column */
+    PROXY_VALUE_BYTES = 128 << 10,
+    PROXY_CELL_BYTES = 1 << 20,
+    PROXY_VARIABLES = 200,
+    PROXY_COLUMNS = 256,
+    PROXY_WHY_BYTES = 512,
+};
 #endif

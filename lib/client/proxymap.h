@@ -1,0 +1,30 @@
+/*
+ * proxymap - questions of a dovecot-sql.conf.ext, answered by authd/proxymap: it alone holds the database's password
+ *
+ * Callers     authd
+ * Invariants  a source is served when a passdb or userdb of the configuration names it: source is the file's path, as it
+ *             stands there behind "sql:"
+ *             one question may give one row; a text with a NUL byte is no answer
+ * Ownership   rows live in the arena given; those of proxymap_sql_each until fn returns
+ * Errors      three answers; RETRY with *err fit for a log, never with the text of a variable
+ */
+#ifndef CLIENT_PROXYMAP_H
+#define CLIENT_PROXYMAP_H
+#include "base/err.h"
+#include "base/mem.h"
+
+struct proxymap_var { /* of conf/var.h: long names; "userdb:x" and "passdb:x" too. What is not given is unknown */
+    const char *name, *value;
+};
+struct proxymap_row {
+    size_t columns;
+    const char **name, **value; /* value NULL: SQL NULL */
+};
+enum proxymap_query { PROXYMAP_PASSWORD, PROXYMAP_USER };
+/* In a fiber. *default_pass_scheme (may be NULL) is set for FOUND and NONE. */
+enum lookup proxymap_sql(const char *source, enum proxymap_query, const struct proxymap_var *, size_t vars,
+                         struct arena *, struct proxymap_row *out, const char **default_pass_scheme, struct err *);
+/* iterate_query: fn for each row, as they arrive; it may wait. -1: rows are missing. */
+int proxymap_sql_each(const char *source, void (*fn)(void *ctx, const struct proxymap_row *), void *ctx,
+                      struct err *);
+#endif

@@ -6,70 +6,38 @@
  */
 #ifndef AUTHD_AUTHD_H
 #define AUTHD_AUTHD_H
-#include "base/err.h"
 #include "base/list.h"
 #include "base/map.h"
-#include "base/mem.h"
-#include "base/str.h"
 #include "io/stream.h"
+#include "request.h"
+#include "service/service.h"
 #include "username.h"
 
 enum {
     AUTHD_REQUEST_SECONDS = 150, /* for one authentication, and for a master to claim it */
     AUTHD_REQUESTS_MAX = 1000,   /* open at a time on one connection */
-    AUTHD_CLAIMS_MAX = 100000,   /* logins waiting for their master */
-    AUTHD_FIELDS_MAX = 96,       /* words of one answer */
+    AUTHD_CLAIMS_MAX = 20000,    /* logins waiting for their master */
     AUTHD_COOKIE_RANDOM_BYTES = 16,
 };
 
 extern struct username_rules authd_username_rules;
 extern int64_t authd_failure_delay_seconds, authd_hash_limit;
 extern bool authd_verbose;
-extern const char *authd_mail_location;
+extern const char *authd_mail_location, *authd_mechanisms, *authd_passdbs, *authd_userdbs;
+extern const struct param authd_params[];
+extern struct service_path authd_paths[];
 
-/* Words "name=value" behind the user of an answer. */
-struct authd_fields {
-    size_t count;
-    struct {
-        const char *name, *value; /* value NULL: a bare word */
-    } field[AUTHD_FIELDS_MAX];
-};
-void authd_fields_add(struct authd_fields *, const char *name, const char *value);
-void authd_fields_write(const struct authd_fields *, struct str *line);
-
-/* Who asks, for the log. */
-struct authd_peer {
-    const char *rip, *session;
-};
-
-/* Passdb: is this the user's password? */
-enum verify_answer { VERIFY_OK, VERIFY_FAIL, VERIFY_LATER };
-struct verify_result {
-    const char *user; /* canonical; "" when the name is impossible */
-    struct authd_fields fields;
-    bool nodelay;
-};
-enum verify_answer authd_verify(struct slice user, struct slice password, const struct authd_peer *, struct arena *,
-                                struct verify_result *);
-/* The passdb's fields without a password check: PASS of the master protocol. */
-enum lookup authd_verify_lookup(struct slice user, struct arena *, struct verify_result *, struct err *);
-
-/* Userdb: where does that user live? */
-int authd_userdb_open(void); /* before the jail */
-void authd_userdb_close(void);
-enum lookup authd_userdb(struct slice user, struct arena *, const char **canonical, struct authd_fields *,
-                         struct err *);
+/* Before the jail: a directory (or file) that must stay readable behind it. The text outlives the process's start. */
+void authd_may_read(const char *path);
+/* Logs what is wrong with a parameter's value, with the file and line that set it. */
+void authd_parameter_error(const char *name, const struct err *);
 
 /* Logins that wait for their master. */
-struct authd_claim {
-    char *user, *mechanism;
-    uint32_t client_pid;
-};
 void authd_claim_start(void);
-bool authd_claim_put(const char *cookie, uint32_t request, uint32_t client_pid, const char *user,
-                     const char *mechanism); /* false: too many */
-bool authd_claim_take(const char *cookie, uint32_t request, uint32_t client_pid, struct authd_claim *out);
-void authd_claim_free(struct authd_claim *);
+bool authd_claim_put(const char *cookie, uint32_t id, uint32_t client_pid,
+                     const struct authd_request *); /* copies it; false: too many */
+/* NULL: nobody has made that login. The caller frees the request's arena. */
+struct authd_request *authd_claim_take(const char *cookie, uint32_t id, uint32_t client_pid);
 size_t authd_claims(void);
 
 /* Connections are kept by who asks: a process that is to end must end them itself. A client's goes as soon as it has

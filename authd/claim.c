@@ -19,23 +19,20 @@ struct held {
     struct list node; /* oldest first */
     int64_t expires_ms;
     char key[KEY_BYTES];
-    struct authd_claim claim;
+    uint32_t client_pid;
+    struct authd_request *request; /* in an arena of its own */
 };
 static struct list by_age; /* these two live as long as the process */
 static struct map *by_key;
-
-void authd_claim_free(struct authd_claim *c)
-{
-    free(c->user);
-    free(c->mechanism);
-    *c = (struct authd_claim){ 0 };
-}
 
 static void forget(struct held *h)
 {
     list_del(&h->node);
     map_take(by_key, slice_of(h->key));
-    authd_claim_free(&h->claim);
+    if (h->request) {
+        struct arena *a = h->request->arena;
+        arena_free(&a);
+    }
     free(h);
 }
 
@@ -62,12 +59,11 @@ void authd_claim_start(void)
     event_timer_every(SWEEP_MS, sweep, NULL);
 }
 
-bool authd_claim_put(const char *cookie, uint32_t request, uint32_t client_pid, const char *user,
-                     const char *mechanism)
+bool authd_claim_put(const char *cookie, uint32_t id, uint32_t client_pid, const struct authd_request *r)
 {
     struct held *h = mem_new(sizeof *h), *old;
 
-    snprintf(h->key, sizeof h->key, "%s:%" PRIu32, cookie, request);
+    snprintf(h->key, sizeof h->key, "%s:%" PRIu32, cookie, id);
     list_init(&h->node);
     if ((old = map_get(by_key, slice_of(h->key))) != NULL)
         forget(old);
@@ -76,22 +72,24 @@ bool authd_claim_put(const char *cookie, uint32_t request, uint32_t client_pid, 
         return false;
     }
     h->expires_ms = time_mono_ms() + AUTHD_REQUEST_SECONDS * 1000;
-    h->claim = (struct authd_claim){ mem_strdup(user), mem_strdup(mechanism), client_pid };
+    h->client_pid = client_pid;
+    h->request = authd_request_copy(r, arena_new());
     list_append(&by_age, &h->node);
     return true;
 }
 
-bool authd_claim_take(const char *cookie, uint32_t request, uint32_t client_pid, struct authd_claim *out)
+struct authd_request *authd_claim_take(const char *cookie, uint32_t id, uint32_t client_pid)
 {
+    struct authd_request *r;
     char key[KEY_BYTES];
     struct held *h;
 
-    snprintf(key, sizeof key, "%s:%" PRIu32, cookie, request);
+    snprintf(key, sizeof key, "%s:%" PRIu32, cookie, id);
     h = map_get(by_key, slice_of(key));
-    if (h == NULL || h->claim.client_pid != client_pid || h->expires_ms <= time_mono_ms())
-        return false;
-    *out = h->claim;
-    h->claim = (struct authd_claim){ 0 };
+    if (h == NULL || h->client_pid != client_pid || h->expires_ms <= time_mono_ms())
+        return NULL;
+    r = h->request;
+    h->request = NULL;
     forget(h);
-    return true;
+    return r;
 }

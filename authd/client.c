@@ -40,8 +40,7 @@ struct request {
     uint32_t id;
     const struct mech *mech;
     struct arena *arena;
-    char *service;
-    struct authd_peer peer;
+    struct authd_request *auth;
     bool nologin, cancelled, asked, has_input; /* asked: a challenge waits for its response */
     struct str input;                          /* decoded: the client's last response */
     bool initial_given;
@@ -116,7 +115,6 @@ static void request_end(struct request *r)
     map_take(c->requests, id_key(r->id, text));
     mem_wipe(r->input.p, r->input.len);
     str_free(&r->input);
-    free(r->service);
     arena_free(&r->arena);
     free(r);
     event_cond_broadcast(&c->changed);
@@ -136,18 +134,17 @@ static bool delay(struct request *r, bool at_once)
     return !over(r);
 }
 
-static void fail(struct request *r, const struct verify_result *result, const char *code, const char *reason,
-                 bool at_once)
+static void fail(struct request *r, const char *code, const char *reason, bool at_once)
 {
     struct str line;
 
-    if (!delay(r, at_once || (result && result->nodelay)))
+    if (!delay(r, at_once || r->auth->nodelay))
         return;
     str_init(&line, DOVECOT_AUTH_LINE_BYTES);
     dovecot_auth_begin(&line, DOVECOT_AUTH_FAIL);
     dovecot_auth_put_num(&line, r->id);
-    if (result && result->user[0])
-        dovecot_auth_put_value(&line, "user", slice_of(result->user));
+    if (r->auth->user[0])
+        dovecot_auth_put_value(&line, "user", slice_of(r->auth->user));
     if (code)
         dovecot_auth_put_value(&line, "code", slice_of(code));
     if (reason)
@@ -157,21 +154,44 @@ static void fail(struct request *r, const struct verify_result *result, const ch
     str_free(&line);
 }
 
-static void succeed(struct request *r, const struct verify_result *result, struct slice final)
+static void refuse(struct request *r, enum verify_answer verdict)
+{
+    static const char *const codes[] = {
+        [VERIFY_LATER] = "temp_fail", [VERIFY_DISABLED] = "user_disabled", [VERIFY_EXPIRED] = "pass_expired"
+    };
+
+    fail(r, verdict < sizeof codes / sizeof *codes ? codes[verdict] : NULL,
+         verdict == VERIFY_EXPIRED ? "Password expired" : NULL, false);
+}
+
+/* delay_until of the passdb; false when nobody waits for the answer any more. */
+static bool hold_back(struct request *r)
+{
+    int64_t until = time_mono_ms() + (r->auth->delay_until - time_now()) * 1000;
+
+    while (r->auth->delay_until != 0 && !over(r) && time_mono_ms() < until)
+        if (event_cond_wait(&r->wake, until) != 0 && errno == ECANCELED)
+            return false;
+    return !over(r);
+}
+
+static void succeed(struct request *r, struct slice final)
 {
     struct conn *c = r->conn;
     struct str line;
 
-    if (c->login && !r->nologin && !authd_claim_put(c->cookie, r->id, c->cpid, result->user, r->mech->name)) {
+    if (!hold_back(r))
+        return;
+    if (c->login && !r->nologin && !authd_claim_put(c->cookie, r->id, c->cpid, r->auth)) {
         log_warn("%d logins wait for their master: refused one", AUTHD_CLAIMS_MAX);
-        fail(r, result, "temp_fail", NULL, false);
+        fail(r, "temp_fail", NULL, false);
         return;
     }
     str_init(&line, DOVECOT_AUTH_LINE_BYTES);
     dovecot_auth_begin(&line, DOVECOT_AUTH_OK);
     dovecot_auth_put_num(&line, r->id);
-    dovecot_auth_put_value(&line, "user", slice_of(result->user));
-    authd_fields_write(&result->fields, &line);
+    dovecot_auth_put_value(&line, "user", slice_of(r->auth->user));
+    authd_fields_write(&r->auth->fields, &line);
     if (final.len > 0) {
         str_adds(&line, "\tresp=");
         base64_encode(&line, final);
@@ -205,7 +225,6 @@ static int challenge(struct request *r, struct slice data)
 
 static void converse(struct request *r, struct mech_exchange *x)
 {
-    const struct verify_result *result;
     enum mech_step step;
     struct str out;
 
@@ -216,22 +235,21 @@ static void converse(struct request *r, struct mech_exchange *x)
                          &out);
         r->initial_given = false;
     } while (step == MECH_CONTINUE && !over(r) && challenge(r, str_slice(&out)) == 0);
-    enum verify_answer verdict = mech_result(x, &result);
     if (over(r))
         ; /* nobody waits */
     else if (step == MECH_CONTINUE)
-        fail(r, NULL, NULL, "Authentication request timed out", false);
+        fail(r, NULL, "Authentication request timed out", false);
     else if (step == MECH_DONE)
-        succeed(r, result, str_slice(&out));
+        succeed(r, str_slice(&out));
     else
-        fail(r, result, verdict == VERIFY_LATER ? "temp_fail" : NULL, NULL, false);
+        refuse(r, mech_result(x));
     str_free(&out);
 }
 
 static void run(void *arg)
 {
     struct request *r = arg;
-    struct mech_exchange *x = mech_new(r->mech, r->service, &r->peer, r->arena);
+    struct mech_exchange *x = mech_new(r->mech, r->auth);
 
     converse(r, x);
     mech_free(&x);
@@ -262,15 +280,6 @@ static int initial_response(struct request *r, const struct dovecot_auth_line *l
     return 0;
 }
 
-static const char *text_value(const struct dovecot_auth_line *line, const char *name, struct arena *a)
-{
-    struct slice value = SLICE("");
-
-    if (!dovecot_auth_value(line, 3, name, &value) || memchr(value.p, '\0', value.len))
-        return "";
-    return arena_strndup(a, value.p, value.len);
-}
-
 static int on_auth(struct conn *c, const struct dovecot_auth_line *line)
 {
     char text[ID_TEXT_BYTES];
@@ -293,8 +302,9 @@ static int on_auth(struct conn *c, const struct dovecot_auth_line *line)
     struct request *r = mem_new(sizeof *r);
     *r = (struct request){ .conn = c, .id = (uint32_t) id, .mech = mech, .arena = arena_new() };
     str_init(&r->input, MECH_DATA_BYTES);
-    r->service = mem_strndup(ignored.p, ignored.len);
-    r->peer = (struct authd_peer){ text_value(line, "rip", r->arena), text_value(line, "session", r->arena) };
+    const struct authd_peer peer = authd_peer_parse(line, 3, r->arena);
+    r->auth = authd_request_new(r->arena, &peer, mech->name);
+    r->auth->client_pid = arena_printf(r->arena, "%" PRIu32, c->cpid);
     r->nologin = dovecot_auth_value(line, 3, "nologin", &ignored);
     r->deadline = time_mono_ms() + AUTHD_REQUEST_SECONDS * 1000;
     if (initial_response(r, line, &bad_base64) != 0 || !map_set(c->requests, id_key(r->id, text), r)) {
@@ -302,7 +312,7 @@ static int on_auth(struct conn *c, const struct dovecot_auth_line *line)
         return violation("AUTH that cannot be begun");
     }
     if (bad_base64) {
-        fail(r, NULL, "invalid_base64", "Invalid base64 data in initial response", true);
+        fail(r, "invalid_base64", "Invalid base64 data in initial response", true);
         request_end(r);
     } else {
         fiber_go("auth request", run, r);

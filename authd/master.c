@@ -9,11 +9,13 @@
  */
 #include "authd.h"
 #include "base/log.h"
-#include "passwd.h"
+#include "passdb.h"
 #include "proto/sasl/dovecot_auth.h"
+#include "userdb.h"
 #include <inttypes.h>
 #include <unistd.h>
 
+enum { LIST_BYTES = 256 << 20 };
 struct question {
     const struct dovecot_auth_line *line;
     uint32_t id;
@@ -42,50 +44,70 @@ static void not_found(struct question *q)
     dovecot_auth_end(q->reply);
 }
 
-static void user(struct question *q, struct slice name, const char *mechanism)
+static void user(struct question *q, struct authd_request *r, bool login)
 {
-    struct authd_fields fields;
-    const char *canonical;
     struct err err;
 
-    switch (authd_userdb(name, q->arena, &canonical, &fields, &err)) {
+    switch (authd_userdb(r, &err)) {
     case LOOKUP_FOUND:
-        if (mechanism)
-            authd_fields_add(&fields, "auth_mech", mechanism);
+        if (login) {
+            if (r->master_user)
+                authd_fields_add(&r->userdb, r->arena, "master_user", r->master_user);
+            authd_fields_add(&r->userdb, r->arena, "auth_mech", r->mech);
+        }
         begin(q, DOVECOT_AUTH_USER);
-        dovecot_auth_put(q->reply, slice_of(canonical));
-        authd_fields_write(&fields, q->reply);
+        dovecot_auth_put(q->reply, slice_of(r->user));
+        authd_fields_write(&r->userdb, q->reply);
         dovecot_auth_end(q->reply);
         break;
     case LOOKUP_NONE: not_found(q); break;
     case LOOKUP_RETRY:
-        log_warn("userdb(%.*s): %s", (int) (name.len < USERNAME_BYTES ? name.len : USERNAME_BYTES), name.p, err.text);
+        authd_request_warn(r, "%s", err.text);
         fail(q, "Internal error occurred. Refer to server log for more information.");
         break;
     }
 }
 
+/* The request of USER and PASS; NULL after the answer that the name deserves. */
+static struct authd_request *named(struct question *q)
+{
+    const struct authd_peer peer = authd_peer_parse(q->line, 3, q->arena);
+    struct authd_request *r = authd_request_new(q->arena, &peer, "");
+    struct err err;
+
+    if (authd_request_lookup_name(r, dovecot_auth_word(q->line, 2), &err) == 0)
+        return r;
+    authd_request_info(r, "%s", err.text);
+    not_found(q);
+    return NULL;
+}
+
 static int on_user(struct question *q)
 {
-    user(q, dovecot_auth_word(q->line, 2), NULL);
+    struct authd_request *r = named(q);
+
+    if (r)
+        user(q, r, false);
     return 0;
 }
 
 static int on_pass(struct question *q)
 {
-    struct verify_result result;
+    struct authd_request *r = named(q);
     struct err err;
 
-    switch (authd_verify_lookup(dovecot_auth_word(q->line, 2), q->arena, &result, &err)) {
+    if (r == NULL)
+        return 0;
+    switch (authd_passdb_lookup(r, &err)) {
     case LOOKUP_FOUND:
         begin(q, DOVECOT_AUTH_PASS);
-        dovecot_auth_put_value(q->reply, "user", slice_of(result.user));
-        authd_fields_write(&result.fields, q->reply);
+        dovecot_auth_put_value(q->reply, "user", slice_of(r->user));
+        authd_fields_write(&r->fields, q->reply);
         dovecot_auth_end(q->reply);
         break;
     case LOOKUP_NONE: not_found(q); break;
     case LOOKUP_RETRY:
-        log_warn("passdb: %s", err.text);
+        authd_request_warn(r, "%s", err.text);
         fail(q, NULL);
         break;
     }
@@ -103,7 +125,7 @@ static void list_one(void *ctx, struct slice name)
 
 static int on_list(struct question *q)
 {
-    int rc = passwd_each(list_one, q);
+    int rc = authd_userdb_each(list_one, q);
 
     begin(q, DOVECOT_AUTH_DONE);
     if (rc != 0)
@@ -114,24 +136,25 @@ static int on_list(struct question *q)
 
 static int on_request(struct question *q)
 {
-    struct authd_claim claim;
     struct slice cookie = dovecot_auth_word(q->line, 4);
-    uint64_t pid, request;
+    struct authd_request *r;
+    uint64_t pid, id;
 
     if (!q->master)
         return -1;
     if (slice_u64(dovecot_auth_word(q->line, 2), UINT32_MAX, &pid) != 0 ||
-        slice_u64(dovecot_auth_word(q->line, 3), UINT32_MAX, &request) != 0 ||
+        slice_u64(dovecot_auth_word(q->line, 3), UINT32_MAX, &id) != 0 ||
         cookie.len != 2 * AUTHD_COOKIE_RANDOM_BYTES || memchr(cookie.p, '\0', cookie.len))
         return -1;
-    if (!authd_claim_take(arena_strndup(q->arena, cookie.p, cookie.len), (uint32_t) request, (uint32_t) pid,
-                          &claim)) {
-        log_warn("master asked for login %" PRIu64 " of process %" PRIu64 ", which nobody has made", request, pid);
+    r = authd_claim_take(arena_strndup(q->arena, cookie.p, cookie.len), (uint32_t) id, (uint32_t) pid);
+    if (r == NULL) {
+        log_warn("master asked for login %" PRIu64 " of process %" PRIu64 ", which nobody has made", id, pid);
         fail(q, NULL);
         return 0;
     }
-    user(q, slice_of(claim.user), arena_strdup(q->arena, claim.mechanism));
-    authd_claim_free(&claim);
+    user(q, r, true);
+    struct arena *a = r->arena;
+    arena_free(&a);
     return 0;
 }
 
@@ -165,7 +188,7 @@ void authd_master_serve(struct stream *stream, bool master)
     struct authd_conn known = { .fd = stream_fd(stream) };
     authd_conn_add(&known);
     str_init(&text, DOVECOT_AUTH_LINE_BYTES);
-    str_init(&reply, PASSWD_FILE_BYTES); /* LIST may name every user */
+    str_init(&reply, LIST_BYTES); /* LIST may name every user */
     stream_printf(stream, "%s\t%d\t%d\n%s\t%ld\n", DOVECOT_AUTH_VERSION, DOVECOT_AUTH_MAJOR,
                   DOVECOT_AUTH_MASTER_MINOR, DOVECOT_AUTH_SPID, (long) getpid());
     for (;;) {

@@ -19,9 +19,8 @@ static size_t offered_count;
 struct mech_exchange {
     sasl_conn_t *conn;
     const struct mech *mech;
-    struct arena *arena;
-    struct authd_peer peer;
-    struct verify_result result;
+    struct authd_request *request;
+    const char *authzid; /* PLAIN's, as the client wrote it */
     enum verify_answer verdict;
     bool started, asked; /* asked: our password check has given the verdict */
     sasl_callback_t callbacks[4];
@@ -61,36 +60,36 @@ static int on_password(sasl_conn_t *conn, void *ctx, const char *user, const cha
                        struct propctx *props)
 {
     struct mech_exchange *x = ctx;
+    struct authd_request *r = x->request;
+    struct err err;
 
     (void) conn;
     (void) props;
     x->asked = true;
-    x->verdict = authd_verify(slice_of(user), slice_make(password, len), &x->peer, x->arena, &x->result);
-    return x->verdict == VERIFY_OK ? SASL_OK : x->verdict == VERIFY_FAIL ? SASL_BADAUTH : SASL_UNAVAIL;
+    if (authd_request_name(r, slice_of(user), &err) != 0 ||
+        (x->authzid[0] && authd_request_login_as(r, slice_of(x->authzid), &err) != 0)) {
+        authd_request_info(r, "%s", err.text);
+        r->user = "";
+    }
+    x->verdict = authd_verify(r, slice_make(password, len));
+    return x->verdict == VERIFY_OK ? SASL_OK : x->verdict == VERIFY_LATER ? SASL_UNAVAIL : SASL_BADAUTH;
 }
 
-/* An authorization identity other than one's own is for master users; there are none. */
+/* The passdb has decided already: it was asked with the authorization identity. */
 static int on_authorize(sasl_conn_t *conn, void *ctx, const char *wanted, unsigned wanted_len, const char *own,
                         unsigned own_len, const char *realm, unsigned realm_len, struct propctx *props)
 {
     struct mech_exchange *x = ctx;
-    struct str name;
-    struct err err;
-    bool same;
 
     (void) conn;
-    (void) own;
-    (void) own_len;
     (void) realm;
     (void) realm_len;
     (void) props;
-    str_init(&name, USERNAME_BYTES);
-    same = username_canonical(&authd_username_rules, slice_make(wanted, wanted_len), &name, &err) == 0 &&
-           slice_eq(str_slice(&name), x->result.user);
-    str_free(&name);
-    if (!same)
-        x->verdict = VERIFY_FAIL;
-    return same ? SASL_OK : SASL_NOAUTHZ;
+    if (slice_eq(slice_make(wanted, wanted_len), x->authzid) ||
+        slice_same(slice_make(wanted, wanted_len), slice_make(own, own_len)))
+        return SASL_OK;
+    x->verdict = VERIFY_FAIL;
+    return SASL_NOAUTHZ;
 }
 
 static int choose(struct slice word)
@@ -151,23 +150,21 @@ const struct mech *mech_find(struct slice name)
     return NULL;
 }
 
-struct mech_exchange *mech_new(const struct mech *mech, const char *service, const struct authd_peer *peer,
-                               struct arena *arena)
+struct mech_exchange *mech_new(const struct mech *mech, struct authd_request *request)
 {
     struct mech_exchange *x = mem_new(sizeof *x);
     sasl_security_properties_t security = { .max_ssf = 0, .security_flags = SASL_SEC_NOANONYMOUS };
 
     x->mech = mech;
-    x->arena = arena;
-    x->peer = *peer;
+    x->request = request;
+    x->authzid = "";
     x->verdict = VERIFY_FAIL;
-    x->result.user = "";
     x->callbacks[0] = (sasl_callback_t){ SASL_CB_SERVER_USERDB_CHECKPASS, (callback_fn) (void (*)(void)) on_password,
                                          x };
     x->callbacks[1] = (sasl_callback_t){ SASL_CB_PROXY_POLICY, (callback_fn) (void (*)(void)) on_authorize, x };
     x->callbacks[2] = (sasl_callback_t){ SASL_CB_LOG, (callback_fn) (void (*)(void)) on_log, NULL };
     x->callbacks[3] = (sasl_callback_t){ SASL_CB_LIST_END, NULL, NULL };
-    int rc = sasl_server_new(service, "localhost", NULL, NULL, NULL, x->callbacks, 0, &x->conn);
+    int rc = sasl_server_new(request->peer.service, "localhost", NULL, NULL, NULL, x->callbacks, 0, &x->conn);
     if (rc == SASL_OK)
         rc = sasl_setprop(x->conn, SASL_SEC_PROPS, &security);
     if (rc != SASL_OK) {
@@ -187,6 +184,15 @@ void mech_free(struct mech_exchange **exchange)
     *exchange = NULL;
 }
 
+/* PLAIN's response begins with the authorization identity: the passdb must know it before the password is checked. */
+static void take_authzid(struct mech_exchange *x, struct slice in)
+{
+    ptrdiff_t nul = slice_find(in, '\0');
+
+    if (nul > 0 && strcmp(x->mech->name, "PLAIN") == 0)
+        x->authzid = arena_strndup(x->request->arena, in.p, (size_t) nul);
+}
+
 enum mech_step mech_step(struct mech_exchange *x, struct slice in, struct str *out)
 {
     const char *challenge = NULL;
@@ -195,6 +201,7 @@ enum mech_step mech_step(struct mech_exchange *x, struct slice in, struct str *o
 
     if (x->conn == NULL)
         return MECH_FAIL;
+    take_authzid(x, in);
     if (x->started)
         rc = sasl_server_step(x->conn, in.p, (unsigned) in.len, &challenge, &len);
     else
@@ -219,8 +226,4 @@ enum mech_step mech_step(struct mech_exchange *x, struct slice in, struct str *o
     }
 }
 
-enum verify_answer mech_result(const struct mech_exchange *x, const struct verify_result **result)
-{
-    *result = &x->result;
-    return x->verdict;
-}
+enum verify_answer mech_result(const struct mech_exchange *x) { return x->verdict; }

@@ -4,11 +4,11 @@
  * Callers     authd/client.c
  * Invariants  plug-ins are loaded before the jail (mech_init); only what auth_mechanisms names is ever offered or
  *             started, whatever plug-ins the machine has; an exchange runs in one fiber and may wait there
- * Errors      MECH_FAIL with the verdict in mech_result: wrong, or "later"
+ * Errors      MECH_FAIL with the verdict in mech_result: wrong, "later", disabled, expired
  */
 #ifndef AUTHD_MECH_H
 #define AUTHD_MECH_H
-#include "authd.h"
+#include "passdb.h"
 
 enum mech_flag { MECH_PLAINTEXT = 1 };
 struct mech {
@@ -25,9 +25,10 @@ const struct mech *mech_at(size_t n);
 const struct mech *mech_find(struct slice name); /* any case; NULL when it is not offered */
 
 struct mech_exchange;
-struct mech_exchange *mech_new(const struct mech *, const char *service, const struct authd_peer *, struct arena *);
+/* The request learns its user, and what the passdb says of it. */
+struct mech_exchange *mech_new(const struct mech *, struct authd_request *);
 void mech_free(struct mech_exchange **);
 /* in.p NULL: the client sent no initial response. Appends what to send to *out. */
 enum mech_step mech_step(struct mech_exchange *, struct slice in, struct str *out);
-enum verify_answer mech_result(const struct mech_exchange *, const struct verify_result **);
+enum verify_answer mech_result(const struct mech_exchange *); /* why, after MECH_FAIL */
 #endif

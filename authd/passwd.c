@@ -1,265 +1,186 @@
 /*
- * passwd - reads the passwd-file, finds users in it
+ * passwd - finds a user's line, takes it apart
  *
  * Callers     see passwd.h
- * Invariants  `text` holds the file as it was at `seen`; `users` points into it
  */
 #include "passwd.h"
-#include "base/file.h"
-#include "base/log.h"
-#include "base/map.h"
-#include "base/time.h"
+#include "authd.h"
+#include "passwd_file.h"
 #include "table/table.h"
-#include <errno.h>
-#include <fcntl.h>
-#include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include <limits.h>
 
-enum { LOOK_EVERY_MS = 1000 };
+struct passwd_source {
+    const char *path; /* with %variables when `file` is NULL */
+    struct passwd_file *file;
+    struct maps *maps; /* instead of a path */
+    const char *scheme, *username_format, *key;
+};
 
-/* One table a process, for as long as it lives. */
-static struct {
-    struct maps *maps; /* for "type:name" */
-    char *directory, *base;
-    int directory_fd;
-    struct stat seen;
-    char *text;
-    size_t text_len;
-    struct map *users; /* name to struct slice in text, what follows "user:" */
-    int64_t looked_ms;
-    bool broken, stale;
-} passwd = { .directory_fd = -1 };
-
-static void wipe_text(void)
+/* The word "name=value"; the value reaches to the next blank. */
+static bool option(struct slice *rest, const char *name, struct arena *a, const char **value)
 {
-    if (passwd.text)
-        mem_wipe(passwd.text, passwd.text_len);
-    free(passwd.text);
-    passwd.text = NULL;
-    passwd.text_len = 0;
-    map_free(&passwd.users);
+    size_t len = strlen(name);
+    struct slice word;
+
+    if (!slice_starts(*rest, name) || rest->len <= len || rest->p[len] != '=')
+        return false;
+    *rest = slice_sub(*rest, len + 1, rest->len);
+    if (rest->len == 0 || ascii_isspace(rest->p[0]) || !slice_word(rest, " \t", &word))
+        *value = "";
+    else
+        *value = arena_strndup(a, word.p, word.len);
+    *rest = slice_trim(*rest);
+    return true;
 }
 
-static void index_text(void)
+static int open_path(struct passwd_source *s, struct arena *a, struct err *err)
 {
-    struct slice rest = slice_make(passwd.text, passwd.text_len), line;
+    const char *percent = strchr(s->path, '%'), *slash;
 
-    passwd.users = map_new(PASSWD_USERS_MAX, free);
-    while (slice_split(&rest, '\n', &line)) {
-        line = slice_trim(line);
-        ptrdiff_t colon = slice_find(line, ':');
-        if (colon <= 0 || line.p[0] == '#')
-            continue;
-        struct slice name = slice_sub(line, 0, (size_t) colon), *value;
-        if (map_get(passwd.users, name)) /* the first of two wins, as in Dovecot's */
-            continue;
-        value = mem_new(sizeof *value);
-        *value = slice_sub(line, (size_t) colon + 1, line.len);
-        if (!map_set(passwd.users, name, value)) {
-            free(value);
-            log_warn("%s/%s: more than %d users: the rest is not used", passwd.directory, passwd.base,
-                     PASSWD_USERS_MAX);
-            return;
-        }
+    if (percent == NULL) {
+        slash = strrchr(s->path, '/');
+        s->file = passwd_file_open(s->path);
+    } else {
+        for (slash = percent; *slash != '/'; slash--)
+            ;
+        if (slash == s->path)
+            return err_set(err, 0, NULL, "%s: the first directory must be named without %%variables", s->path);
     }
-}
-
-static bool same_file(const struct stat *a, const struct stat *b)
-{
-    return a->st_ino == b->st_ino && a->st_dev == b->st_dev && a->st_size == b->st_size &&
-           a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
-}
-
-/* 0, or -1 with errno; the old text is kept then. */
-static int load(void)
-{
-    int fd = openat(passwd.directory_fd, passwd.base, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    struct stat st;
-    ssize_t len;
-    char *text;
-
-    if (fd < 0)
-        return -1;
-    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size > PASSWD_FILE_BYTES) {
-        close(fd);
-        errno = EFBIG;
-        return -1;
-    }
-    text = mem_new((size_t) st.st_size + 1);
-    len = file_read_all(fd, text, (size_t) st.st_size);
-    int saved = errno;
-    close(fd);
-    if (len < 0) {
-        free(text);
-        errno = saved;
-        return -1;
-    }
-    wipe_text();
-    passwd.text = text;
-    passwd.text_len = (size_t) len;
-    passwd.seen = st;
-    index_text();
+    authd_may_read(slash == s->path ? "/" : arena_strndup(a, s->path, (size_t) (slash - s->path)));
     return 0;
 }
 
-static void refresh(void)
+struct passwd_source *passwd_source_open(const char *parameter, const char *args, struct arena *a, struct err *err)
 {
-    struct stat st;
-    int64_t now = time_mono_ms();
+    struct passwd_source *s = arena_alloc(a, sizeof *s);
+    struct slice rest = slice_trim(slice_of(args));
 
-    if (now - passwd.looked_ms < LOOK_EVERY_MS)
-        return;
-    passwd.looked_ms = now;
-    if (fstatat(passwd.directory_fd, passwd.base, &st, 0) == 0) {
-        if (same_file(&st, &passwd.seen) && !passwd.broken)
-            return;
-        if (load() == 0) {
-            passwd.broken = false;
-            return;
-        }
-        if (errno == EACCES) { /* root's file: a new process will read it; until then the old text serves */
-            passwd.stale = true;
-            return;
-        }
+    s->scheme = PASSWD_DEFAULT_SCHEME;
+    s->username_format = "%u";
+    while (option(&rest, "scheme", a, &s->scheme) || option(&rest, "username_format", a, &s->username_format))
+        ;
+    if (rest.len == 0) {
+        err_set(err, 0, NULL, "no path and no table is named");
+        return NULL;
     }
-    if (!passwd.broken)
-        log_warn("%s/%s: %s", passwd.directory, passwd.base, strerror(errno));
-    passwd.broken = true;
+    s->path = arena_strndup(a, rest.p, rest.len);
+    s->key = arena_printf(a, "%s %s", s->username_format, s->path);
+    if (authd_format_check(s->username_format, err) != 0 ||
+        (rest.p[0] == '/' && authd_format_check(s->path, err) != 0))
+        return NULL;
+    if (rest.p[0] != '/')
+        s->maps = maps_new(parameter, s->path, TABLE_FOLD);
+    else if (open_path(s, a, err) != 0)
+        return NULL;
+    return s;
 }
 
-int passwd_open(const char *spec, const char **watch)
+const char *passwd_source_scheme(const struct passwd_source *s) { return s->scheme; }
+const char *passwd_source_key(const struct passwd_source *s) { return s->key; }
+
+/* "password[34]" says how the password is stored, as libpam-pwdfile has it. */
+static const char *with_suffix(struct slice text, struct arena *a)
 {
-    const char *slash = strrchr(spec, '/');
+    ptrdiff_t at = slice_find(text, '[');
 
-    *watch = NULL;
-    if (spec[0] == '\0')
-        return 0;
-    if (spec[0] != '/') {
-        passwd.maps = maps_new("auth_passwd_file", spec, TABLE_FOLD);
-        return 0;
-    }
-    passwd.directory = slash == spec ? mem_strdup("/") : mem_strndup(spec, (size_t) (slash - spec));
-    passwd.base = mem_strdup(slash + 1);
-    passwd.directory_fd = open(passwd.directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    *watch = passwd.directory;
-    if (passwd.directory_fd < 0 || load() != 0) {
-        log_error("auth_passwd_file: %s: %s", spec, strerror(errno));
-        return -1;
-    }
-    return 0;
+    if (at < 0 || text.len == 0 || text.p[text.len - 1] != ']')
+        return arena_strndup(a, text.p, text.len);
+    struct slice kind = slice_sub(text, (size_t) at + 1, text.len - (size_t) at - 2);
+    const char *scheme = slice_eq(kind, "34")   ? "{PLAIN-MD5}"
+                         : slice_eq(kind, "56") ? "{DIGEST-MD5}"
+                         : slice_eq(kind, "13") ? "{CRYPT}"
+                                                : "";
+    return arena_printf(a, "%s%.*s", scheme, (int) (*scheme ? (size_t) at : text.len), text.p);
 }
-
-void passwd_close(void)
-{
-    wipe_text();
-    maps_free(&passwd.maps);
-    if (passwd.directory_fd >= 0)
-        close(passwd.directory_fd);
-    passwd.directory_fd = -1;
-    free(passwd.directory);
-    free(passwd.base);
-    passwd.directory = passwd.base = NULL;
-}
-
-bool passwd_stale(void)
-{
-    if (passwd.base)
-        refresh();
-    return passwd.stale;
-}
-const char *passwd_kind(void) { return passwd.maps ? "table" : "passwd-file"; }
 
 int passwd_parse(struct slice rest, struct arena *a, struct passwd_entry *out)
 {
     enum { PASSWORD, UID, GID, GECOS, HOME, SHELL, FIELDS };
-    const char *field[FIELDS] = { "", "", "", "", "", "" };
-    struct slice part, word;
+    struct slice field[FIELDS] = { 0 };
 
     *out = (struct passwd_entry){ 0 };
-    for (size_t n = 0; n < FIELDS && slice_split(&rest, ':', &part); n++) {
-        if (memchr(part.p, '\0', part.len))
-            return -1;
-        field[n] = arena_strndup(a, part.p, part.len);
+    if (memchr(rest.p, '\0', rest.len))
+        return -1;
+    for (size_t n = 0; n < FIELDS && slice_split(&rest, ':', &field[n]); n++)
+        ;
+    out->password = field[PASSWORD].p ? with_suffix(field[PASSWORD], a) : "";
+    out->uid = field[UID].p ? arena_strndup(a, field[UID].p, field[UID].len) : "";
+    out->gid = field[GID].p ? arena_strndup(a, field[GID].p, field[GID].len) : "";
+    out->home = field[HOME].p ? arena_strndup(a, field[HOME].p, field[HOME].len) : "";
+    if (rest.p)
+        authd_fields_parse(&out->extra, a, rest);
+    return out->extra.over ? -1 : 0;
+}
+
+static enum lookup find_in_tables(struct passwd_source *s, const char *key, struct str *value, struct err *err)
+{
+    enum lookup found = maps_find(s->maps, key, false, value);
+
+    if (found == LOOKUP_RETRY)
+        err_set(err, 0, NULL, "%s: lookup error", maps_list(s->maps));
+    return found;
+}
+
+static enum lookup find_in_file(struct passwd_source *s, struct authd_request *r, const char *key, struct str *value,
+                                struct err *err)
+{
+    struct passwd_file *file = s->file;
+    struct slice line;
+    enum lookup found;
+
+    if (file == NULL) {
+        const char *path = authd_format_path(r, s->path, err);
+        if (path == NULL)
+            return LOOKUP_RETRY;
+        if ((file = passwd_file_of(path)) == NULL)
+            return LOOKUP_NONE;
     }
-    out->password = field[PASSWORD];
-    out->uid = field[UID];
-    out->gid = field[GID];
-    out->home = field[HOME];
-    if (rest.p == NULL)
-        return 0;
-    while (slice_word(&rest, " \t", &word)) {
-        ptrdiff_t eq = slice_find(word, '=');
-        struct slice name = eq < 0 ? word : slice_sub(word, 0, (size_t) eq);
-        struct slice value = eq < 0 ? SLICE("") : slice_sub(word, (size_t) eq + 1, word.len);
-
-        if (out->extras == PASSWD_EXTRA_MAX || memchr(word.p, '\0', word.len))
-            return -1;
-        out->extra[out->extras++] = (struct passwd_extra){ arena_strndup(a, name.p, name.len),
-                                                           arena_strndup(a, value.p, value.len) };
-    }
-    return 0;
+    if ((found = passwd_file_find(file, key, &line, err)) == LOOKUP_FOUND)
+        str_addslice(value, line);
+    return found;
 }
 
-const char *passwd_extra(const struct passwd_entry *e, const char *name)
+enum lookup passwd_source_find(struct passwd_source *s, struct authd_request *r, struct passwd_entry *out,
+                               struct err *err)
 {
-    for (size_t n = 0; n < e->extras; n++)
-        if (strcmp(e->extra[n].name, name) == 0)
-            return e->extra[n].value;
-    return NULL;
-}
-
-static enum lookup parsed(const char *user, struct slice line, struct arena *a, struct passwd_entry *out,
-                          struct err *err)
-{
-    if (passwd_parse(line, a, out) == 0)
-        return LOOKUP_FOUND;
-    err_set(err, 0, NULL, "the entry of %s cannot be read", user);
-    return LOOKUP_RETRY;
-}
-
-static enum lookup find_in_tables(const char *user, struct arena *a, struct passwd_entry *out, struct err *err)
-{
+    const char *key = authd_format(r, s->username_format, err);
     struct str value;
     enum lookup found;
 
+    if (key == NULL)
+        return LOOKUP_RETRY;
     str_init(&value, TABLE_VALUE_BYTES);
-    found = maps_find(passwd.maps, user, false, &value);
-    if (found == LOOKUP_FOUND)
-        found = parsed(user, str_slice(&value), a, out, err);
-    else if (found == LOOKUP_RETRY)
-        err_set(err, 0, NULL, "%s: lookup error", maps_list(passwd.maps));
+    found = s->maps ? find_in_tables(s, key, &value, err) : find_in_file(s, r, key, &value, err);
+    if (found == LOOKUP_FOUND && (str_over(&value) || passwd_parse(str_slice(&value), r->arena, out) != 0)) {
+        err_set(err, 0, NULL, "the entry of %s cannot be read", key);
+        found = LOOKUP_RETRY;
+    }
     mem_wipe(value.p, value.len);
     str_free(&value);
     return found;
 }
 
-enum lookup passwd_find(const char *user, struct arena *a, struct passwd_entry *out, struct err *err)
+struct lister {
+    void (*fn)(void *ctx, struct slice user);
+    void *ctx;
+};
+static void list_one(void *ctx, struct slice key, struct slice value)
 {
-    if (passwd.maps)
-        return find_in_tables(user, a, out, err);
-    if (passwd.base == NULL)
-        return LOOKUP_NONE;
-    refresh();
-    if (passwd.broken) {
-        err_set(err, 0, NULL, "%s/%s cannot be read", passwd.directory, passwd.base);
-        return LOOKUP_RETRY;
-    }
-    const struct slice *line = map_get(passwd.users, slice_of(user));
-    return line ? parsed(user, *line, a, out, err) : LOOKUP_NONE;
+    struct lister *l = ctx;
+
+    (void) value;
+    l->fn(l->ctx, key);
 }
 
-int passwd_each(void (*fn)(void *ctx, struct slice user), void *ctx)
+int passwd_source_each(struct passwd_source *s, void (*fn)(void *ctx, struct slice user), void *ctx, struct err *err)
 {
-    struct slice name;
-    void *value;
+    struct lister l = { fn, ctx };
 
-    if (passwd.base == NULL)
-        return -1;
-    refresh();
-    if (passwd.broken)
-        return -1;
-    for (size_t at = 0; map_next(passwd.users, &at, &name, &value);)
-        fn(ctx, name);
-    return 0;
+    if (s->file)
+        return passwd_file_each(s->file, fn, ctx, err);
+    if (s->maps && maps_each(s->maps, list_one, &l) == 0)
+        return 0;
+    return err_set(err, 0, NULL, "%s: cannot be listed", s->path);
 }
+
+bool passwd_source_stale(struct passwd_source *s) { return s->file && passwd_file_stale(s->file); }

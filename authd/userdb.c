@@ -1,149 +1,232 @@
 /*
- * userdb - uid, gid, home and mail of a user: from the user's entry, what is missing from virtual_*
+ * userdb - the chain of databases, and what their fields mean
  *
- * Callers     authd/master.c
- * Invariants  a user exists who has an entry, or a result in virtual_mailbox_maps
- *             a path from a table stays below virtual_mailbox_base: one with ".." is a fault of the table
- * Errors      three answers; any table that answers "later" makes the whole answer that
+ * Callers     see userdb.h
+ * Source      Dovecot 2.3: what result_* and skip make of one database's answer; userdb extra fields
  */
+#include "userdb.h"
+#include "accounts.h"
 #include "authd.h"
 #include "base/log.h"
-#include "conf/param.h"
-#include "passwd.h"
-#include "table/table.h"
 
-static struct {
-    struct maps *mailbox, *uid, *gid;
-} maps; /* opened before the jail, for as long as the process lives */
+static const struct userdb_driver *const drivers[] = { &userdb_passwd_file, &userdb_table, &userdb_virtual };
+/* They live as long as the process. */
+static struct arena *lifetime;
+static struct userdb list[DB_MAX];
+static size_t count;
 
-int authd_userdb_open(void)
+static int open_one(struct userdb *u, struct err *err)
 {
-    unsigned flags = TABLE_FOLD | TABLE_NO_SUBST;
-
-    maps.mailbox = maps_new("virtual_mailbox_maps", conf_virtual_mailbox_maps, flags);
-    maps.uid = maps_new("virtual_uid_maps", conf_virtual_uid_maps, flags);
-    maps.gid = maps_new("virtual_gid_maps", conf_virtual_gid_maps, flags);
-    return 0;
+    if (authd_format_check(u->entry.default_fields, err) != 0 ||
+        authd_format_check(u->entry.override_fields, err) != 0)
+        return -1;
+    for (size_t n = 0; n < sizeof drivers / sizeof *drivers; n++)
+        if (strcmp(u->entry.driver, drivers[n]->name) == 0)
+            u->driver = drivers[n];
+    if (u->driver == NULL)
+        return err_set(err, 0, NULL, "%s: no such userdb driver", u->entry.driver);
+    return u->driver->open(u, lifetime, err);
 }
 
-void authd_userdb_close(void)
+int authd_userdb_open(const char *parameter, const char *value)
 {
-    maps_free(&maps.mailbox);
-    maps_free(&maps.uid);
-    maps_free(&maps.gid);
+    struct db_entry entries[DB_MAX];
+    struct err err;
+    int rc;
+
+    lifetime = arena_new();
+    rc = db_list_parse(DB_USERDB, value, lifetime, entries, &count, &err);
+    for (size_t n = 0; rc == 0 && n < count; n++) {
+        list[n] = (struct userdb){ .entry = entries[n], .number = (unsigned) n + 1 };
+        rc = open_one(&list[n], &err);
+    }
+    if (rc != 0)
+        authd_parameter_error(parameter, &err);
+    return rc;
 }
 
-static enum lookup ask(struct maps *m, const char *user, struct arena *a, const char **out, struct err *err)
+bool authd_userdb_stale(void)
 {
-    struct str value;
-    enum lookup found;
-
-    *out = "";
-    if (maps_empty(m))
-        return LOOKUP_NONE;
-    str_init(&value, TABLE_VALUE_BYTES);
-    found = maps_address(m, user, MAPS_FULL | MAPS_NOEXT | MAPS_AT_DOMAIN, &value, NULL);
-    if (found == LOOKUP_FOUND)
-        *out = arena_strndup(a, value.p, value.len);
-    else if (found == LOOKUP_RETRY)
-        err_set(err, 0, NULL, "%s: lookup error", maps_list(m));
-    str_free(&value);
-    return found;
-}
-
-static bool leaves(const char *path)
-{
-    struct slice rest = slice_of(path), part;
-
-    while (slice_split(&rest, '/', &part))
-        if (slice_eq(part, ".."))
+    for (size_t n = 0; n < count; n++)
+        if (list[n].driver->stale && list[n].driver->stale(&list[n]))
             return true;
     return false;
 }
 
-/* home and mail from virtual_mailbox_maps; an entry's own home stays. */
-static enum lookup mailbox(const char *user, struct arena *a, const char **home, const char **mail, struct err *err)
-{
-    const char *result, *path;
-    enum lookup found = ask(maps.mailbox, user, a, &result, err);
+/* --- fields --- */
 
-    if (found != LOOKUP_FOUND)
+struct place {
+    struct authd_request *request;
+    bool tempfail;
+    struct err *err;
+};
+
+static int add(struct place *p, const char *name, const char *value)
+{
+    struct authd_request *r = p->request;
+
+    authd_fields_add(&r->userdb, r->arena, name, value);
+    return r->userdb.over ? err_set(p->err, 0, NULL, "more than %d fields", AUTHD_FIELDS_MAX) : 0;
+}
+
+static int on_uid(struct place *p, const char *value)
+{
+    const char *number = accounts_uid(value, p->request->arena, p->err);
+
+    return number ? add(p, "uid", number) : -1;
+}
+
+static int on_gid(struct place *p, const char *value)
+{
+    const char *number = accounts_gid(value, p->request->arena, p->err);
+
+    return number ? add(p, "gid", number) : -1;
+}
+
+static int on_tempfail(struct place *p, const char *value)
+{
+    p->tempfail = true;
+    return add(p, "reason", value);
+}
+
+static int on_user(struct place *p, const char *value)
+{
+    return authd_request_rename(p->request, AUTHD_RENAME_USER, value, p->err);
+}
+static int on_username(struct place *p, const char *value)
+{
+    return authd_request_rename(p->request, AUTHD_RENAME_LOCAL, value, p->err);
+}
+static int on_domain(struct place *p, const char *value)
+{
+    return authd_request_rename(p->request, AUTHD_RENAME_DOMAIN, value, p->err);
+}
+
+static const struct {
+    const char *name;
+    int (*apply)(struct place *, const char *value);
+} meanings[] = { { "uid", on_uid },   { "gid", on_gid },           { "tempfail", on_tempfail },
+                 { "user", on_user }, { "username", on_username }, { "domain", on_domain } };
+
+static int apply(struct place *p, const struct authd_field *field)
+{
+    enum authd_field_mode mode;
+    const char *name = authd_field_name(field->name, p->request->arena, &mode);
+
+    if (mode == AUTHD_FIELD_REMOVE) {
+        authd_fields_remove(&p->request->userdb, name);
+        return 0;
+    }
+    if (mode == AUTHD_FIELD_PROTECTED && authd_fields_has(&p->request->userdb, name))
+        return 0;
+    for (size_t n = 0; n < sizeof meanings / sizeof *meanings; n++)
+        if (strcmp(name, meanings[n].name) == 0)
+            return meanings[n].apply(p, field->value ? field->value : "");
+    return add(p, name, field->value);
+}
+
+static int apply_all(struct place *p, const struct authd_fields *row, bool fills)
+{
+    if (row->over)
+        return err_set(p->err, 0, NULL, "more than %d fields", AUTHD_FIELDS_MAX);
+    for (size_t n = 0; n < row->count; n++)
+        if ((!fills || !authd_fields_has(&p->request->userdb, row->field[n].name)) && apply(p, &row->field[n]) != 0)
+            return -1;
+    return 0;
+}
+
+static int apply_template(struct place *p, const char *text)
+{
+    struct authd_request *r = p->request;
+    struct authd_fields row = { 0 };
+
+    authd_fields_parse(&row, r->arena, slice_of(text));
+    for (size_t n = 0; n < row.count; n++)
+        if (row.field[n].value && (row.field[n].value = authd_format(r, row.field[n].value, p->err)) == NULL)
+            return -1;
+    return apply_all(p, &row, false);
+}
+
+/* --- the chain --- */
+
+static enum lookup ask(struct userdb *u, struct authd_request *r, struct err *err)
+{
+    struct place place = { .request = r, .err = err };
+    struct authd_fields row = { 0 };
+    enum lookup found;
+
+    r->database = u->driver->name;
+    if (apply_template(&place, u->entry.default_fields) != 0)
+        return LOOKUP_RETRY;
+    if ((found = u->driver->lookup(u, r, &row, err)) != LOOKUP_FOUND)
         return found;
-    if (leaves(result)) {
-        err_set(err, 0, NULL, "virtual_mailbox_maps: %s: the path %s leaves virtual_mailbox_base", user, result);
+    if (apply_all(&place, &row, u->driver->fills) != 0 || apply_template(&place, u->entry.override_fields) != 0)
         return LOOKUP_RETRY;
-    }
-    if (conf_virtual_mailbox_base[0] == '\0')
-        path = result;
-    else
-        path = arena_printf(a, "%s/%s", conf_virtual_mailbox_base, result[0] == '/' ? result + 1 : result);
-    size_t len = strlen(path);
-    bool directory = len > 0 && path[len - 1] == '/';
-    while (len > 1 && path[len - 1] == '/')
-        len--;
-    path = arena_strndup(a, path, len);
-    if ((*home)[0] == '\0')
-        *home = path;
-    if ((*mail)[0] == '\0')
-        *mail = arena_printf(a, "%s:%s", directory ? "maildir" : "mbox", path);
-    return LOOKUP_FOUND;
-}
-
-static enum lookup number(struct maps *m, const char *user, struct arena *a, const char **out, struct err *err)
-{
-    uint64_t n;
-
-    if ((*out)[0] == '\0' && ask(m, user, a, out, err) == LOOKUP_RETRY)
-        return LOOKUP_RETRY;
-    if ((*out)[0] && slice_u64(slice_of(*out), UINT32_MAX - 1, &n) != 0) {
-        err_set(err, 0, NULL, "%s: uid or gid \"%s\" is not a number", user, *out);
+    if (place.tempfail) {
+        err_set(err, 0, NULL, "%s", authd_fields_get(&r->userdb, "reason"));
         return LOOKUP_RETRY;
     }
     return LOOKUP_FOUND;
 }
 
-static void add(struct authd_fields *f, const char *name, const char *value)
+/* What the list makes of one answer: true when the next database is asked. */
+static bool follow(const struct userdb *u, struct authd_request *r, enum lookup answer)
 {
-    if (value[0])
-        authd_fields_add(f, name, value);
+    switch (answer == LOOKUP_FOUND  ? u->entry.on_success
+            : answer == LOOKUP_NONE ? u->entry.on_failure
+                                    : u->entry.on_internalfail) {
+    case DB_RETURN: return false;
+    case DB_RETURN_OK: r->found = true; return false;
+    case DB_RETURN_FAIL: r->found = false; return false;
+    case DB_CONTINUE: return true;
+    case DB_CONTINUE_OK: r->found = true; return true;
+    case DB_CONTINUE_FAIL: r->found = false; return true;
+    }
+    return false;
 }
 
-enum lookup authd_userdb(struct slice name, struct arena *a, const char **canonical, struct authd_fields *f,
-                         struct err *err)
+static struct userdb *next_of(const struct authd_request *r, size_t at)
 {
-    struct passwd_entry entry = { .uid = "", .gid = "", .home = "" };
-    const char *mail = "", *extra;
-    struct str user;
+    for (; at < count; at++)
+        if ((list[at].entry.skip != DB_SKIP_DONE || !r->found) && (list[at].entry.skip != DB_SKIP_UNDONE || r->found))
+            return &list[at];
+    return NULL;
+}
 
-    *f = (struct authd_fields){ 0 };
-    str_init(&user, USERNAME_BYTES);
-    if (username_canonical(&authd_username_rules, name, &user, err) != 0) {
-        str_free(&user);
-        return LOOKUP_NONE;
+enum lookup authd_userdb(struct authd_request *r, struct err *err)
+{
+    enum lookup answer = LOOKUP_NONE;
+    bool seen_later = false;
+    struct err why;
+
+    r->found = false;
+    for (struct userdb *u = next_of(r, 0), *next; u; u = next) {
+        struct authd_fields before = authd_fields_copy(&r->userdb, r->arena);
+
+        answer = ask(u, r, &why);
+        if (answer == LOOKUP_RETRY) {
+            *err = why;
+            seen_later = true;
+        }
+        bool more = follow(u, r, answer);
+        if (answer != LOOKUP_FOUND)
+            r->userdb = before;
+        next = more ? next_of(r, u->number) : NULL;
     }
-    *canonical = arena_strndup(a, user.p, user.len);
-    str_free(&user);
-    enum lookup found = passwd_find(*canonical, a, &entry, err);
-    if (found == LOOKUP_RETRY)
-        return LOOKUP_RETRY;
-    if ((extra = passwd_extra(&entry, "userdb_mail")) != NULL)
-        mail = extra;
-    enum lookup boxed = mailbox(*canonical, a, &entry.home, &mail, err);
-    if (boxed == LOOKUP_RETRY)
-        return LOOKUP_RETRY;
-    if (found == LOOKUP_NONE && boxed == LOOKUP_NONE)
-        return LOOKUP_NONE;
-    if (number(maps.uid, *canonical, a, &entry.uid, err) == LOOKUP_RETRY ||
-        number(maps.gid, *canonical, a, &entry.gid, err) == LOOKUP_RETRY)
-        return LOOKUP_RETRY;
-    if (mail[0] == '\0' && entry.home[0])
-        mail = authd_mail_location;
-    add(f, "uid", entry.uid);
-    add(f, "gid", entry.gid);
-    add(f, "home", entry.home);
-    add(f, "mail", mail);
-    for (size_t n = 0; n < entry.extras; n++)
-        if (strncmp(entry.extra[n].name, "userdb_", 7) == 0 && strcmp(entry.extra[n].name, "userdb_mail") != 0)
-            authd_fields_add(f, entry.extra[n].name + 7, entry.extra[n].value);
-    return LOOKUP_FOUND;
+    if (r->found)
+        return LOOKUP_FOUND;
+    return seen_later ? LOOKUP_RETRY : LOOKUP_NONE;
+}
+
+int authd_userdb_each(void (*fn)(void *ctx, struct slice user), void *ctx)
+{
+    struct err err;
+    int rc = 0;
+
+    for (size_t n = 0; n < count; n++)
+        if (list[n].driver->each && list[n].driver->each(&list[n], fn, ctx, &err) != 0) {
+            log_warn("userdb %s: %s", list[n].entry.driver, err.text);
+            rc = -1;
+        }
+    return rc;
 }

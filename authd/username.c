@@ -1,68 +1,36 @@
 /*
- * username - realm, characters and format of a user's name
- *
- * Callers     see username.h
- * Source      Dovecot's auth_username_chars, auth_default_realm, auth_username_format, applied in this order
+ * username - see username.h
  */
 #include "username.h"
 
-static struct slice pick(struct slice name, char variable)
-{
-    ptrdiff_t at = slice_rfind(name, '@');
+struct naming {
+    const char *user;
+    const struct var_scope *others;
+};
 
-    switch (variable) {
-    case 'u': return name;
-    case 'n': return at < 0 ? name : slice_sub(name, 0, (size_t) at);
-    case 'd': return at < 0 ? SLICE("") : slice_sub(name, (size_t) at + 1, name.len);
-    default: return (struct slice){ NULL, 0 };
-    }
+static const char *get(void *ctx, struct slice name)
+{
+    const struct naming *n = ctx;
+
+    if (slice_eq(name, "user"))
+        return n->user;
+    if (n->others == NULL || slice_eq(name, "username") || slice_eq(name, "domain"))
+        return NULL; /* made from "user" by var_expand */
+    return n->others->get(n->others->ctx, name);
 }
 
-/* Expands the format; -1 at a variable that does not exist. */
-static int expand(const char *format, struct slice name, struct str *out)
+static int expand(const char *format, const char *user, const struct var_scope *others, struct str *out,
+                  struct err *err)
 {
-    for (const char *p = format; *p; p++) {
-        char modifier = 0;
+    struct naming n = { user, others };
 
-        if (*p != '%') {
-            str_addc(out, *p);
-            continue;
-        }
-        if (*++p == '%') {
-            str_addc(out, '%');
-            continue;
-        }
-        if (*p == 'L' || *p == 'U')
-            modifier = *p++;
-        struct slice part = pick(name, *p);
-        if (part.p == NULL)
-            return -1;
-        for (size_t i = 0; i < part.len; i++)
-            str_addc(out, modifier == 'L'   ? ascii_lower(part.p[i])
-                          : modifier == 'U' ? ascii_upper(part.p[i])
-                                            : part.p[i]);
-    }
-    return 0;
+    return var_expand(format, &(struct var_scope){ .get = get, .ctx = &n }, out, err);
 }
 
-int username_rules_check(const struct username_rules *rules, struct err *err)
+int username_path_check(struct slice name, struct err *err)
 {
-    struct str out;
-    int rc;
-
-    str_init(&out, USERNAME_BYTES);
-    rc = expand(rules->format, SLICE("user@domain"), &out);
-    if (rc != 0)
-        err_set(err, 0, NULL, "auth_username_format = %s: only %%u %%n %%d with the modifiers L and U are known",
-                rules->format);
-    else if (out.len == 0)
-        rc = err_set(err, 0, NULL, "auth_username_format is empty");
-    str_free(&out);
-    return rc;
-}
-
-static int check_path(struct slice name, struct err *err)
-{
+    if (name.len == 0 || name.len > USERNAME_BYTES)
+        return err_set(err, 0, NULL, "Username is too long, or empty");
     if (memchr(name.p, '/', name.len) || memchr(name.p, '\0', name.len) || slice_eq(name, ".") ||
         slice_eq(name, ".."))
         return err_set(err, 0, NULL, "Username holds a character that no mailbox can be named with");
@@ -72,28 +40,62 @@ static int check_path(struct slice name, struct err *err)
     return 0;
 }
 
-int username_canonical(const struct username_rules *rules, struct slice name, struct str *out, struct err *err)
+int username_rules_check(const struct username_rules *rules, struct err *err)
+{
+    if (strlen(rules->translation) % 2 != 0)
+        return err_set(err, 0, NULL, "auth_username_translation = %s: an odd number of characters",
+                       rules->translation);
+    if (strlen(rules->master_separator) > 1)
+        return err_set(err, 0, NULL, "auth_master_user_separator = %s: more than one character",
+                       rules->master_separator);
+    return 0;
+}
+
+static char translated(const struct username_rules *rules, char c)
+{
+    for (const char *p = rules->translation; c && *p; p += 2)
+        if (*p == c)
+            return p[1];
+    return c;
+}
+
+/* Realm, translation, characters. */
+static int clean(const struct username_rules *rules, struct slice name, struct str *out, struct err *err)
+{
+    bool plain = rules->default_realm[0] && slice_find(name, '@') < 0;
+    struct slice parts[] = { name, slice_of(plain ? "@" : ""), slice_of(plain ? rules->default_realm : "") };
+
+    for (size_t n = 0; n < sizeof parts / sizeof *parts; n++)
+        for (size_t i = 0; i < parts[n].len; i++) {
+            char c = translated(rules, parts[n].p[i]);
+            if (rules->chars[0] && (c == '\0' || strchr(rules->chars, c) == NULL))
+                return err_set(err, 0, NULL, "Username character disallowed by auth_username_chars: 0x%02x",
+                               (unsigned char) c);
+            str_addc(out, c);
+        }
+    return 0;
+}
+
+int username_canonical(const struct username_rules *rules, struct slice name, const struct var_scope *others,
+                       struct str *out, struct err *err)
 {
     struct str full;
-    int rc = 0;
+    int rc;
 
     if (name.len == 0)
         return err_set(err, 0, NULL, "Empty username");
     str_init(&full, USERNAME_BYTES);
-    str_addslice(&full, name);
-    if (rules->default_realm[0] && slice_find(name, '@') < 0)
-        str_printf(&full, "@%s", rules->default_realm);
-    for (size_t i = 0; rules->chars[0] && rc == 0 && i < name.len; i++)
-        if (name.p[i] == '\0' || strchr(rules->chars, name.p[i]) == NULL)
-            rc = err_set(err, 0, NULL, "Username character disallowed by auth_username_chars: 0x%02x",
-                         (unsigned char) name.p[i]);
-    if (rc == 0) {
-        expand(rules->format, str_slice(&full), out);
-        if (str_over(&full) || str_over(out) || out->len == 0)
-            rc = err_set(err, 0, NULL, "Username is too long, or empty");
-        else
-            rc = check_path(str_slice(out), err);
-    }
+    rc = clean(rules, name, &full, err);
+    if (rc == 0 && memchr(full.p, '\0', full.len))
+        rc = err_set(err, 0, NULL, "Username holds a NUL");
+    if (rc == 0 && rules->format[0])
+        rc = expand(rules->format, full.p, others, out, err);
+    else if (rc == 0)
+        str_addslice(out, str_slice(&full));
+    if (rc == 0 && (str_over(&full) || str_over(out)))
+        rc = err_set(err, 0, NULL, "Username is too long");
+    if (rc == 0)
+        rc = username_path_check(str_slice(out), err);
     str_free(&full);
     return rc;
 }

@@ -75,6 +75,16 @@ enum lookup maps_find(struct maps *m, const char *key, bool partial, struct str 
     return LOOKUP_NONE;
 }
 
+int maps_each(struct maps *m, void (*fn)(void *ctx, struct slice key, struct slice value), void *ctx)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < m->count; i++)
+        if (table_each(m->table[i], fn, ctx) != 0)
+            rc = -1;
+    return rc;
+}
+
 unsigned maps_parent_style(const char *parameter)
 {
     struct slice rest = slice_of(conf_parent_domain_matches_subdomains), word;

@@ -50,6 +50,9 @@ const char *maps_list(const struct maps *);
 /* partial: the key is a part of what is asked for: tables that want the full key are passed over. */
 enum lookup maps_find(struct maps *, const char *key, bool partial, struct str *out);
 
+/* Each pair of each table; -1 when one of them cannot be listed. */
+int maps_each(struct maps *, void (*fn)(void *ctx, struct slice key, struct slice value), void *ctx);
+
 /* Keys of an address, tried in this order (postfix.md section 3). */
 enum {
     MAPS_FULL = 1,               /* user+ext@dom */

@@ -1,0 +1,133 @@
+/*
+ * params - what main.cf says of authd, and what follows from it for the jail
+ *
+ * Callers     the files of authd/
+ */
+#include "authd.h"
+#include "base/log.h"
+#include "db.h"
+
+struct username_rules authd_username_rules;
+int64_t authd_failure_delay_seconds, authd_hash_limit;
+bool authd_verbose;
+const char *authd_mail_location, *authd_mechanisms, *authd_passdbs, *authd_userdbs;
+static const char *passwd_file, *user_name;
+
+const struct param authd_params[] = {
+    { .name = "auth_mechanisms",
+      .type = PARAM_STRING,
+      .str = &authd_mechanisms,
+      .def = "plain login",
+      .min = 1,
+      .doc = "SASL mechanisms that are offered.",
+      .flags = PARAM_SECURITY },
+    { .name = "auth_passwd_file",
+      .type = PARAM_STRING,
+      .str = &passwd_file,
+      .def = "",
+      .doc = "Users and their passwords: the path of a passwd-file (user:{SCHEME}password:uid:gid::home::extra), or "
+             "tables whose results are what follows \"user:\" in such a line." },
+    { .name = "auth_passdb",
+      .type = PARAM_STRING,
+      .str = &authd_passdbs,
+      .def = "${auth_passwd_file?{{passwd-file:$auth_passwd_file}}}",
+      .doc =
+          "Databases that passwords are checked against, in this order: driver:args, or { driver:args, name=value, "
+          "... } with the settings of a passdb block of Dovecot (deny, pass, master, skip, result_success, "
+          "result_failure, result_internalfail, default_fields, override_fields, username_filter, mechanisms, "
+          "auth_verbose). Drivers: passwd-file, table.",
+      .flags = PARAM_SECURITY },
+    { .name = "auth_userdb",
+      .type = PARAM_STRING,
+      .str = &authd_userdbs,
+      .def = "${auth_passwd_file?{{passwd-file:$auth_passwd_file, result_success=continue-ok}}} {virtual, "
+             "result_internalfail=return-fail}",
+      .doc =
+          "Databases that tell where a user's mail lives, in this order; written as auth_passdb, with the settings "
+          "of a userdb block of Dovecot. Drivers: passwd-file, table, virtual (virtual_mailbox_maps, "
+          "virtual_uid_maps and virtual_gid_maps; adds what an earlier database has not said)." },
+    { .name = "auth_username_format",
+      .type = PARAM_STRING,
+      .str = &authd_username_rules.format,
+      .def = "%Lu",
+      .doc = "How a user's name is written before it is looked up, with Dovecot's %variables: %u (all), %n (before "
+             "the @), %d (behind it), L and U for lower and upper case; empty: as it is." },
+    { .name = "auth_username_translation",
+      .type = PARAM_STRING,
+      .str = &authd_username_rules.translation,
+      .def = "",
+      .doc = "Pairs of characters: in a user's name the first of each pair becomes the second." },
+    { .name = "auth_master_user_separator",
+      .type = PARAM_STRING,
+      .str = &authd_username_rules.master_separator,
+      .def = "",
+      .doc = "Character between the user and the master user in a login name; empty: master users log in by their "
+             "SASL authorization identity only." },
+    { .name = "auth_username_chars",
+      .type = PARAM_STRING,
+      .str = &authd_username_rules.chars,
+      .def = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567890.-_@",
+      .doc = "Characters that a user's name may hold; empty allows all." },
+    { .name = "auth_default_realm",
+      .type = PARAM_STRING,
+      .str = &authd_username_rules.default_realm,
+      .def = "",
+      .doc = "Domain added to a user's name that has none." },
+    { .name = "auth_failure_delay",
+      .type = PARAM_SECONDS,
+      .num = &authd_failure_delay_seconds,
+      .def = "2s",
+      .min = 0,
+      .max = 60,
+      .doc = "How long the answer to a failed authentication is held back." },
+    { .name = "auth_hash_limit",
+      .type = PARAM_INT,
+      .num = &authd_hash_limit,
+      .def = "4",
+      .min = 1,
+      .max = 64,
+      .doc = "Password hashes computed at a time; each may need 64 MiB and more." },
+    { .name = "auth_verbose",
+      .type = PARAM_BOOL,
+      .yes = &authd_verbose,
+      .def = "no",
+      .doc = "Log why each authentication failed (never the password)." },
+    { .name = "mail_location",
+      .type = PARAM_STRING,
+      .str = &authd_mail_location,
+      .def = "maildir:~/Maildir",
+      .doc = "Where mail is in the home of a user whom virtual_mailbox_maps does not know." },
+    { .name = "authd_user",
+      .type = PARAM_STRING,
+      .str = &user_name,
+      .def = "$login_user",
+      .min = 1,
+      .doc = "Account that authd runs as; it must be able to read auth_passwd_file for changes to be seen without a "
+             "restart." },
+    { .type = PARAM_END },
+};
+enum { PATHS_MAX = 2 + 2 * DB_MAX };
+struct service_path authd_paths[PATHS_MAX + 1] = { { .path = "/etc/passwd", .optional = true },
+                                                   { .path = "/etc/group", .optional = true } };
+
+void authd_may_read(const char *path)
+{
+    size_t n = 0;
+
+    while (n < PATHS_MAX && authd_paths[n].path && strcmp(authd_paths[n].path, path) != 0)
+        n++;
+    if (n == PATHS_MAX)
+        log_fatal("more than %d directories of passwd-files", PATHS_MAX - 2);
+    authd_paths[n] = (struct service_path){ .path = path, .optional = true };
+}
+
+void authd_parameter_error(const char *name, const struct err *err)
+{
+    const char *file;
+    int line;
+
+    if (conf_where(name, &file, &line))
+        log_error("%s, line %d: %s: %s", file, line, name, err->text);
+    else
+        log_error("%s: %s", name, err->text);
+}

@@ -1,0 +1,16 @@
+/*
+ * password - hashes of passwords, computed beside the loop
+ *
+ * Callers     authd/passdb.c, in a fiber
+ * Invariants  at most auth_hash_limit at a time, since each may want 64 MiB
+ *             password_waste costs what the last password_check of a user did: time tells nobody who exists
+ * Errors      SCHEME_BROKEN with words: a stored password that cannot be used
+ */
+#ifndef AUTHD_PASSWORD_H
+#define AUTHD_PASSWORD_H
+#include "scheme/scheme.h"
+
+enum scheme_answer password_check(const char *stored, const char *default_scheme, struct slice password,
+                                  struct err *);
+void password_waste(struct slice password);
+#endif

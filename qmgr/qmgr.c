@@ -99,13 +99,12 @@ static int64_t stop_asked_ms;
 
 static void on_arrived(struct service_conn *c, struct msg *in)
 {
-    struct msg *answer;
     char id[QUEUE_ID_BYTES];
+
+    (void) c;
 
     snprintf(id, sizeof id, "%s", msg_get_str(in, "queue_id", QUEUE_ID_BYTES - 1));
     bool good = msg_done(in) && queue_id_valid(id);
-    answer = service_status(good ? "ok" : "malformed");
-    service_reply(c, &answer); /* the sender need not wait for what follows */
     if (!good)
         log_warn("malformed announcement of a message");
     else if (service_stopping())

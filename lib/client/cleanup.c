@@ -56,8 +56,8 @@ static struct stream *take_idle(void)
     while (idle_count) {
         struct stream *s = idle[--idle_count].stream;
         /* Input on an idle connection can only be its end. */
-        if (time_mono_ms() - idle[idle_count].since_ms < IDLE_MS && event_wait_fd(stream_fd(s), EVENT_READ, 0) < 0 &&
-            errno == ETIMEDOUT)
+        if (stream_buffered(s) == 0 && time_mono_ms() - idle[idle_count].since_ms < IDLE_MS &&
+            event_wait_fd(stream_fd(s), EVENT_READ, 0) < 0 && errno == ETIMEDOUT)
             return s;
         stream_free(&s);
     }

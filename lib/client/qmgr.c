@@ -16,17 +16,12 @@ enum { ASK_MS = 10000 }; /* longer than this a scan would have found the file */
 int qmgr_arrived(const char *queue_id)
 {
     static struct ipc_client *client;
-    struct msg *ask = msg_new("arrived"), *answer;
+    struct msg *m = msg_new("arrived");
 
     if (client == NULL)
         client = ipc_client_new("public/qmgr", QMGR_PROTOCOL, QMGR_VERSION);
-    msg_put_str(ask, "queue_id", queue_id);
-    answer = ipc_call(client, &ask, true, time_mono_ms() + ASK_MS);
-    if (answer == NULL)
-        return -1;
-    bool ok = strcmp(msg_name(answer), "ok") == 0;
-    msg_free(&answer);
-    return ok ? 0 : -1;
+    msg_put_str(m, "queue_id", queue_id);
+    return ipc_tell(client, &m, time_mono_ms() + ASK_MS);
 }
 
 int qmgr_trigger(const char *bytes)

@@ -48,6 +48,7 @@ struct loop {
     struct list ready, all;
     size_t fibers;
     bool running, stopping;
+    bool look; /* at epoll, before the next turn */
     int64_t stop_by;
     int64_t turn_us; /* when the current fiber got the processor */
     struct deadline **heap;

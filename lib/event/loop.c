@@ -15,7 +15,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { EVENTS_A_TURN = 256 };
+enum { EVENTS_A_TURN = 256, TURNS_A_LOOK = 8 };
 
 struct loop event_loop = { .epoll = -1, .wake = -1 };
 
@@ -170,6 +170,7 @@ void fiber_yield(void)
     if (f == NULL)
         return;
     f->state = FIBER_READY;
+    event_loop.look = true;
     list_append(&event_loop.ready, &f->queue);
     fiber_park();
 }
@@ -184,7 +185,7 @@ void fiber_slice(void)
 
 static void run_ready(void)
 {
-    struct list batch; /* those who become ready meanwhile run after the next look at epoll */
+    struct list batch; /* those who become ready meanwhile run in the next turn */
 
     list_init(&batch);
     if (list_empty(&event_loop.ready))
@@ -261,7 +262,10 @@ void event_run(event_fn first, void *arg)
     event_loop.stopping = false;
     fiber_go("main", first, arg);
     for (;;) {
-        run_ready();
+        /* Who was made ready by others runs before the kernel is asked again, unless somebody gave way to it. */
+        event_loop.look = false;
+        for (int turn = 0; turn < TURNS_A_LOOK && !event_loop.look && !list_empty(&event_loop.ready); turn++)
+            run_ready();
         if (event_loop.fibers == 0 || (event_loop.stopping && time_mono_ms() >= event_loop.stop_by))
             break;
         poll_once();

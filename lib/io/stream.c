@@ -61,6 +61,7 @@ void stream_free(struct stream **sp)
         return;
     if (s->cover)
         s->cover->free(s);
+    stream_fds_free(s);
     event_forget_fd(s->rfd);
     close(s->rfd);
     if (!s->shared_fd) {
@@ -80,6 +81,7 @@ int stream_detach(struct stream **sp)
 
     if (s->cover)
         log_panic("stream_detach: the stream is encrypted");
+    stream_fds_free(s);
     event_forget_fd(fd);
     buffer_release(&s->in);
     buffer_release(&s->out);
@@ -169,8 +171,36 @@ int stream_flush(struct stream *s)
     return rc;
 }
 
-/* Reads into the empty buffer: bytes read, 0 at the end, -1. */
-static ssize_t fill(struct stream *s)
+static ssize_t read_once(struct stream *s, void *p, size_t len)
+{
+    ssize_t n;
+
+    if (s->cover)
+        return s->cover->read(s, p, len);
+    s->drained = true;
+    n = s->fds ? stream_fds_read(s, p, len) : read(s->rfd, p, len);
+    if (n == (ssize_t) len)
+        s->drained = false;
+    return n;
+}
+
+/* Waits for input; meanwhile an idle stream holds no buffers. */
+static int wait_input(struct stream *s, int fd, int what)
+{
+    int rc;
+
+    buffer_release(&s->in);
+    if (!s->sending)
+        buffer_release(&s->out);
+    s->filling = true;
+    rc = stream_wait(s, fd, what);
+    s->filling = false;
+    s->drained = false;
+    return rc;
+}
+
+/* Reads to p, or into the empty buffer when p is NULL: bytes read, 0 at the end, -1. */
+static ssize_t input(struct stream *s, char *p, size_t len)
 {
     if (s->eof)
         return 0;
@@ -180,13 +210,13 @@ static ssize_t fill(struct stream *s)
     }
     if (s->out.to != s->out.from && stream_flush(s) < 0)
         return -1;
+    if (s->drained && wait_input(s, s->rfd, EVENT_READ) < 0)
+        return -1;
     for (;;) {
-        buffer_need(&s->in);
-        ssize_t n = s->cover ? s->cover->read(s, s->in.p, STREAM_BUFFER_BYTES)
-                             : read(s->rfd, s->in.p, STREAM_BUFFER_BYTES);
+        if (p == NULL)
+            buffer_need(&s->in);
+        ssize_t n = read_once(s, p ? p : s->in.p, p ? len : STREAM_BUFFER_BYTES);
         if (n > 0) {
-            s->in.from = 0;
-            s->in.to = (size_t) n;
             s->bytes_in += (uint64_t) n;
             return n;
         }
@@ -201,16 +231,22 @@ static ssize_t fill(struct stream *s)
             continue;
         if (n == -1 && errno != EAGAIN && errno != EWOULDBLOCK)
             return stream_fail(s, errno);
-        buffer_release(&s->in);
-        if (!s->sending)
-            buffer_release(&s->out);
-        s->filling = true;
-        int rc = stream_wait(s, n == STREAM_WANT_WRITE ? s->wfd : s->rfd,
-                             n == STREAM_WANT_WRITE ? EVENT_WRITE : EVENT_READ);
-        s->filling = false;
-        if (rc < 0)
+        if (wait_input(s, n == STREAM_WANT_WRITE ? s->wfd : s->rfd,
+                       n == STREAM_WANT_WRITE ? EVENT_WRITE : EVENT_READ) < 0)
             return -1;
     }
+}
+
+/* Reads into the empty buffer: bytes read, 0 at the end, -1. */
+static ssize_t fill(struct stream *s)
+{
+    ssize_t n = input(s, NULL, 0);
+
+    if (n > 0) {
+        s->in.from = 0;
+        s->in.to = (size_t) n;
+    }
+    return n;
 }
 
 ssize_t stream_peek(struct stream *s, const char **bytes)
@@ -250,7 +286,9 @@ int stream_read_full(struct stream *s, void *buf, size_t len)
     char *at = buf;
 
     while (len) {
-        ssize_t n = stream_read(s, at, len);
+        /* What would fill the buffer goes past it. */
+        bool past = s->in.from == s->in.to && len >= STREAM_BUFFER_BYTES;
+        ssize_t n = past ? input(s, at, len) : stream_read(s, at, len);
         if (n <= 0) {
             if (n == 0)
                 errno = at == (char *) buf ? 0 : EPROTO;

@@ -53,6 +53,13 @@ void stream_interrupt(struct stream *);
 /* Puts bytes in front of the unread input: what another process has read of this connection. */
 void stream_unread(struct stream *, const void *p, size_t len);
 
+/* On a unix socket from which descriptors are to be taken: they come with the bytes that they were sent beside, in
+ * order. stream_take_fd: close-on-exec, the caller owns it; -1 when none waits. More than STREAM_FDS_MAX that nobody
+ * took are an error of the stream (EPROTO). */
+enum { STREAM_FDS_MAX = 64 };
+void stream_receive_fds(struct stream *);
+int stream_take_fd(struct stream *);
+
 /* Writing into the buffer; a full buffer is written out, waiting for the peer. */
 void stream_write(struct stream *, const void *p, size_t len);
 void stream_puts(struct stream *, const char *s);

@@ -32,6 +32,8 @@ struct stream {
     bool sending, filling; /* two fibers may share a stream: one reads, one writes */
     int64_t timeout_ms, deadline;
     uint64_t bytes_in, bytes_out;
+    bool drained;                     /* the last read took all there was: wait before the next */
+    struct stream_fds *fds;           /* NULL: descriptors are not expected */
     const struct stream_cover *cover; /* NULL: plaintext */
     struct ssl_st *ssl;
     struct tls_info *info;
@@ -39,5 +41,8 @@ struct stream {
 
 int stream_wait(struct stream *, int fd, int what); /* within timeout and deadline; 0, or -1 with the error kept */
 int stream_fail(struct stream *, int error);        /* keeps the first error; -1 */
+/* read() and recvmsg() of descriptors: as read(2). */
+ssize_t stream_fds_read(struct stream *, void *p, size_t len);
+void stream_fds_free(struct stream *);
 enum { STREAM_WANT_READ = -2, STREAM_WANT_WRITE = -3 };
 #endif

@@ -23,7 +23,7 @@ static const char greeting_name[] = "greeting";
 
 struct link {
     struct ipc_client *client; /* NULL once the client was freed */
-    int fd;
+    struct stream *stream;
     int error;     /* 0 while usable; why it ended */
     bool retiring; /* the server said bye */
     size_t refs;
@@ -107,12 +107,12 @@ static int greet_send(int fd, const char *protocol, int version, int64_t deadlin
     return rc;
 }
 
-static int greet_check(int fd, const char *protocol, int version, int64_t deadline)
+static int greet_check(struct stream *s, const char *protocol, int version)
 {
     struct msg *m;
     int rc = 0;
 
-    if (msg_recv_fd(fd, deadline, &m) < 0)
+    if (msg_recv_any(s, &m) < 0)
         return -1;
     if (strcmp(msg_name(m), greeting_name) != 0) {
         log_warn("unexpected \"%s\" where a greeting for protocol %s was due", msg_name(m), protocol);
@@ -135,7 +135,7 @@ static int greet_check(int fd, const char *protocol, int version, int64_t deadli
 int ipc_greet_server(struct stream *s, const char *protocol, int version)
 {
     int64_t until = stream_until(s);
-    int rc = greet_check(stream_fd(s), protocol, version, until), keep = errno;
+    int rc = greet_check(s, protocol, version), keep = errno;
 
     if (rc == 0 || keep == EPROTO) /* on a mismatch the client logs it too */
         if (greet_send(stream_fd(s), protocol, version, until) < 0)
@@ -144,41 +144,37 @@ int ipc_greet_server(struct stream *s, const char *protocol, int version)
     return rc;
 }
 
-static int open_once(const char *service, const char *protocol, int version, int64_t deadline)
+static struct stream *open_once(const char *service, const char *protocol, int version, int64_t deadline)
 {
     int fd = ipc_connect(service, deadline);
+    struct stream *s;
 
     if (fd < 0)
-        return -1;
-    if (greet_send(fd, protocol, version, deadline) < 0 || greet_check(fd, protocol, version, deadline) < 0) {
+        return NULL;
+    s = stream_new(fd);
+    stream_deadline(s, deadline);
+    if (greet_send(fd, protocol, version, deadline) < 0 || greet_check(s, protocol, version) < 0) {
         int keep = errno ? errno : ECONNRESET;
-        event_forget_fd(fd);
-        close(fd);
+        stream_free(&s);
         errno = keep;
-        return -1;
+        return NULL;
     }
-    return fd;
+    stream_deadline(s, EVENT_NEVER);
+    return s;
 }
 
 /* A process that dies between accept and greeting takes nothing with it but the connection: its successor is asked.
  */
-static int open_greeted(const char *service, const char *protocol, int version, int64_t deadline)
-{
-    int fd = -1;
-
-    for (int attempt = 0; attempt < GREETING_ATTEMPTS && fd < 0; attempt++) {
-        fd = open_once(service, protocol, version, deadline);
-        if (fd < 0 && errno != ECONNRESET && errno != EPIPE)
-            break;
-    }
-    return fd;
-}
-
 struct stream *ipc_open(const char *service, const char *protocol, int version, int64_t deadline)
 {
-    int fd = open_greeted(service, protocol, version, deadline);
+    struct stream *s = NULL;
 
-    return fd < 0 ? NULL : stream_new(fd);
+    for (int attempt = 0; attempt < GREETING_ATTEMPTS && s == NULL; attempt++) {
+        s = open_once(service, protocol, version, deadline);
+        if (s == NULL && errno != ECONNRESET && errno != EPIPE)
+            break;
+    }
+    return s;
 }
 
 bool ipc_reusable(struct stream *s)
@@ -186,7 +182,7 @@ bool ipc_reusable(struct stream *s)
     char c;
     ssize_t n = recv(stream_fd(s), &c, 1, MSG_PEEK | MSG_DONTWAIT);
 
-    return n < 0 && (errno == EAGAIN || errno == EINTR) && stream_error(s) == 0;
+    return n < 0 && (errno == EAGAIN || errno == EINTR) && stream_error(s) == 0 && stream_buffered(s) == 0;
 }
 
 /* No new call starts on this link, and its client may be freed before it. */
@@ -202,8 +198,7 @@ static void link_drop(struct link *l)
     if (--l->refs > 0)
         return;
     link_part(l);
-    event_forget_fd(l->fd);
-    close(l->fd);
+    stream_free(&l->stream);
     free(l);
 }
 
@@ -245,7 +240,7 @@ static void read_replies(void *arg)
     struct link *l = arg;
     struct msg *m;
 
-    while (!(l->retiring && list_empty(&l->calls)) && msg_recv_fd(l->fd, EVENT_NEVER, &m) == 0) {
+    while (!(l->retiring && list_empty(&l->calls)) && msg_recv_any(l->stream, &m) == 0) {
         if (strcmp(msg_name(m), MSG_BYE) == 0) {
             msg_free(&m);
             l->retiring = true;
@@ -260,14 +255,14 @@ static void read_replies(void *arg)
 
 static struct link *link_open(struct ipc_client *c, int64_t deadline)
 {
-    int fd = open_greeted(c->service, c->protocol, c->version, deadline);
+    struct stream *s = ipc_open(c->service, c->protocol, c->version, deadline);
     struct link *l;
 
-    if (fd < 0)
+    if (s == NULL)
         return NULL;
     l = mem_new(sizeof *l);
     l->client = c;
-    l->fd = fd;
+    l->stream = s;
     l->sending.permits = 1;
     l->refs = 1; /* the reader's */
     list_init(&l->calls);
@@ -319,17 +314,16 @@ void ipc_client_free(struct ipc_client **cp)
     if (c->link) {
         struct link *l = c->link;
         link_end(l, ECANCELED);
-        shutdown(l->fd, SHUT_RDWR); /* the reader sees the end and drops its reference */
+        shutdown(stream_fd(l->stream), SHUT_RDWR); /* the reader sees the end and drops its reference */
     }
     free(c->service);
     free(c->protocol);
     free(c);
 }
 
-/* 0 with a reply; -1 with errno; *again: nothing of the request can have reached the server. */
-static int call_once(struct link *l, struct msg *request, int64_t deadline, struct msg **reply, bool *again)
+/* Takes its turn and sends. -1 with errno; *again: nothing of the request can have reached the server. */
+static int send_once(struct link *l, struct msg *request, uint32_t id, int64_t deadline, bool *again)
 {
-    struct call call = { .id = ++l->next_id };
     size_t sent = 0;
     int rc;
 
@@ -342,23 +336,39 @@ static int call_once(struct link *l, struct msg *request, int64_t deadline, stru
         errno = ECONNRESET;
         return -1;
     }
-    list_append(&l->calls, &call.node);
-    rc = msg_send_fd(l->fd, request, call.id, deadline, &sent);
+    rc = msg_send_fd(stream_fd(l->stream), request, id, deadline, &sent);
     if (rc < 0) {
         int keep = errno;
-        bool malformed = keep == EMSGSIZE;
-        *again = sent == 0 && !malformed && keep != ETIMEDOUT && keep != ECANCELED;
-        list_del(&call.node);
+        *again = sent == 0 && keep != EMSGSIZE && keep != ETIMEDOUT && keep != ECANCELED;
         if (sent > 0 || *again) { /* half a frame, or a dead socket: useless for others too */
             link_end(l, ECONNRESET);
-            shutdown(l->fd, SHUT_RDWR);
+            shutdown(stream_fd(l->stream), SHUT_RDWR);
         }
-        event_sem_put(&l->sending);
+        errno = keep;
+    }
+    event_sem_put(&l->sending);
+    return rc;
+}
+
+/* 0 with a reply; -1 with errno; *again as above. */
+static int call_once(struct link *l, struct msg *request, int64_t deadline, struct msg **reply, bool *again)
+{
+    struct call call = { .id = ++l->next_id };
+
+    if (l->error || l->retiring) { /* the reader may be about to leave */
+        *again = true;
+        errno = ECONNRESET;
+        return -1;
+    }
+    list_append(&l->calls, &call.node); /* the answer may be read before the sender runs again */
+    if (send_once(l, request, call.id, deadline, again) < 0) {
+        int keep = errno;
+        if (!call.done)
+            list_del(&call.node);
         msg_free(&call.reply);
         errno = keep;
         return -1;
     }
-    event_sem_put(&l->sending);
     while (!call.done)
         if (event_cond_wait(&call.cond, deadline) < 0 && !call.done) {
             int keep = errno;
@@ -372,6 +382,26 @@ static int call_once(struct link *l, struct msg *request, int64_t deadline, stru
     }
     *reply = call.reply;
     return 0;
+}
+
+int ipc_tell(struct ipc_client *c, struct msg **m, int64_t deadline)
+{
+    int rc = -1, keep = 0;
+
+    for (bool again = true; rc < 0 && again;) {
+        struct link *l = link_get(c, deadline);
+        again = false;
+        if (l == NULL) {
+            keep = errno;
+            break;
+        }
+        rc = send_once(l, *m, ++l->next_id, deadline, &again);
+        keep = errno;
+        link_drop(l);
+    }
+    msg_free(m);
+    errno = keep;
+    return rc;
 }
 
 struct msg *ipc_call(struct ipc_client *c, struct msg **request, bool again_ok, int64_t deadline)

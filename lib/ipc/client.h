@@ -24,6 +24,9 @@ void ipc_client_free(struct ipc_client **);
  * id. */
 struct msg *ipc_call(struct ipc_client *, struct msg **request, bool again_ok, int64_t deadline);
 
+/* Says something that nobody answers: 0 when it was sent, which is not yet heard. */
+int ipc_tell(struct ipc_client *, struct msg **, int64_t deadline);
+
 /* For conversations of their own (one message into cleanup, one delivery): a private connection, greeting done. */
 struct stream *ipc_open(const char *service, const char *protocol, int version, int64_t deadline);
 int ipc_greet_server(struct stream *, const char *protocol, int version);

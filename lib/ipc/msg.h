@@ -9,7 +9,7 @@
  * Invariants  bounded; names are [a-z0-9_]; a name may repeat only where both sides use the list calls
  *             a reader takes each value once; msg_done says whether all was taken and nothing was missing, malformed
  *             or surplus
- *             a frame is read to its last byte and no further: reading frames and reading the stream may alternate
+ *             reading frames and reading the stream may alternate
  *             a frame named MSG_BYE is swallowed by msg_recv: it says that the server would like the client to close
  * Ownership   the msg owns bytes and descriptors; msg_take_fd hands one over
  * Errors      getters never fail loudly: they mark the message bad and give a harmless value; ask msg_done before
@@ -49,11 +49,11 @@ bool msg_done(struct msg *);        /* everything taken, nothing bad */
  * end. The stream's timeout and deadline hold. One fiber may send while another receives; two that send take turns
  * themselves. */
 int msg_send(struct stream *, struct msg *, uint32_t id);
-int msg_recv(struct stream *, struct msg **out); /* with descriptors; a unix stream socket */
+int msg_recv(struct stream *, struct msg **out);     /* with descriptors; a unix stream socket */
+int msg_recv_any(struct stream *, struct msg **out); /* MSG_BYE is not swallowed here */
 
-/* The same on a bare non-blocking socket. *sent: bytes that went out, also after an error. */
+/* Sending on a bare non-blocking socket. *sent: bytes that went out, also after an error. */
 int msg_send_fd(int fd, struct msg *, uint32_t id, int64_t deadline, size_t *sent);
-int msg_recv_fd(int fd, int64_t deadline, struct msg **out); /* MSG_BYE is not swallowed here */
 
 /* One frame a packet, at most MSG_PACKET_BYTES: SOCK_SEQPACKET. These never wait: EAGAIN. */
 int msg_send_packet(int fd, struct msg *, uint32_t id);

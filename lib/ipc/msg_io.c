@@ -1,12 +1,10 @@
 /*
  * msg_io - frames over sockets, descriptors beside them
  *
- * Invariants  the length word is read first, by a call of its own, because descriptors come with it and are lost by a
- *             read that does not ask for them
+ * Invariants  frames are read through the stream's buffer: one that has arrived costs one call
  */
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/time.h"
 #include "ipc/internal.h"
 
 #include <errno.h>
@@ -112,52 +110,15 @@ out:
     return rc;
 }
 
-/* Reads until *have reaches want. 0; -1 with errno, 0 at an end before the first byte of all, EPROTO at a later one.
- */
-static int read_to(int fd, int64_t deadline, char *p, size_t *have, size_t want, int *fds, size_t *fd_count,
-                   bool first)
+static int read_body(struct stream *s, size_t len, struct str *body)
 {
-    while (*have < want) {
-        union control control;
-        struct iovec iov = { p + *have, want - *have };
-        struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
-        if (first) {
-            mh.msg_control = control.space;
-            mh.msg_controllen = sizeof control.space;
-        }
-        ssize_t n = recvmsg(fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-        if (n > 0) {
-            *have += (size_t) n;
-            if (first && !collect_fds(&mh, fds, fd_count)) {
-                errno = EPROTO;
-                return -1;
-            }
-        } else if (n == 0) {
-            errno = first && *have == 0 ? 0 : EPROTO;
-            return -1;
-        } else if (errno == EAGAIN) {
-            if (event_wait_fd(fd, EVENT_READ, deadline) < 0)
-                return -1;
-        } else if (errno != EINTR) {
-            return -1;
-        }
-    }
-    return 0;
-}
-
-static int read_body(int fd, int64_t deadline, size_t len, struct str *body)
-{
-    int none[1];
-    size_t count = 0;
-
     while (body->len < len) { /* grows with what arrives, not with what was announced */
-        size_t step = len - body->len < READ_STEP ? len - body->len : READ_STEP, have = 0;
+        size_t step = len - body->len < READ_STEP ? len - body->len : READ_STEP;
         str_reserve(body, step);
-        int rc = read_to(fd, deadline, body->p + body->len, &have, step, none, &count, false);
-        body->len += have;
-        body->p[body->len] = '\0';
-        if (rc < 0)
+        if (stream_read_full(s, body->p + body->len, step) < 0)
             return -1;
+        body->len += step;
+        body->p[body->len] = '\0';
     }
     return 0;
 }
@@ -175,28 +136,41 @@ static int adopt_fds(struct msg **m, const int *fds, size_t count)
     return 0;
 }
 
-int msg_recv_fd(int fd, int64_t deadline, struct msg **out)
+/* The descriptors that the frame says came with it: they queue in the order of the frames. */
+static int take_fds(struct stream *s, struct msg **m)
+{
+    int fds[MSG_FDS];
+    size_t count = 0;
+
+    while (count < (*m)->fds_promised && (fds[count] = stream_take_fd(s)) >= 0)
+        count++;
+    if (stream_buffered(s) == 0) /* nothing is behind this frame: what is left came with it, unannounced */
+        for (int fd; (fd = stream_take_fd(s)) >= 0; close(fd))
+            (*m)->fds_promised = SIZE_MAX;
+    return adopt_fds(m, fds, count);
+}
+
+int msg_recv_any(struct stream *s, struct msg **out)
 {
     unsigned char word[LENGTH_BYTES];
-    int fds[MSG_FDS], keep;
-    size_t fd_count = 0, have = 0, len;
+    size_t len;
     struct str body;
+    int keep;
 
-    str_init(&body, STR_UNLIMITED);
-    if (read_to(fd, deadline, (char *) word, &have, sizeof word, fds, &fd_count, true) < 0)
-        goto fail;
+    *out = NULL;
+    stream_receive_fds(s);
+    if (stream_read_full(s, word, sizeof word) < 0)
+        return -1;
     len = (size_t) word[0] << 24 | (size_t) word[1] << 16 | (size_t) word[2] << 8 | word[3];
     if (len > MSG_BYTES || len == 0) {
         errno = EPROTO;
-        goto fail;
+        return -1;
     }
-    if (read_body(fd, deadline, len, &body) < 0 || msg_parse(&body, out) < 0)
-        goto fail;
-    return adopt_fds(out, fds, fd_count);
-fail:
-    keep = errno;
+    str_init(&body, STR_UNLIMITED);
+    if (read_body(s, len, &body) == 0 && msg_parse(&body, out) == 0)
+        return take_fds(s, out);
+    keep = errno ? errno : EPROTO; /* an end inside a frame */
     str_free(&body);
-    close_fds(fds, fd_count);
     errno = keep;
     return -1;
 }
@@ -216,7 +190,7 @@ int msg_recv(struct stream *s, struct msg **out)
     if (stream_flush(s) < 0)
         return -1;
     for (;;) {
-        if (msg_recv_fd(stream_fd(s), stream_until(s), out) < 0)
+        if (msg_recv_any(s, out) < 0)
             return -1;
         if (strcmp((*out)->name, MSG_BYE) != 0)
             return 0;

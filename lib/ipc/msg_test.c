@@ -191,25 +191,81 @@ static void test_stream(void *unused)
     free(big);
 }
 
-/* A frame that promises a descriptor and brings none; a frame that brings one it did not promise. */
-static void test_promises(void *unused)
+static void expect(int error, const char *bytes, size_t len, int fd)
 {
     int pair[2];
-    struct msg *m;
+    struct stream *in;
+    struct msg *m = NULL;
+
+    assert(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair) == 0);
+    in = stream_new(pair[1]);
+    stream_deadline(in, time_mono_ms() + (error == ETIMEDOUT ? 50 : 2000));
+    if (fd >= 0) {
+        union {
+            struct cmsghdr align;
+            char space[CMSG_SPACE(sizeof fd)];
+        } control = { .align = {
+                          .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof fd) } };
+        struct iovec iov = { (void *) (uintptr_t) bytes, len };
+        struct msghdr mh = {
+            .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof control.space
+        };
+        memcpy(CMSG_DATA(&control.align), &fd, sizeof fd);
+        assert(sendmsg(pair[0], &mh, 0) == (ssize_t) len);
+    } else {
+        assert(write(pair[0], bytes, len) == (ssize_t) len);
+    }
+    if (error != ETIMEDOUT)
+        shutdown(pair[0], SHUT_WR);
+    assert(msg_recv_any(in, &m) == (error ? -1 : 0) && (error == 0 || errno == error));
+    msg_free(&m);
+    stream_free(&in);
+    close(pair[0]);
+}
+
+/* Frames that are none; one that promises a descriptor and brings none; one that brings one it did not promise. */
+static void test_promises(void *unused)
+{
+    (void) unused;
+    expect(0, "\0\0\0\7\1a\0\0\0\1\0", 11, -1);
+    expect(EPROTO, "\0\0\0\7\1a\0\0\0\1\1", 11, -1);
+    expect(0, "\0\0\0\7\1a\0\0\0\1\1", 11, 0);
+    expect(EPROTO, "\0\0\0\7\1a\0\0\0\1\0", 11, 0);
+    expect(EPROTO, "\7\0\0\0", 4, -1); /* longer than MSG_BYTES */
+    expect(EPROTO, "\0\0\0\0", 4, -1);
+    expect(EPROTO, "\0\0", 2, -1);                 /* half a length */
+    expect(EPROTO, "\0\0\0\7", 4, -1);             /* nothing behind it */
+    expect(EPROTO, "\0\0\0\7\1a\0\0\0\1", 10, -1); /* not all of it */
+    expect(ETIMEDOUT, "\0\0\0\7\1a\0\0\0\1", 10, -1);
+}
+
+/* Frames that arrive in one piece, the second with a descriptor, are told apart. */
+static void test_two_at_once(void *unused)
+{
+    static const char one[] = "\0\0\0\7\1a\0\0\0\1\0";
+    int pair[2];
+    size_t sent;
+    struct stream *in;
+    struct msg *m = msg_new("b");
 
     (void) unused;
     assert(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair) == 0);
-    assert(write(pair[0], "\0\0\0\7\1a\0\0\0\1\1", 11) == 11);
-    assert(msg_recv_fd(pair[1], time_mono_ms() + 1000, &m) == -1 && errno == EPROTO);
-    assert(write(pair[0], "\7\0\0\0", 4) == 4); /* longer than MSG_BYTES */
-    assert(msg_recv_fd(pair[1], time_mono_ms() + 1000, &m) == -1 && errno == EPROTO);
-    assert(msg_recv_fd(pair[1], time_mono_ms() + 50, &m) == -1 && errno == ETIMEDOUT);
-    assert(write(pair[0], "\0\0", 2) == 2);
-    shutdown(pair[0], SHUT_WR);
-    assert(msg_recv_fd(pair[1], time_mono_ms() + 1000, &m) == -1 && errno == EPROTO); /* half a length */
-    event_forget_fd(pair[1]);
+    in = stream_new(pair[1]);
+    stream_deadline(in, time_mono_ms() + 2000);
+    assert(write(pair[0], one, 11) == 11);
+    msg_put_fd(m, 0);
+    assert(msg_send_fd(pair[0], m, 2, EVENT_NEVER, &sent) == 0);
+    msg_free(&m);
+    assert(write(pair[0], one, 11) == 11);
+    assert(msg_recv_any(in, &m) == 0 && strcmp(msg_name(m), "a") == 0 && msg_done(m));
+    msg_free(&m);
+    assert(msg_recv_any(in, &m) == 0 && strcmp(msg_name(m), "b") == 0 && msg_fds(m) == 1);
+    close(msg_take_fd(m));
+    msg_free(&m);
+    assert(msg_recv_any(in, &m) == 0 && strcmp(msg_name(m), "a") == 0 && msg_done(m));
+    msg_free(&m);
+    stream_free(&in);
     close(pair[0]);
-    close(pair[1]);
 }
 
 static void test_packets(void)
@@ -248,4 +304,5 @@ int main(void)
     test_packets();
     event_run(test_stream, NULL);
     event_run(test_promises, NULL);
+    event_run(test_two_at_once, NULL);
 }

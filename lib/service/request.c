@@ -160,6 +160,8 @@ static bool next_request(struct wire *w)
 {
     int rc;
 
+    if (stream_buffered(w->stream) > 0)
+        return true;
     w->waiting = true;
     w->idle_since = time_mono_ms();
     rc = event_wait_fd(stream_fd(w->stream), EVENT_READ, EVENT_NEVER);

@@ -32,7 +32,7 @@ enum {
     FULL_WAIT_MS = 1000,
     FIRST_BYTE_MS = 10000,
     TRIGGER_BYTES = 100,
-    DATAGRAM_BYTES = 65536,
+    DATAGRAMS_AT_ONCE = 16,
 };
 
 struct session {
@@ -292,17 +292,26 @@ static void accept_clients(int index)
     }
 }
 
+/* All that have arrived are taken by one call. */
 static void read_datagrams(int fd)
 {
-    static char bytes[DATAGRAM_BYTES];
+    static char bytes[DATAGRAMS_AT_ONCE][SERVICE_DATAGRAM_BYTES];
+    struct iovec iov[DATAGRAMS_AT_ONCE];
+    struct mmsghdr in[DATAGRAMS_AT_ONCE];
 
     while (!draining) {
-        ssize_t n = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT);
-        if (n >= 0)
-            service_state.svc->datagram(bytes, (size_t) n);
-        else if (errno == EAGAIN && event_wait_fd(fd, EVENT_READ, EVENT_NEVER) < 0)
-            break;
+        for (int i = 0; i < DATAGRAMS_AT_ONCE; i++) {
+            iov[i] = (struct iovec){ bytes[i], sizeof bytes[i] };
+            in[i] = (struct mmsghdr){ .msg_hdr = { .msg_iov = &iov[i], .msg_iovlen = 1 } };
+        }
+        int n = recvmmsg(fd, in, DATAGRAMS_AT_ONCE, MSG_DONTWAIT, NULL);
+        for (int i = 0; i < n; i++)
+            service_state.svc->datagram(bytes[i], in[i].msg_len);
+        if (n > 0 && service_state.svc->datagrams_end)
+            service_state.svc->datagrams_end();
         idle_since = time_mono_ms();
+        if (n < DATAGRAMS_AT_ONCE && (n > 0 || errno == EAGAIN) && event_wait_fd(fd, EVENT_READ, EVENT_NEVER) < 0)
+            break;
     }
 }
 

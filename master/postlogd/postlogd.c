@@ -21,7 +21,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LINE_BYTES = 8192 };
+enum { LINE_BYTES = 8192, BATCH_BYTES = 32768 };
 
 static const char *prefixes, *permissions;
 static int file = -1;
@@ -52,39 +52,47 @@ static bool prefix_ok(const char *path)
     return false;
 }
 
-static void write_line(char *line, size_t len)
+/* Lines that arrived together are written together. */
+static char batch[BATCH_BYTES];
+static size_t batched;
+
+static void write_batch(void)
 {
-    for (size_t i = 0; i < len; i++)
-        if ((unsigned char) line[i] < ' ' || line[i] == 127)
-            line[i] = '?';
-    line[len++] = '\n';
     /* A full disk: nobody can be told but the console, and mail goes on. */
-    if (file_write_all(file, line, len) < 0)
+    if (batched > 0 && file_write_all(file, batch, batched) < 0)
         dprintf(STDERR_FILENO, "postlogd: cannot write the log: %s\n", strerror(errno));
+    batched = 0;
+}
+
+static void add_line(const char *line, size_t len)
+{
+    if (len > LINE_BYTES)
+        len = LINE_BYTES;
+    if (batched + len + 1 > sizeof batch)
+        write_batch();
+    for (size_t i = 0; i < len; i++)
+        batch[batched++] = (unsigned char) line[i] < ' ' || line[i] == 127 ? '?' : line[i];
+    batch[batched++] = '\n';
 }
 
 static void on_datagram(const void *p, size_t len)
 {
-    char line[LINE_BYTES + 1];
-
     while (len && (((const char *) p)[len - 1] == '\n' || ((const char *) p)[len - 1] == '\0'))
         len--;
-    if (len > LINE_BYTES)
-        len = LINE_BYTES;
-    memcpy(line, p, len);
-    write_line(line, len);
+    add_line(p, len);
 }
 
 /* Own lines go to the file too, not to the socket that this process reads. */
 static void on_own_line(void *ctx, enum log_level level, const char *tag, const char *text, size_t len)
 {
-    char line[LINE_BYTES + 1];
-    int n = sink_line(line, LINE_BYTES, false, 0, tag, text);
+    char line[LINE_BYTES];
+    int n = sink_line(line, sizeof line, false, 0, tag, text);
 
     (void) ctx;
     (void) level;
     (void) len;
-    write_line(line, (size_t) n);
+    add_line(line, (size_t) n);
+    write_batch();
 }
 
 static int open_file(void)
@@ -121,6 +129,7 @@ static const struct service postlogd = { .name = "postlogd",
                                          .jail = JAIL_CHROOT,
                                          .params = tables,
                                          .datagram = on_datagram,
+                                         .datagrams_end = write_batch,
                                          .solitary = true,
                                          .pre_jail = open_file };
 int main(int argc, char **argv) { return service_main(&postlogd, argc, argv); }

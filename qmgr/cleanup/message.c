@@ -15,6 +15,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { ANNOUNCING_MAX = 100 };
+static int announcing; /* messages that qmgr is being told of */
+
 struct message *message_new(unsigned flags, struct err *err)
 {
     struct message *m = mem_new(sizeof *m);
@@ -127,6 +130,25 @@ static int write_file(struct message *m, const char *id)
     return c.rc;
 }
 
+static void tell(void *arg)
+{
+    char *id = arg;
+
+    (void) qmgr_arrived(id);
+    free(id);
+    announcing--;
+}
+
+/* The mail is safe and its client need not wait for the queue manager, which finds by its next scan what it was not
+ * told: a message that is announced while it does not listen is not worth a fiber. */
+static void announce(const char *id)
+{
+    if (announcing == ANNOUNCING_MAX)
+        return;
+    announcing++;
+    fiber_go("arrived", tell, mem_strdup(id));
+}
+
 int message_commit(struct message *m, struct err *err)
 {
     char id[QUEUE_ID_BYTES];
@@ -148,7 +170,7 @@ int message_commit(struct message *m, struct err *err)
     if (write_file(m, id) < 0)
         return err_set(err, 451, "4.3.0", "Error: queue file write error");
     if ((m->flags & CLEANUP_HOLD) == 0)
-        (void) qmgr_arrived(id); /* the mail is safe: who was not told finds it by the next scan */
+        announce(id);
     return 0;
 }
 

@@ -167,6 +167,7 @@ static int send_message(unsigned flags, const char *in, struct err *err)
     rc = message_commit(m, err);
     message_free(&m);
     str_free(&records);
+    fiber_yield(); /* the queue manager is told by a fiber of its own */
     return rc;
 }
 

@@ -50,7 +50,7 @@ struct dir_state { /* a directory as of the last scan */
 struct mailbox {
     struct store *store;
     char *name, *path;
-    int fd, cur_fd, new_fd;
+    int fd, cur_fd, new_fd, lock_fd; /* lock_fd: while its uidlist is locked */
     bool read_only;
     struct uidlist uids;
     struct dir_state cur, new;

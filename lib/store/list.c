@@ -127,12 +127,13 @@ enum store_why store_subscribe(struct store *st, const char *name, bool on)
 {
     struct str old, new;
     enum store_why why = STORE_OK;
+    int lock;
 
     if (strcasecmp(name, "INBOX") == 0)
         name = "INBOX";
     else if (!store_name_valid(st, name))
         return store_fail(st, STORE_BAD_NAME, "not a mailbox name");
-    if (dotlock_take(st->fd, SUBSCRIPTIONS_LOCK) < 0)
+    if ((lock = dotlock_take(st->fd, SUBSCRIPTIONS_LOCK)) < 0)
         return store_fail_errno(st, "lock", SUBSCRIPTIONS);
     str_init(&old, SUBSCRIPTIONS_BYTES);
     str_init(&new, SUBSCRIPTIONS_BYTES);
@@ -146,7 +147,7 @@ enum store_why store_subscribe(struct store *st, const char *name, bool on)
                  file_replace(st->fd, SUBSCRIPTIONS, str_slice(&new), 0600, true) < 0)
             why = store_fail_errno(st, "write", SUBSCRIPTIONS);
     }
-    dotlock_release(st->fd, SUBSCRIPTIONS_LOCK);
+    dotlock_release(st->fd, SUBSCRIPTIONS_LOCK, lock);
     str_free(&old);
     str_free(&new);
     return why;

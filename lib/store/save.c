@@ -72,7 +72,7 @@ enum store_why save_lock(struct mailbox *box)
     enum store_why why;
 
     for (int tries = 0; tries < 2; tries++) {
-        if (dotlock_take(box->fd, UIDLIST_LOCK) < 0)
+        if ((box->lock_fd = dotlock_take(box->fd, UIDLIST_LOCK)) < 0)
             return store_fail_errno(box->store, "lock uidlist of", box->path);
         if (uidlist_read_end(&box->uids, box->fd) == 0)
             return STORE_OK;

@@ -359,7 +359,7 @@ enum store_why scan_lock(struct mailbox *box)
     struct uidlist saved = box->uids;
     enum store_why why;
 
-    if (dotlock_take(box->fd, UIDLIST_LOCK) < 0)
+    if ((box->lock_fd = dotlock_take(box->fd, UIDLIST_LOCK)) < 0)
         return store_fail_errno(box->store, "lock uidlist of", box->path);
     if ((why = catch_up(box)) == STORE_OK)
         return STORE_OK;
@@ -382,7 +382,7 @@ enum store_why scan_lock(struct mailbox *box)
     return why;
 }
 
-void scan_unlock(struct mailbox *box) { dotlock_release(box->fd, UIDLIST_LOCK); }
+void scan_unlock(struct mailbox *box) { dotlock_release(box->fd, UIDLIST_LOCK, box->lock_fd); }
 
 enum store_why scan_assign(struct mailbox *box, struct item **items, size_t n)
 {

@@ -1,53 +1,23 @@
 """Submitted mail leaves for another host, found by MX in a zone of the test's own; the first host is dead."""
 import os
 import secrets
-import socket
 import socketserver
 import ssl
-import struct
 import threading
 import time
 
 import pytest
 from conftest import queue_ids, wait_until
+from nameserver import A, MX, NameServer
 
 ALIVE, DEAD = "127.0.0.77", "127.0.0.78"
 ZONE = {  # name -> type -> [(preference, value)]
-    "relay.test": {15: [(10, "dead.relay.test"), (20, "mx.relay.test")]},
-    "mx.relay.test": {1: [(0, ALIVE)]},
-    "dead.relay.test": {1: [(0, DEAD)]},
-    "null.test": {15: [(0, "")]},
-    "address.test": {1: [(0, ALIVE)]},
+    "relay.test": {MX: [(10, "dead.relay.test"), (20, "mx.relay.test")]},
+    "mx.relay.test": {A: [(0, ALIVE)]},
+    "dead.relay.test": {A: [(0, DEAD)]},
+    "null.test": {MX: [(0, "")]},
+    "address.test": {A: [(0, ALIVE)]},
 }
-
-
-def wire(name):
-    return b"".join(bytes([len(p)]) + p.encode() for p in name.split(".") if p) + b"\0"
-
-
-class Dns(socketserver.BaseRequestHandler):
-    """A name server for ZONE; with `down` set, one that answers SERVFAIL."""
-
-    down = False
-
-    def handle(self):
-        data, sock = self.request
-        at, labels = 12, []
-        while data[at]:
-            labels.append(data[at + 1 : at + 1 + data[at]].decode().lower())
-            at += 1 + data[at]
-        question = data[12 : at + 5]
-        kind = struct.unpack("!H", data[at + 1 : at + 3])[0]
-        node = ZONE.get(".".join(labels))
-        answers = b""
-        rows = (node or {}).get(kind, [])
-        for preference, value in rows:
-            rdata = socket.inet_aton(value) if kind == 1 else struct.pack("!H", preference) + wire(value)
-            answers += b"\xc0\x0c" + struct.pack("!HHIH", kind, 1, 5, len(rdata)) + rdata
-        rcode = 2 if Dns.down else 0 if node is not None else 3
-        count = 0 if rcode else len(rows)
-        flags = 0x8400 | rcode
-        sock.sendto(data[:2] + struct.pack("!HHHHH", flags, 1, count, 0, 0) + question + (answers if count else b""), self.client_address)
 
 
 class Sink(socketserver.StreamRequestHandler):
@@ -121,11 +91,11 @@ class Server(socketserver.ThreadingTCPServer):
 def servers():
     if os.geteuid() != 0:
         pytest.skip("needs root: the other host listens on port 25 of an address of its own")
-    dns = socketserver.ThreadingUDPServer(("127.0.0.1", 0), Dns)
+    dns = NameServer(ZONE)
     sink = Server((ALIVE, 25), Sink)
     for s in (dns, sink):
         threading.Thread(target=s.serve_forever, daemon=True).start()
-    yield dns.server_address[1]
+    yield dns
     for s in (dns, sink):
         s.shutdown()
         s.server_close()
@@ -135,10 +105,9 @@ def servers():
 def host(servers, fresh):
     Sink.taken.clear()
     Sink.temporary.clear()
-    Dns.down = False
-    zones = " ".join(f"{z}=127.0.0.1@{servers}" for z in ("relay.test", "null.test", "address.test", "missing.test"))
-    return fresh(22000, f"resolver_stub_zones = {zones}", "minimal_backoff_time = 2s", "maximal_backoff_time = 2s", "queue_run_delay = 2s",
-                 "smtp_connect_timeout = 3s")
+    servers.down = False
+    return fresh(22000, servers.stub_zones("relay.test", "null.test", "address.test", "missing.test"), "minimal_backoff_time = 2s",
+                 "maximal_backoff_time = 2s", "queue_run_delay = 2s", "smtp_connect_timeout = 3s")
 
 
 def submit(i, *rcpts, body=b".dot\r\nbody\r\n"):
@@ -174,13 +143,13 @@ def test_null_mx_and_missing_domain_bounce(host):
     assert marker.encode() in got and b"Host or domain name not found" in got
 
 
-def test_name_server_down_defers(host):
-    Dns.down = True
+def test_name_server_down_defers(host, servers):
+    servers.down = True
     mark = host.log_mark()
     marker = submit(host, "x@relay.test")
     host.wait_log(r"to=<x@relay\.test>.*status=deferred", mark, seconds=60)
     assert not Sink.taken and len(queue_ids(host)) == 1
-    Dns.down = False
+    servers.down = False
     wait_until(lambda: any(marker.encode() in t[1] for t in Sink.taken), seconds=60, what="the relayed message")
 
 
@@ -198,7 +167,7 @@ def test_one_recipient_later(host):
 def test_maxproc_two_never_has_a_third_delivery(servers, fresh):
     Sink.taken.clear()
     Sink.slow, Sink.most = 0.3, 0
-    i = fresh(22200, f"resolver_stub_zones = address.test=127.0.0.1@{servers}", "transport_maps = inline:{address.test=two:}",
+    i = fresh(22200, servers.stub_zones("address.test"), "transport_maps = inline:{address.test=two:}",
               "two_destination_recipient_limit = 1", services="two unix - - y - 2 smtp\n")
     try:
         with i.submission() as s:
@@ -213,7 +182,7 @@ def test_maxproc_two_never_has_a_third_delivery(servers, fresh):
                                                               ("encrypt", True, True, True), ("encrypt", False, False, False),
                                                               ("none", True, True, False)])
 def test_starttls_levels(servers, fresh, level, offers, arrives, ciphered):
-    i = fresh(22400, f"resolver_stub_zones = address.test=127.0.0.1@{servers}", f"smtp_tls_security_level = {level}")
+    i = fresh(22400, servers.stub_zones("address.test"), f"smtp_tls_security_level = {level}")
     Sink.taken.clear()
     Sink.ciphered = False
     if offers:

@@ -73,8 +73,8 @@ def same_or_gone(before, after):
     assert not wrong, wrong
 
 
-def dovecot_uids(box):
-    """What Debian's doveadm makes of a copy of the Maildir."""
+def dovecot_uids(box, lock=None, seconds=60):
+    """What Debian's doveadm makes of a copy of the Maildir; None when it waits for the lock that is in its way."""
     found = subprocess.run([str(ROOT / "tests/peer/debian"), "doveadm"], capture_output=True, text=True)
     if found.returncode != 0:
         pytest.skip("Debian's dovecot packages cannot be fetched")
@@ -83,6 +83,11 @@ def dovecot_uids(box):
         scratch.chmod(0o755)
         shutil.copytree(box, scratch / "box", ignore=shutil.ignore_patterns("posthorn*", "dovecot.index*"))
         ids = (65534, 65534) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+        if lock is not None:
+            path = scratch / "box/dovecot-uidlist.lock"
+            path.write_text(lock)
+            path.chmod(0o700)
+            (scratch / "box/new/1.M1P1.h").write_text("Message-ID: <new>\n\nx\n")
         if os.geteuid() == 0:
             for top, _, files in os.walk(scratch):
                 for path in [top, *(os.path.join(top, f) for f in files)]:
@@ -90,8 +95,12 @@ def dovecot_uids(box):
         settings = {"mail_location": f"maildir:{scratch}/box", "mail_uid": ids[0], "mail_gid": ids[1], "first_valid_uid": 0,
                     "first_valid_gid": 0, "log_path": "/dev/stderr", "mail_plugins": "", "base_dir": scratch, "mail_plugin_dir": scratch}
         options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
-        out = subprocess.run([found.stdout.strip(), "-O", *options, "fetch", "uid hdr.message-id", "mailbox", "INBOX", "all"],
-                             env=dict(os.environ, USER="u", HOME=str(scratch)), capture_output=True, timeout=60)
+        try:
+            out = subprocess.run([found.stdout.strip(), "-O", *options, "fetch", "uid hdr.message-id", "mailbox", "INBOX", "all"],
+                                 env=dict(os.environ, USER="u", HOME=str(scratch)), capture_output=True, timeout=seconds)
+        except subprocess.TimeoutExpired:
+            assert lock
+            return None
         assert out.returncode == 0, out.stderr
         return {int(uid): name for uid, name in re.findall(rb"uid: (\d+)\s+hdr\.message-id: (\S+)", out.stdout)}
     finally:
@@ -173,6 +182,26 @@ def test_running_session(instance, box):
     again, now = uids(instance)[0], dovecot_uids(box)
     assert again == later, (box / "dovecot-uidlist").read_text()
     assert now == later, (box / "dovecot-uidlist").read_text()
+
+
+def test_locks_between_us(instance, box):
+    """A lock of ours keeps Debian's Dovecot out while its maker lives and no longer, and a lock of Dovecot's keeps us out."""
+    child = subprocess.Popen(["sleep", "60"])
+    here = os.uname().nodename
+    assert dovecot_uids(box, lock=f"{child.pid}:{here}", seconds=5) is None
+    child.kill()
+    child.wait()
+    assert b"<new>" in dovecot_uids(box, lock=f"{child.pid}:{here}").values()
+    lock = box / "dovecot-uidlist.lock"
+    deliver(instance)
+    lock.write_text(f"{child.pid}:{here}")  # as Dovecot makes it: 0666 less its umask
+    lock.chmod(0o600)
+    with instance.imap() as m:
+        m.sock.settimeout(2)
+        with pytest.raises(TimeoutError):
+            m.select("INBOX")
+    lock.unlink()
+    end_imapd(instance)
 
 
 def test_half_a_header(instance, box):

@@ -1,6 +1,8 @@
 /* connection - libmariadb's start and cont calls, waiting in the loop; contract in connection.h */
 #include "table/sql/connection.h"
 
+#include "base/list.h"
+#include "base/log.h"
 #include "base/time.h"
 #include "event/event.h"
 
@@ -25,13 +27,20 @@ struct sql_connection {
     MYSQL *mysql;
     struct list statements;
     size_t statement_count;
-    int fd;      /* what the loop watches */
-    bool broken; /* a wait failed: all that follows fails at once */
-    bool late;   /* because of the deadline */
+    const char *name; /* while connecting: what the server's certificate must be made out to */
+    int fd;           /* what the loop watches */
+    bool broken;      /* a wait failed: all that follows fails at once */
+    bool late;        /* because of the deadline */
     int64_t deadline;
+    const struct sql_watch *watch;
+    int64_t watch_at;
 };
 
-enum { CLOSE_MS = 200, CELL_GUESS = 512 };
+enum {
+    CLOSE_MS = 200,
+    CELL_GUESS = 512,
+    PACKET_BYTES = 64 << 20, /* what libmariadb takes for one row; more looks to it like a broken connection */
+};
 
 /* Client plug-ins are shared objects: the jail lets none be loaded. Those that hand the password over in clear text
  * (mysql_clear_password, dialog) stay out: a server in the middle would ask for them. */
@@ -47,8 +56,53 @@ void sql_connection_library(void)
     mysql_library_init(0, NULL, NULL);
     mysql = mysql_init(NULL);
     for (size_t i = 0; mysql && i < sizeof plugins / sizeof *plugins; i++)
-        (void) mysql_client_find_plugin(mysql, plugins[i], AUTHENTICATION_PLUGIN);
+        if (mysql_client_find_plugin(mysql, plugins[i], AUTHENTICATION_PLUGIN) == NULL)
+            log_info("the database client has no plug-in %s: %s", plugins[i], mysql_error(mysql));
     mysql_close(mysql);
+}
+
+/* In these a backslash can be the second byte of a character: escaped text could end its quotes. */
+bool sql_connection_charset_safe(const char *charset)
+{
+    static const char *const unsafe[] = { "big5", "cp932", "gb18030", "gbk",  "sjis",
+                                          "ucs2", "utf16", "utf16le", "utf32" };
+
+    for (size_t i = 0; i < sizeof unsafe / sizeof *unsafe; i++)
+        if (slice_caseeq(slice_of(charset), unsafe[i]))
+            return false;
+    return true;
+}
+
+/* libmariadb connects to the address we found and would look for that in the certificate. It has taken its copy of
+ * the address before the first wait after the greeting, and looks at the certificate after the last of the handshake. */
+static void set_certificate_name(struct sql_connection *c)
+{
+    char *name;
+
+    if (c->name == NULL || c->mysql->host == NULL)
+        return;
+    name = strdup(c->name); /* libmariadb frees it */
+    if (name == NULL)
+        log_fatal("out of memory");
+    free(c->mysql->host);
+    c->mysql->host = name;
+    c->name = NULL;
+}
+
+static int wait_watched(struct sql_connection *c, int what)
+{
+    for (;;) {
+        int64_t until = c->watch && c->watch_at < c->deadline ? c->watch_at : c->deadline;
+        int ready = event_wait_fd(c->fd, what, until);
+        if (ready >= 0 || errno != ETIMEDOUT || until == c->deadline)
+            return ready;
+        c->watch_at += c->watch->again_ms;
+        c->watch->fn(c->watch->ctx);
+        if (c->broken) {
+            errno = ECANCELED;
+            return -1;
+        }
+    }
 }
 
 /* What libmariadb waits for, as it wants it told. A wait that failed is told as its time-out, until it gives up. */
@@ -57,23 +111,30 @@ static int await(struct sql_connection *c, int status)
     int what = (status & MYSQL_WAIT_READ ? EVENT_READ : 0) | (status & MYSQL_WAIT_WRITE ? EVENT_WRITE : 0);
     int fd = (int) mysql_get_socket(c->mysql), ready;
 
+    set_certificate_name(c);
     if (c->broken)
         return MYSQL_WAIT_TIMEOUT;
     if (fd != c->fd)
         event_forget_fd(c->fd);
     c->fd = fd;
-    ready = event_wait_fd(fd, what ? what : EVENT_READ, c->deadline);
+    ready = wait_watched(c, what ? what : EVENT_READ);
     if (ready < 0) {
-        c->broken = true;
         c->late = errno == ETIMEDOUT;
+        c->broken = true;
         return MYSQL_WAIT_TIMEOUT;
     }
     return (ready & EVENT_READ ? MYSQL_WAIT_READ : 0) | (ready & EVENT_WRITE ? MYSQL_WAIT_WRITE : 0);
 }
 
+void sql_connection_abort(struct sql_connection *c)
+{
+    c->broken = true;
+    event_forget_fd(c->fd); /* wakes who waits for it */
+}
+
 static void fault_set(const struct sql_connection *c, unsigned code, const char *text, struct sql_fault *out)
 {
-    out->code = code;
+    *out = (struct sql_fault){ .code = c->late ? 0 : code, .late = c->late };
     if (c->late)
         snprintf(out->text, sizeof out->text, "no answer in time");
     else
@@ -91,23 +152,40 @@ static enum sql_outcome failed(struct sql_connection *c, unsigned code, const ch
 
 static void set_options(struct sql_connection *c, const struct sql_connect *how)
 {
-    my_bool no = 0, verify = how->tls_verify;
-    size_t bytes = SQL_RESULT_BYTES;
+    my_bool no = 0, yes = 1, verify = how->tls_verify;
+    size_t bytes = PACKET_BYTES;
     unsigned forbid = 0;
 
     mysql_options(c->mysql, MYSQL_OPT_NONBLOCK, NULL);
     mysql_options(c->mysql, MYSQL_OPT_RECONNECT, &no);
     mysql_options(c->mysql, MYSQL_OPT_LOCAL_INFILE, &forbid);
     mysql_options(c->mysql, MYSQL_OPT_MAX_ALLOWED_PACKET, &bytes);
+    mysql_options4(c->mysql, MYSQL_OPT_CONNECT_ATTR_ADD, "program_name", log_tag_get());
     mysql_options(c->mysql, MYSQL_SET_CHARSET_NAME, how->charset ? how->charset : "utf8mb4");
     mysql_options(c->mysql, MYSQL_OPT_SSL_VERIFY_SERVER_CERT, &verify);
-    if (how->tls_key_file || how->tls_cert_file || how->tls_ca_file || how->tls_ca_path || how->tls_ciphers)
-        mysql_ssl_set(c->mysql, how->tls_key_file, how->tls_cert_file, how->tls_ca_file, how->tls_ca_path,
-                      how->tls_ciphers);
-    if (how->option_file)
-        mysql_options(c->mysql, MYSQL_READ_DEFAULT_FILE, how->option_file);
-    if (how->option_group)
-        mysql_options(c->mysql, MYSQL_READ_DEFAULT_GROUP, how->option_group);
+    if (how->tls_key_file || how->tls_cert_file || how->tls_ca_file || how->tls_ciphers || how->tls_verify) {
+        mysql_ssl_set(c->mysql, how->tls_key_file, how->tls_cert_file, how->tls_ca_file, NULL, how->tls_ciphers);
+        mysql_options(c->mysql, MYSQL_OPT_SSL_ENFORCE, &yes);
+    }
+}
+
+static bool command(struct sql_connection *c, const char *text)
+{
+    int rc, status;
+
+    for (status = mysql_real_query_start(&rc, c->mysql, text, strlen(text)); status;)
+        status = mysql_real_query_cont(&rc, c->mysql, await(c, status));
+    return rc == 0;
+}
+
+/* A server may start sessions in modes that would mislead us: without autocommit a connection sees the same old rows
+ * for ever; without backslash escapes sql_pool_escape is none. */
+static bool session_ready(struct sql_connection *c)
+{
+    if (!(c->mysql->server_status & SERVER_STATUS_AUTOCOMMIT) && !command(c, "SET SESSION autocommit = 1"))
+        return false;
+    return !(c->mysql->server_status & SERVER_STATUS_NO_BACKSLASH_ESCAPES) ||
+           command(c, "SET SESSION sql_mode = REPLACE(@@SESSION.sql_mode, 'NO_BACKSLASH_ESCAPES', '')");
 }
 
 struct sql_connection *sql_connection_open(const struct sql_connect *how, const struct sql_address *to,
@@ -120,6 +198,7 @@ struct sql_connection *sql_connection_open(const struct sql_connect *how, const 
     c->mysql = mysql_init(NULL);
     c->fd = -1;
     c->deadline = deadline;
+    c->name = how->tls_verify ? to->name : NULL;
     list_init(&c->statements);
     if (c->mysql == NULL) {
         free(c);
@@ -131,7 +210,8 @@ struct sql_connection *sql_connection_open(const struct sql_connect *how, const 
                                            how->dbname, to->port, to->path, 0);
          status;)
         status = mysql_real_connect_cont(&done, c->mysql, await(c, status));
-    if (done)
+    c->name = NULL;
+    if (done && session_ready(c))
         return c;
     fault_set(c, mysql_errno(c->mysql), mysql_error(c->mysql), fault);
     sql_connection_close(&c);
@@ -159,9 +239,10 @@ void sql_connection_close(struct sql_connection **cp)
         return;
     *cp = NULL;
     c->deadline = time_mono_ms() + CLOSE_MS;
-    while (!list_empty(&c->statements)) {
+    list_each(it, &c->statements)
+    {
         c->broken = true; /* the server forgets them with the connection: nothing is sent for them */
-        statement_close(c, list_first(&c->statements, struct statement, link));
+        statement_close(c, list_entry(it, struct statement, link));
     }
     event_forget_fd(c->fd);
     for (int status = mysql_close_start(c->mysql); status;)
@@ -188,11 +269,13 @@ static void take_names(struct taker *t, const MYSQL_FIELD *field, size_t columns
     t->out->columns = columns;
 }
 
-/* The next row's cells, or NULL: over a limit. */
-static struct slice *take_row(struct taker *t)
+/* The next row's cells, or NULL: over a limit. len: of each; SQL NULL counts as empty. */
+static struct slice *take_row(struct taker *t, const unsigned long *len)
 {
     size_t columns = t->out->columns;
 
+    for (size_t i = 0; i < columns; i++)
+        t->bytes += len[i];
     if (t->out->rows == t->rows_max || t->bytes > SQL_RESULT_BYTES)
         return NULL;
     if (t->out->rows == t->cap) {
@@ -210,13 +293,11 @@ static struct slice *take_row(struct taker *t)
 static void take_cell(struct taker *t, struct slice *cell, const char *p, size_t len)
 {
     *cell = p ? slice_make(arena_strndup(t->arena, p, len), len) : slice_make(NULL, 0);
-    t->bytes += len;
 }
 
 static enum sql_outcome too_much(struct sql_connection *c, struct sql_fault *fault)
 {
     c->broken = true; /* the rest of the rows is still on its way */
-    fault->code = 0;
     snprintf(fault->text, sizeof fault->text, "the answer has too many rows or bytes");
     return SQL_FAULT;
 }
@@ -242,8 +323,8 @@ static enum sql_outcome ask_text(struct sql_connection *c, const struct sql_ques
             status = mysql_fetch_row_cont(&row, res, await(c, status));
         if (row == NULL)
             break;
-        struct slice *cell = take_row(t);
         const unsigned long *len = mysql_fetch_lengths(res);
+        struct slice *cell = take_row(t, len);
         if (cell == NULL) {
             outcome = too_much(c, fault);
             break;
@@ -324,19 +405,22 @@ static enum sql_outcome fetch_rows(struct sql_connection *c, MYSQL_STMT *stmt, s
             outcome = failed(c, mysql_stmt_errno(stmt), mysql_stmt_error(stmt), fault);
             break;
         }
-        struct slice *cell = take_row(t);
+        for (size_t i = 0; i < columns; i++)
+            if (null[i])
+                len[i] = 0;
+        struct slice *cell = take_row(t, len);
         if (cell == NULL) {
             outcome = too_much(c, fault);
             break;
         }
         for (unsigned i = 0; i < columns; i++) {
             char *p = guess + i * CELL_GUESS;
-            if (!null[i] && len[i] > CELL_GUESS) {
+            if (len[i] > CELL_GUESS) {
                 MYSQL_BIND one = { .buffer_type = MYSQL_TYPE_STRING, .buffer_length = len[i] };
                 one.buffer = p = arena_alloc(own, len[i]);
                 mysql_stmt_fetch_column(stmt, &one, i, 0);
             }
-            take_cell(t, cell + i, null[i] ? NULL : p, null[i] ? 0 : len[i]);
+            take_cell(t, cell + i, null[i] ? NULL : p, len[i]);
         }
     }
     arena_free(&own);
@@ -360,7 +444,7 @@ static enum sql_outcome ask_prepared(struct sql_connection *c, const struct sql_
         return SQL_FAULT;
     }
     for (size_t i = 0; i < q->params; i++)
-        bind[i] = (MYSQL_BIND){ .buffer_type = MYSQL_TYPE_STRING,
+        bind[i] = (MYSQL_BIND){ .buffer_type = q->param[i].p ? MYSQL_TYPE_STRING : MYSQL_TYPE_NULL,
                                 .buffer = (void *) (uintptr_t) q->param[i].p,
                                 .buffer_length = q->param[i].len };
     mysql_stmt_bind_param(s->handle, bind);
@@ -380,8 +464,8 @@ static enum sql_outcome ask_prepared(struct sql_connection *c, const struct sql_
 }
 
 enum sql_outcome sql_connection_ask(struct sql_connection *c, const struct sql_question *q, size_t rows_max,
-                                    int64_t deadline, struct arena *arena, struct sql_rows *out,
-                                    struct sql_fault *fault)
+                                    int64_t deadline, const struct sql_watch *watch, struct arena *arena,
+                                    struct sql_rows *out, struct sql_fault *fault)
 {
     struct taker t = { .arena = arena, .out = out, .rows_max = rows_max };
     enum sql_outcome outcome;
@@ -389,7 +473,11 @@ enum sql_outcome sql_connection_ask(struct sql_connection *c, const struct sql_q
     *out = (struct sql_rows){ 0 };
     *fault = (struct sql_fault){ 0 };
     c->deadline = deadline;
+    c->watch = watch;
+    if (watch)
+        c->watch_at = time_mono_ms() + watch->first_ms;
     outcome = q->params ? ask_prepared(c, q, &t, fault) : ask_text(c, q, &t, fault);
+    c->watch = NULL;
     return outcome;
 }
 

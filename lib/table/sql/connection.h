@@ -1,15 +1,15 @@
 /*
  * connection - one connection to a database server, driven without blocking
  *
- * Callers     pool.c only
- * Invariants  used by one fiber at a time; every wait ends at the deadline given
+ * Callers     lib/table/sql only
+ * Invariants  used by one fiber at a time, but for sql_connection_abort; every wait ends at the deadline given
  * Ownership   who opened it closes it, in a fiber
  * Errors      SQL_LOST: the connection is of no further use, another may answer; SQL_FAULT: the server said no to
- *             this question and the connection is sound
+ *             this question
  */
 #ifndef TABLE_SQL_CONNECTION_H
 #define TABLE_SQL_CONNECTION_H
-#include "base/list.h"
+#include "table/sql/fault.h"
 #include "table/sql/pool.h"
 
 enum sql_outcome { SQL_DONE, SQL_FAULT, SQL_LOST };
@@ -21,16 +21,21 @@ struct sql_address {
     const char *name;    /* what a certificate is compared with */
     unsigned port;
 };
-struct sql_fault {
-    unsigned code; /* of the server or libmariadb */
-    char text[ERR_TEXT_BYTES];
+/* Called while a question is unanswered: after first_ms, then every again_ms. */
+struct sql_watch {
+    int64_t first_ms, again_ms;
+    void (*fn)(void *ctx);
+    void *ctx;
 };
 struct sql_connection;
-void sql_connection_library(void); /* before the jail: plug-ins and tables of libmariadb */
+void sql_connection_library(void);                     /* before the jail: plug-ins and tables of libmariadb */
+bool sql_connection_charset_safe(const char *charset); /* false: text in it cannot be escaped */
 struct sql_connection *sql_connection_open(const struct sql_connect *, const struct sql_address *, int64_t deadline,
                                            struct sql_fault *); /* NULL: see the fault */
 enum sql_outcome sql_connection_ask(struct sql_connection *, const struct sql_question *, size_t rows_max,
-                                    int64_t deadline, struct arena *, struct sql_rows *out, struct sql_fault *);
+                                    int64_t deadline, const struct sql_watch *, struct arena *, struct sql_rows *out,
+                                    struct sql_fault *);
 bool sql_connection_sound(const struct sql_connection *); /* false: only good for closing */
+void sql_connection_abort(struct sql_connection *);       /* its question, asked in another fiber, is lost at once */
 void sql_connection_close(struct sql_connection **);
 #endif

@@ -1,35 +1,127 @@
-/* pool - connections to one database, and who may use them; contract in pool.h */
-#include "table/sql/pool.h"
+/*
+ * pool - connections to one database, and who gets one; contract in pool.h
+ *
+ * A question takes an idle connection or waits for the first that is given back or opened. One connection is opened
+ * at a time, when somebody has waited GROW_MS; if that takes longer than HEDGE_MS, the next host is tried beside it.
+ * A question that was sent keeps its connection until the server answers or shows no sign of life: closing it earlier
+ * would leave the server with the work and free our place for more of the same.
+ */
+#include "table/sql/internal.h"
 
 #include "base/list.h"
 #include "base/log.h"
+#include "base/map.h"
 #include "base/time.h"
-#include "event/event.h"
-#include "table/sql/connection.h"
+#include "conf/param.h"
+#include "table/sql/answer.h"
+#include "table/sql/files.h"
+#include "table/sql/host.h"
 
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { CONNECTIONS = 20, CONNECT_MS = 3000, READ_MS = 10000, HOSTS_BYTES = 4096 };
+enum {
+    CONNECT_MS = 2000,
+    IDLE_MS = 60000,
+    RETRY_MS = 60000,
+    ABSENT_LONGEST_MS = 5000, /* while no host is there: trying one that is not even listening costs nothing */
+    GROW_MS = 5,
+    HEDGE_MS = 300,
+    SLOW_MS = 1000, /* no answer for so long: is the host alive? */
+    SLOW_AGAIN_MS = 5000,
+    LINGER_MS = 3600000,
+    SENDS = 2,
+    SOURCES = 1000,
+};
 
-struct idle {
-    struct list link;
+int64_t sql_connection_limit, sql_question_timeout, sql_cache_time, sql_cache_size, sql_stale_time;
+
+const struct param sql_pool_params[] = {
+    { .name = "sql_connection_limit",
+      .type = PARAM_INT,
+      .num = &sql_connection_limit,
+      .def = "20",
+      .min = 1,
+      .max = 10000,
+      .doc =
+          "Connections that the lookup service opens at most to one database. One is opened when a question has to "
+          "wait for those at hand." },
+    { .name = "sql_question_timeout",
+      .type = PARAM_SECONDS,
+      .num = &sql_question_timeout,
+      .def = "10s",
+      .min = 1,
+      .max = 3600,
+      .doc = "How long a lookup waits for the database before its answer is \"later\"." },
+    { .name = "sql_cache_time",
+      .type = PARAM_SECONDS,
+      .num = &sql_cache_time,
+      .def = "2s",
+      .max = 86400,
+      .doc = "How long a row that was found in a database is used again without asking. A change shows after at most "
+             "this time. Rows that were not found are never remembered." },
+    { .name = "sql_cache_size",
+      .type = PARAM_BYTES,
+      .num = &sql_cache_size,
+      .def = "33554432",
+      .doc = "Memory that remembered rows take at most; the least recently used go first." },
+    { .name = "sql_stale_time",
+      .type = PARAM_SECONDS,
+      .num = &sql_stale_time,
+      .def = "1h",
+      .max = 2592000,
+      .doc = "How old a remembered row may be to be used while the database does not answer. 0 uses none." },
+    { .type = PARAM_END },
+};
+
+struct member {       /* a connection of the pool */
+    struct list link; /* idle, most recently used first, or busy */
+    struct sql_pool *pool;
     struct sql_connection *connection;
+    struct sql_host *host;
+    int64_t since; /* when it became idle */
+    bool used;     /* it has answered before */
+};
+struct waiter { /* a question without a connection; lives on its fiber's stack */
+    struct list link;
+    struct member *got;
+    bool failed;
+    int64_t since;
+    struct event_cond woken;
+};
+struct attempt { /* a connection being opened */
+    struct list link;
+    struct sql_pool *pool;
+    struct sql_host *host;
+    int64_t since;
+    bool aside; /* only to see whether the host is there: nobody waits for it */
 };
 struct sql_pool {
     struct list link;
-    struct sql_connect how;
+    struct sql_connect wanted, how; /* as it was asked for; with what its files say */
     char *source;
-    struct list idle; /* most recently used first */
-    struct event_sem room;
+    char *refused; /* what is wrong with the parameters; NULL: nothing */
+    struct sql_host *host;
+    size_t hosts;
+    struct list idle, busy, waiting, attempts;
+    size_t members, waiters, asked; /* asked: questions sent and not answered */
+    int64_t asked_since, answered;  /* asked is not 0 since; the last answer of any kind */
+    struct sql_fault fault;         /* why the last attempt failed */
+    struct event_timer *growing, *reaping;
 };
 static struct list pools = { &pools, &pools };
-static sql_resolve_fn resolve;
+static struct map *sources; /* name -> struct sql_said: faults of single questions */
 
-void sql_pool_resolver(sql_resolve_fn fn) { resolve = fn; }
+static void grow(struct sql_pool *);
 
-static const char *keep(const char *s) { return s && *s ? mem_strdup(s) : NULL; }
+uint64_t sql_order(void)
+{
+    static uint64_t order;
+
+    return ++order;
+}
+
+static const char *keep(const char *s) { return s && *s ? mem_strdup(s) : NULL; } /* "" says nothing */
 static bool same(const char *a, const char *b) { return strcmp(a ? a : "", b ? b : "") == 0; }
 
 static bool same_connect(const struct sql_connect *a, const struct sql_connect *b)
@@ -44,6 +136,44 @@ static bool same_connect(const struct sql_connect *a, const struct sql_connect *
            a->retry_interval == b->retry_interval;
 }
 
+static void copy_connect(struct sql_connect *to, const struct sql_connect *from)
+{
+    *to = *from;
+    to->hosts = keep(from->hosts);
+    to->user = keep(from->user);
+    to->password = keep(from->password);
+    to->dbname = keep(from->dbname);
+    to->charset = keep(from->charset);
+    to->option_file = keep(from->option_file);
+    to->option_group = keep(from->option_group);
+    to->tls_cert_file = keep(from->tls_cert_file);
+    to->tls_key_file = keep(from->tls_key_file);
+    to->tls_ca_file = keep(from->tls_ca_file);
+    to->tls_ca_path = keep(from->tls_ca_path);
+    to->tls_ciphers = keep(from->tls_ciphers);
+}
+
+static void check_parameters(struct sql_pool *p)
+{
+    struct err err = { 0 };
+
+    copy_connect(&p->how, &p->wanted);
+    if (sql_files_read(&p->how, &err) < 0)
+        p->refused = mem_strdup(err.text);
+    else if (p->how.charset && !sql_connection_charset_safe(p->how.charset))
+        p->refused = mem_printf("charset %s: text in it cannot be quoted safely; use utf8mb4", p->how.charset);
+    else if (sql_hosts_parse(p->how.hosts, &p->host, &p->hosts, &err) < 0)
+        p->refused = mem_strdup(err.text);
+    if (p->how.connect_timeout <= 0)
+        p->how.connect_timeout = CONNECT_MS;
+    if (p->how.idle_interval <= 0)
+        p->how.idle_interval = IDLE_MS;
+    if (p->how.retry_interval <= 0)
+        p->how.retry_interval = RETRY_MS;
+    if (p->refused)
+        log_warn("%s: %s", p->source, p->refused);
+}
+
 struct sql_pool *sql_pool_open(const struct sql_connect *how, const char *source)
 {
     struct sql_pool *p;
@@ -52,164 +182,422 @@ struct sql_pool *sql_pool_open(const struct sql_connect *how, const char *source
     list_each(it, &pools)
     {
         p = list_entry(it, struct sql_pool, link);
-        if (same_connect(&p->how, how))
+        if (same_connect(&p->wanted, how))
             return p;
     }
     p = mem_new(sizeof *p);
-    p->how = *how;
-    p->how.hosts = mem_strdup(how->hosts);
-    p->how.user = keep(how->user);
-    p->how.password = keep(how->password);
-    p->how.dbname = keep(how->dbname);
-    p->how.charset = keep(how->charset);
-    p->how.option_file = keep(how->option_file);
-    p->how.option_group = keep(how->option_group);
-    p->how.tls_cert_file = keep(how->tls_cert_file);
-    p->how.tls_key_file = keep(how->tls_key_file);
-    p->how.tls_ca_file = keep(how->tls_ca_file);
-    p->how.tls_ca_path = keep(how->tls_ca_path);
-    p->how.tls_ciphers = keep(how->tls_ciphers);
+    copy_connect(&p->wanted, how);
     p->source = mem_strdup(source);
-    p->room.permits = CONNECTIONS;
     list_init(&p->idle);
+    list_init(&p->busy);
+    list_init(&p->waiting);
+    list_init(&p->attempts);
     list_append(&pools, &p->link);
+    check_parameters(p);
     return p;
 }
 
-struct lookup_by_libc {
-    const char *host;
-    struct str *out;
-    int rc;
-};
-
-static void ask_libc(void *arg)
+static bool another_sound(const struct sql_pool *p, const struct sql_host *h)
 {
-    struct lookup_by_libc *l = arg;
-    struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list = NULL;
-    char text[NI_MAXHOST];
+    for (size_t i = 0; i < p->hosts; i++)
+        if (&p->host[i] != h && sql_host_sound(&p->host[i]))
+            return true;
+    return false;
+}
 
-    l->rc = getaddrinfo(l->host, NULL, &hints, &list);
-    for (struct addrinfo *a = l->rc == 0 ? list : NULL; a; a = a->ai_next)
-        if (getnameinfo(a->ai_addr, a->ai_addrlen, text, sizeof text, NULL, 0, NI_NUMERICHOST) == 0) {
-            str_adds(l->out, text);
-            str_addc(l->out, ' ');
+static void member_close(struct member *m)
+{
+    list_del(&m->link);
+    m->pool->members--;
+    sql_connection_close(&m->connection);
+    free(m);
+}
+
+/* Idle connections to a host (NULL: to all) that were last used before `since`. They leave the list at once: closing
+ * waits, and nobody may take one meanwhile. */
+static void close_idle(struct sql_pool *p, const struct sql_host *h, int64_t since)
+{
+    struct list gone;
+
+    list_init(&gone);
+    list_each(it, &p->idle)
+    {
+        struct member *m = list_entry(it, struct member, link);
+        if ((h == NULL || m->host == h) && m->since <= since) {
+            list_del(&m->link);
+            list_append(&gone, &m->link);
         }
-    if (list)
-        freeaddrinfo(list);
-}
-
-static enum lookup addresses_of(const char *host, struct str *out, struct err *err)
-{
-    struct lookup_by_libc l = { .host = host, .out = out };
-
-    if (resolve)
-        return resolve(host, out, err);
-    event_offload(ask_libc, &l);
-    if (l.rc == 0)
-        return LOOKUP_FOUND;
-    err_set(err, 0, NULL, "%s: %s", host, gai_strerror(l.rc));
-    return l.rc == EAI_NONAME ? LOOKUP_NONE : LOOKUP_RETRY;
-}
-
-static struct sql_connection *connect_host(struct sql_pool *p, struct slice spec, struct sql_fault *fault)
-{
-    struct sql_address to = { 0 };
-    struct sql_connection *c = NULL;
-    struct slice rest, numeric;
-    struct str list;
-    struct err err = { 0 };
-    char host[256];
-    ptrdiff_t colon;
-
-    if (slice_starts(spec, "unix:")) {
-        snprintf(host, sizeof host, "%.*s", (int) (spec.len - 5), spec.p + 5);
-        to.path = host;
-        return sql_connection_open(&p->how, &to, time_mono_ms() + CONNECT_MS, fault);
     }
-    if (slice_starts(spec, "inet:"))
-        spec = slice_sub(spec, 5, SIZE_MAX);
-    colon = slice_rfind(spec, ':');
-    if (colon >= 0) {
-        to.port = (unsigned) atoi(spec.p + colon + 1);
-        spec.len = (size_t) colon;
-    }
-    snprintf(host, sizeof host, "%.*s", (int) spec.len, spec.p);
-    str_init(&list, HOSTS_BYTES);
-    if (addresses_of(host, &list, &err) != LOOKUP_FOUND)
-        snprintf(fault->text, sizeof fault->text, "%s", err.text);
-    rest = str_slice(&list);
-    while (c == NULL && slice_word(&rest, " ", &numeric)) {
-        char *z = mem_strndup(numeric.p, numeric.len);
-        to.numeric = z;
-        to.name = host;
-        c = sql_connection_open(&p->how, &to, time_mono_ms() + CONNECT_MS, fault);
-        free(z);
-    }
-    str_free(&list);
-    return c;
+    list_each(it, &gone) member_close(list_entry(it, struct member, link));
 }
 
-static struct sql_connection *connect_any(struct sql_pool *p, struct sql_fault *fault)
+static bool has_member(const struct sql_pool *p, const struct sql_host *h)
 {
-    struct slice rest = slice_of(p->how.hosts), spec;
-    struct sql_connection *c = NULL;
+    const struct list *heads[] = { &p->idle, &p->busy };
 
-    while (c == NULL && slice_word(&rest, ", \t\r\n", &spec))
-        c = connect_host(p, spec, fault);
-    return c;
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
+        list_each(it, heads[i]) if (list_entry(it, struct member, link)->host == h) return true;
+    return false;
 }
 
-static struct sql_connection *take(struct sql_pool *p, struct sql_fault *fault)
+static void host_failed(struct sql_pool *p, struct sql_host *h, const struct sql_fault *f)
 {
-    struct idle *i = list_first(&p->idle, struct idle, link);
-    struct sql_connection *c;
+    int64_t longest = p->how.retry_interval;
+    enum sql_kind kind = sql_fault_kind(f);
+    bool others = another_sound(p, h);
+    char tail[128] = "the rest waits";
 
-    if (i == NULL)
-        return connect_any(p, fault);
-    c = i->connection;
-    list_del(&i->link);
-    free(i);
-    return c;
+    if (kind == SQL_ABSENT && !others && longest > ABSENT_LONGEST_MS)
+        longest = ABSENT_LONGEST_MS;
+    sql_host_down(h, f, longest);
+    if (others)
+        snprintf(tail, sizeof tail, "other hosts are asked");
+    else if ((kind == SQL_DENIED || kind == SQL_FULL) && has_member(p, h))
+        snprintf(tail, sizeof tail, "the connections at hand are used");
+    else if (sql_stale_time > 0)
+        snprintf(tail, sizeof tail, "answers of the last %lld s are used, the rest waits",
+                 (long long) sql_stale_time);
+    sql_fault_say(&h->said, p->source, h->spec, f, tail);
+    p->fault = *f;
 }
 
-static void give_back(struct sql_pool *p, struct sql_connection *c)
+static void reap(void *arg)
 {
-    struct idle *i;
+    struct sql_pool *p = arg;
+    const struct member *oldest;
 
-    if (!sql_connection_sound(c)) {
-        sql_connection_close(&c);
+    close_idle(p, NULL, time_mono_ms() - p->how.idle_interval);
+    event_timer_free(&p->reaping);
+    if (list_empty(&p->idle))
+        return;
+    oldest = list_entry(p->idle.prev, struct member, link);
+    p->reaping = event_timer_new(oldest->since + p->how.idle_interval - time_mono_ms() + 1, reap, p);
+}
+
+/* To the question that has waited longest, or to the idle ones. */
+static void offer(struct sql_pool *p, struct member *m)
+{
+    struct waiter *w = list_first(&p->waiting, struct waiter, link);
+
+    list_del(&m->link);
+    if (w) {
+        list_del(&w->link);
+        list_append(&p->busy, &m->link);
+        w->got = m;
+        event_cond_signal(&w->woken);
         return;
     }
-    i = mem_new(sizeof *i);
-    i->connection = c;
-    list_prepend(&p->idle, &i->link);
+    m->since = time_mono_ms();
+    list_prepend(&p->idle, &m->link);
+    if (p->reaping == NULL)
+        p->reaping = event_timer_new(p->how.idle_interval + 1, reap, p);
+}
+
+/* The host was tried and gave no sign of life: what is asked of it will not be answered either. */
+static void abort_asked(struct sql_pool *p, const struct sql_host *h, int64_t tried)
+{
+    list_each(it, &p->busy)
+    {
+        struct member *m = list_entry(it, struct member, link);
+        if (m->host == h && h->answered <= tried)
+            sql_connection_abort(m->connection);
+    }
+}
+
+static void attempt_failed(struct attempt *a, const struct sql_fault *f)
+{
+    struct sql_pool *p = a->pool;
+    enum sql_kind kind = sql_fault_kind(f);
+
+    p->members--;
+    if (fiber_cancelled())
+        return;
+    if (kind == SQL_DENIED || kind == SQL_FULL)
+        a->host->answered = time_mono_ms();
+    host_failed(p, a->host, f);
+    if (kind == SQL_HUNG)
+        abort_asked(p, a->host, a->since);
+    if (kind == SQL_HUNG || kind == SQL_ABSENT)
+        close_idle(p, a->host, EVENT_NEVER);
+}
+
+static void attempt_body(void *arg)
+{
+    struct attempt *a = arg;
+    struct sql_pool *p = a->pool;
+    struct sql_fault fault;
+    struct sql_connection *c = sql_host_connect(a->host, &p->how, p->how.connect_timeout, &fault);
+
+    list_del(&a->link);
+    a->host->opening--;
+    if (c) {
+        struct member *m = mem_new(sizeof *m);
+        *m = (struct member){ .pool = p, .connection = c, .host = a->host };
+        list_init(&m->link);
+        sql_host_up(a->host);
+        if (sql_fault_over(&a->host->said))
+            log_info("%s: %s: the database answers again", p->source, a->host->spec);
+        if (p->members > (size_t) sql_connection_limit && list_empty(&p->waiting))
+            member_close(m);
+        else
+            offer(p, m);
+    } else {
+        attempt_failed(a, &fault);
+    }
+    grow(p);
+    free(a);
+}
+
+static void attempt_start(struct sql_pool *p, struct sql_host *h, bool aside)
+{
+    struct attempt *a = mem_new(sizeof *a);
+
+    *a = (struct attempt){ .pool = p, .host = h, .since = time_mono_ms(), .aside = aside };
+    list_append(&p->attempts, &a->link);
+    h->opening++;
+    p->members++;
+    fiber_go("sql connect", attempt_body, a);
+}
+
+static bool room(const struct sql_pool *p)
+{
+    return p->members < (size_t) (sql_connection_limit > 0 ? sql_connection_limit : 1);
+}
+
+/* Hosts that were set aside long enough are looked at again, beside the questions. */
+static void look_at_aside(struct sql_pool *p, int64_t now)
+{
+    for (size_t i = 0; i < p->hosts; i++)
+        if (sql_host_due(&p->host[i], now) && p->host[i].opening == 0 && another_sound(p, &p->host[i]) && room(p))
+            attempt_start(p, &p->host[i], true);
+}
+
+static size_t attempts_younger(const struct sql_pool *p, int64_t since)
+{
+    size_t n = 0;
+
+    list_each(it, &p->attempts)
+    {
+        const struct attempt *a = list_entry(it, struct attempt, link);
+        n += !a->aside && a->since > since;
+    }
+    return n;
+}
+
+static void fail_waiters(struct sql_pool *p)
+{
+    struct waiter *w;
+
+    while ((w = list_first(&p->waiting, struct waiter, link)) != NULL) {
+        list_del(&w->link);
+        w->failed = true;
+        event_cond_signal(&w->woken);
+    }
+}
+
+static void grow_again(void *arg) { grow(arg); }
+
+static void grow_later(struct sql_pool *p, int64_t ms)
+{
+    if (p->growing == NULL)
+        p->growing = event_timer_new(ms, grow_again, p);
+    else
+        event_timer_reset(p->growing, ms);
+}
+
+/* While questions wait: opens the next connection when it is due, and tells them when there is no hope. */
+static void grow(struct sql_pool *p)
+{
+    struct waiter *head = list_first(&p->waiting, struct waiter, link);
+    int64_t now = time_mono_ms();
+    struct sql_host *h = NULL;
+
+    if (head == NULL)
+        return;
+    if (attempts_younger(p, now - HEDGE_MS) == 0 && room(p) &&
+        (list_empty(&p->busy) || now - head->since >= GROW_MS)) {
+        h = sql_host_choose(p->host, p->hosts, now);
+        if (h)
+            attempt_start(p, h, false);
+    }
+    if (list_empty(&p->attempts) && list_empty(&p->busy))
+        fail_waiters(p);
+    else
+        grow_later(p, list_empty(&p->attempts) && now - head->since < GROW_MS ? GROW_MS : HEDGE_MS);
+}
+
+static struct member *idle_member(struct sql_pool *p)
+{
+    struct member *best = NULL;
+
+    list_each(it, &p->idle)
+    {
+        struct member *m = list_entry(it, struct member, link);
+        if (m->host->local)
+            best = m;
+        if (best == NULL)
+            best = m;
+        if (best->host->local)
+            break;
+    }
+    return best;
+}
+
+/* A connection, busy from now on; NULL with *fault. */
+static struct member *take(struct sql_pool *p, int64_t deadline, struct sql_fault *fault)
+{
+    struct member *m = list_empty(&p->waiting) ? idle_member(p) : NULL;
+    struct waiter w = { .since = time_mono_ms() };
+
+    look_at_aside(p, w.since);
+    if (m) {
+        list_del(&m->link);
+        list_append(&p->busy, &m->link);
+        return m;
+    }
+    if (p->waiters == SQL_WAITING) {
+        snprintf(fault->text, sizeof fault->text, "%d questions wait for a connection", SQL_WAITING);
+        return NULL;
+    }
+    p->waiters++;
+    list_append(&p->waiting, &w.link);
+    grow(p);
+    while (w.got == NULL && !w.failed && event_cond_wait(&w.woken, deadline) == 0)
+        ;
+    list_del(&w.link);
+    p->waiters--;
+    if (w.got == NULL && w.failed)
+        *fault = p->fault;
+    else if (w.got == NULL)
+        snprintf(fault->text, sizeof fault->text, "all connections are in use");
+    return w.got;
+}
+
+/* A question has had no answer for a while: a new connection tells whether the host is alive. */
+static void is_it_alive(void *ctx)
+{
+    const struct member *m = ctx;
+    struct sql_pool *p = m->pool;
+
+    if (m->host->opening == 0 && time_mono_ms() - m->host->answered >= SLOW_MS)
+        attempt_start(p, m->host, true);
+}
+
+static enum sql_outcome send_once(struct sql_pool *p, struct member *m, const struct sql_question *q, size_t rows_max,
+                                  struct arena *arena, struct sql_rows *out, struct sql_fault *fault)
+{
+    struct sql_watch watch = { SLOW_MS, SLOW_AGAIN_MS, is_it_alive, m };
+    int64_t now = time_mono_ms();
+    enum sql_outcome outcome;
+
+    if (p->asked++ == 0)
+        p->asked_since = now;
+    outcome = sql_connection_ask(m->connection, q, rows_max, now + LINGER_MS, &watch, arena, out, fault);
+    p->asked--;
+    if (outcome != SQL_LOST)
+        p->answered = m->host->answered = time_mono_ms();
+    return outcome;
+}
+
+/* Gives the connection back, or what is left of it away. true: worth asking again. */
+static bool after_send(struct sql_pool *p, struct member *m, enum sql_outcome outcome, const struct sql_fault *fault)
+{
+    struct sql_host *h = m->host;
+    bool used = m->used;
+    enum sql_kind kind = outcome == SQL_DONE ? SQL_QUERY : sql_fault_kind(fault);
+
+    m->used = true;
+    if (sql_connection_sound(m->connection)) {
+        offer(p, m);
+    } else {
+        member_close(m);
+        if (outcome == SQL_LOST)
+            close_idle(p, h, EVENT_NEVER);
+        grow(p);
+    }
+    if (outcome == SQL_DONE)
+        return false;
+    if (kind == SQL_ABSENT && (outcome == SQL_FAULT || !used))
+        host_failed(p, h, fault);
+    return outcome == SQL_LOST || kind == SQL_AGAIN || kind == SQL_ABSENT;
+}
+
+static void say_fault(const struct sql_pool *p, const struct sql_question *q, const struct sql_fault *f)
+{
+    const char *source = q->source ? q->source : p->source;
+    struct sql_said *said;
+
+    if (sources == NULL)
+        sources = map_new(SOURCES, free);
+    said = map_get(sources, slice_of(source));
+    if (said == NULL) {
+        said = mem_new(sizeof *said);
+        if (!map_set(sources, slice_of(source), said)) {
+            free(said);
+            return;
+        }
+    }
+    sql_fault_say(said, source, NULL, f, NULL);
+}
+
+enum lookup sql_pool_query(struct sql_pool *p, const struct sql_question *q, size_t rows_max, struct sql_sent *sent,
+                           struct arena *arena, struct sql_rows *out, struct err *err)
+{
+    enum sql_outcome outcome = SQL_LOST;
+    int64_t deadline = time_mono_ms() + sql_pool_patience_ms(p);
+    struct sql_fault fault = { 0 };
+    struct member *m = NULL;
+    bool again = true;
+
+    *out = (struct sql_rows){ 0 };
+    if (p->refused)
+        snprintf(fault.text, sizeof fault.text, "%s", p->refused);
+    for (int sends = 0; !p->refused && again && sends < SENDS && !fiber_cancelled(); sends++) {
+        m = take(p, deadline, &fault);
+        if (m == NULL)
+            break;
+        *sent = (struct sql_sent){ time_mono_ms(), sql_order() };
+        outcome = send_once(p, m, q, rows_max, arena, out, &fault);
+        again = after_send(p, m, outcome, &fault);
+    }
+    if (outcome == SQL_DONE && m)
+        return out->rows ? LOOKUP_FOUND : LOOKUP_NONE;
+    if (outcome == SQL_FAULT)
+        say_fault(p, q, &fault);
+    *out = (struct sql_rows){ 0 };
+    err_set(err, 0, NULL, "%s: %s", q->source ? q->source : p->source, fault.text);
+    return LOOKUP_RETRY;
+}
+
+int64_t sql_pool_silent_ms(const struct sql_pool *p)
+{
+    int64_t last = p->answered > p->asked_since ? p->answered : p->asked_since;
+
+    return p->asked ? time_mono_ms() - last : 0;
+}
+
+int64_t sql_pool_patience_ms(const struct sql_pool *p)
+{
+    if (p->how.read_timeout > 0)
+        return p->how.read_timeout;
+    return sql_question_timeout > 0 ? sql_question_timeout * 1000 : EVENT_NEVER / 2;
 }
 
 enum lookup sql_pool_ask(struct sql_pool *p, const struct sql_question *q, size_t rows_max, struct arena *arena,
                          struct sql_rows *out, struct err *err)
 {
-    struct sql_fault fault = { 0 };
-    enum sql_outcome outcome = SQL_LOST;
-    int64_t deadline = time_mono_ms() + READ_MS;
+    return sql_answer(p, q, rows_max, arena, out, err);
+}
 
-    *out = (struct sql_rows){ 0 };
-    if (event_sem_get(&p->room, deadline) < 0) {
-        err_set(err, 0, NULL, "%s: all connections are busy", p->source);
-        return LOOKUP_RETRY;
+void sql_pool_close_all(void)
+{
+    list_each(it, &pools)
+    {
+        struct sql_pool *p = list_entry(it, struct sql_pool, link);
+        event_timer_free(&p->reaping);
+        event_timer_free(&p->growing);
+        close_idle(p, NULL, EVENT_NEVER);
     }
-    for (int tries = 0; tries < 2 && outcome == SQL_LOST; tries++) {
-        struct sql_connection *c = take(p, &fault);
-        if (c == NULL)
-            break;
-        outcome = sql_connection_ask(c, q, rows_max, deadline, arena, out, &fault);
-        give_back(p, c);
-    }
-    event_sem_put(&p->room);
-    if (outcome == SQL_DONE)
-        return out->rows ? LOOKUP_FOUND : LOOKUP_NONE;
-    *out = (struct sql_rows){ 0 };
-    err_set(err, 0, NULL, "%s: %s", p->source, fault.text);
-    return LOOKUP_RETRY;
 }
 
 void sql_pool_escape(struct str *out, struct slice text)

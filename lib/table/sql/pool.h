@@ -1,21 +1,29 @@
 /*
  * pool - questions to MariaDB or MySQL: connections kept, hosts chosen, answers joined and remembered
  *
- * Callers     lib/table/sql: the mysql: table and dovecot-sql.conf.ext; both run in authd/proxymap and tools/postmap
+ * Callers     lib/table/sql: the mysql: table and dovecot-sql.conf.ext; authd/proxymap and tools/postmap run them
  * Invariants  opened before the jail, asked in a fiber after it; nothing here blocks the loop
- *             questions never wait for each other but at the limit of connections
+ *             one pool for equal connection parameters: at most sql_connection_limit connections, opened as they are
+ *             needed; a question waits for another only while all of them are in use
+ *             identical questions in flight are asked once. A found answer is served again for sql_cache_time from
+ *             the moment it was asked for, and for sql_stale_time while the database does not answer. "None" is never
+ *             remembered, nor shared with who asked after it was on its way: who was inserted a moment ago is found
  * Units       milliseconds in struct sql_connect; 0 means the default
- * Ownership   a pool lives as long as the process; rows are the caller's arena's
- * Errors      RETRY for every fault, with *err fit to log; the pool itself logs a fault once a minute, with source,
- *             host and cure, so that callers need not
+ * Ownership   a pool lives as long as the process; rows are the caller's arena's. Remembered answers are wiped when
+ *             they go: there are passwords among them
+ * Errors      RETRY for every fault, with *err fit to log; the pool itself logs a fault, with source, host and cure,
+ *             once a minute, so that callers need not
  */
 #ifndef TABLE_SQL_POOL_H
 #define TABLE_SQL_POOL_H
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "conf/param.h"
 
-enum { SQL_RESULT_BYTES = 4 << 20, SQL_COLUMNS = 256, SQL_PARAMS = 256 };
+enum { SQL_RESULT_BYTES = 4 << 20, SQL_HOSTS = 64, SQL_WAITING = 1000 /* questions for a connection of one pool */ };
+
+extern const struct param sql_pool_params[]; /* sql_connection_limit, sql_cache_time, ...: for who opens pools */
 
 struct sql_connect {
     const char *hosts; /* blanks or commas between; "unix:/path", "inet:host:port", "host", "host:port" */
@@ -29,7 +37,8 @@ struct sql_question {
     const char *text; /* '?' where a parameter stands, one each; params 0: as it is */
     size_t params;
     const struct slice *param;
-    bool fresh; /* no remembered answer will do: asked of the database now */
+    bool fresh;         /* no answer that was asked for before this moment will do */
+    const char *source; /* the file it comes from, for the log; NULL: the one that opened the pool */
 };
 struct sql_rows {
     size_t columns, rows;
@@ -41,11 +50,14 @@ struct sql_pool *sql_pool_open(const struct sql_connect *, const char *source); 
 /* FOUND with at least one row, NONE, or RETRY. More than rows_max rows (or SQL_RESULT_BYTES) is RETRY too. */
 enum lookup sql_pool_ask(struct sql_pool *, const struct sql_question *, size_t rows_max, struct arena *,
                          struct sql_rows *out, struct err *);
-/* For text between quotes that cannot be a parameter. Safe in utf8mb4 and whatever sql_mode the server has. */
+/* For text between quotes that cannot be a parameter: safe in every charset that sql_pool_open accepts and whatever
+ * sql_mode the server has, but ANSI_QUOTES with double quotes. */
 void sql_pool_escape(struct str *out, struct slice text);
+bool sql_pool_stale(const char **path); /* a certificate, key or option file of a pool was exchanged: start anew */
+void sql_pool_close_all(void);          /* says good-bye to the servers; in a fiber, at the end of the process */
 
 /* Who finds the addresses of a host name: numeric ones into *out, blanks between. In a fiber; NONE and RETRY as a
- * lookup. The process that owns the pool sets it; getaddrinfo in a thread until then. */
+ * lookup. The process that owns the pools sets it; getaddrinfo in a thread until then. */
 typedef enum lookup (*sql_resolve_fn)(const char *host, struct str *out, struct err *);
 void sql_pool_resolver(sql_resolve_fn);
 #endif

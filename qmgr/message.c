@@ -196,10 +196,14 @@ static void settle_here(struct message *m, struct routed *r)
 
 void message_schedule(struct message *m)
 {
-    size_t count = m->env.recipient_count;
+    /* Redirected mail is for one address, and goes there once, whatever the number of its recipients. */
+    bool redirected = *m->env.redirect != '\0' && m->env.recipient_count > 0;
+    size_t count = redirected ? 1 : m->env.recipient_count;
     struct routed *all = mem_array(count ? count : 1, sizeof *all);
     int64_t now;
 
+    if (redirected)
+        m->env.more = 0;
     message_hold(m);
     for (size_t i = 0; i < count; i++) {
         resolve(m, &m->env.recipients[i], &all[i]);

@@ -25,6 +25,8 @@ const struct param queue_params[] = {
 /* No vowels, so that no id is a word; base 51 goes without the last letter, which separates the inode number. */
 static const char digits52[] = "0123456789BCDFGHJKLMNPQRSTVWXYZbcdfghjklmnpqrstvwxyz";
 
+static const char hex_digits[] = "0123456789ABCDEF";
+
 bool queue_id_valid(const char *id)
 {
     size_t n = 0;
@@ -103,7 +105,7 @@ int queue_id_inode(const char *id, ino_t *out)
             return -1;
     } else {
         char *end;
-        if (strlen(id) <= SHORT_USEC_DIGITS || strspn(id, "0123456789ABCDEF") != strlen(id))
+        if (strlen(id) <= SHORT_USEC_DIGITS || strspn(id, hex_digits) != strlen(id))
             return -1;
         errno = 0;
         v = strtoull(id + SHORT_USEC_DIGITS, &end, 16);
@@ -111,6 +113,29 @@ int queue_id_inode(const char *id, ino_t *out)
             return -1;
     }
     *out = (ino_t) v;
+    return 0;
+}
+
+int queue_id_usec(const char *id, int64_t *out)
+{
+    const char *z = long_mark(id);
+    uint64_t seconds, usec = 0;
+
+    if (z == NULL) {
+        for (size_t i = 0; i < SHORT_USEC_DIGITS; i++) {
+            const char *digit = id[i] ? strchr(hex_digits, id[i]) : NULL;
+            if (digit == NULL)
+                return -1;
+            usec = usec * 16 + (uint64_t) (digit - hex_digits);
+        }
+        seconds = 0;
+    } else if (get_base(slice_make(id, (size_t) (z - id) - LONG_USEC_DIGITS), 52, &seconds) < 0 ||
+               get_base(slice_make(z - LONG_USEC_DIGITS, LONG_USEC_DIGITS), 52, &usec) < 0) {
+        return -1;
+    }
+    if (usec >= 1000000 || seconds > INT64_MAX / 1000000 - 1)
+        return -1;
+    *out = (int64_t) (seconds * 1000000 + usec);
     return 0;
 }
 
@@ -262,6 +287,7 @@ struct queue_scan {
     DIR *dir[HASH_DEPTH_MAX + 1];
     size_t path_len[HASH_DEPTH_MAX + 1];
     int depth; /* of the innermost open directory; -1: none */
+    bool warn;
     char path[QUEUE_PATH_BYTES];
 };
 
@@ -277,6 +303,8 @@ struct queue_scan *queue_scan_open(const char *queue)
     }
     return s;
 }
+
+void queue_scan_warn(struct queue_scan *s) { s->warn = true; }
 
 static bool enter_directory(struct queue_scan *s, const char *name)
 {
@@ -301,10 +329,15 @@ const char *queue_scan_next(struct queue_scan *s, const char **path)
             s->depth--;
             continue;
         }
-        if (!queue_id_valid(e->d_name))
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
             continue;
         size_t at = s->path_len[s->depth];
         snprintf(s->path + at, sizeof s->path - at, "/%s", e->d_name);
+        if (!queue_id_valid(e->d_name)) {
+            if (s->warn)
+                log_warn("bogus file name: %s", s->path);
+            continue;
+        }
         if (e->d_type == DT_DIR || (e->d_type == DT_UNKNOWN && strlen(e->d_name) == 1)) {
             enter_directory(s, e->d_name);
             continue;

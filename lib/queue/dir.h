@@ -37,6 +37,8 @@ void queue_id_make(char out[QUEUE_ID_BYTES], bool long_form, int64_t usec, ino_t
 bool queue_id_is_long(const char *id);
 /* The inode number in the name; -1 when the name holds none. */
 int queue_id_inode(const char *id, ino_t *out);
+/* The time in the name: all of it in a long id, the part below a second in a short one. -1: there is none. */
+int queue_id_usec(const char *id, int64_t *out);
 
 /* "deferred/4/4AA05AA49A9": hashed where hash_queue_names says so. */
 void queue_path(char out[QUEUE_PATH_BYTES], const char *queue, const char *id);
@@ -70,6 +72,7 @@ int queue_unlock(int fd);
 /* Walks the ids of one queue through its hash directories, in directory order. Names that are no ids are skipped. */
 struct queue_scan;
 struct queue_scan *queue_scan_open(const char *queue); /* NULL with errno */
+void queue_scan_warn(struct queue_scan *); /* from now on a name that is no id is warned of */
 /* The next id, NULL at the end; *path is where it was found (which can be a wrong hash directory). Both are borrowed
  * until the next call. */
 const char *queue_scan_next(struct queue_scan *, const char **path);

@@ -177,7 +177,7 @@ static int take(struct walk *w, const struct record *rec, off_t offset)
     case REC_SIZE:
         if (w->size_seen)
             return 1;
-        w->size_seen = true;
+        w->size_seen = w->e->sized = true;
         return queue_size_parse(rec->data, &e->size) < 0 ? -1 : 1;
     case REC_TIME: return add_time(w, rec->data) < 0 ? -1 : 1;
     case REC_CTIME: return slice_i64(rec->data, 0, INT64_MAX, &e->create_time) < 0 ? -1 : 1;

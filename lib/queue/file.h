@@ -84,6 +84,7 @@ struct queue_recipient {
 struct queue_envelope {
     struct arena *arena; /* owns all strings */
     struct queue_size size;
+    bool sized; /* false: there was no C record, as in maildrop; data_offset and data_bytes are found all the same */
     int64_t arrival_usec; /* T record */
     int64_t create_time;  /* seconds; renewed by postsuper -r; the arrival where there is none */
     const char *sender;

@@ -91,16 +91,14 @@ static void put_message(struct str *out, const char *queue, const char *id, cons
                         const struct queue_envelope *e)
 {
     struct map *seen = map_new(QUEUE_LISTING_RECIPIENTS, NULL);
-    int64_t size = e->size.data_bytes;
 
     put_attr(out, "queue_name", slice_of(queue));
     put_attr(out, "queue_id", slice_of(id));
     put_number(out, "time", e->arrival_usec / 1000000);
-    put_number(out, "size", size > 0 ? size : (int64_t) st->st_size);
+    put_number(out, "size", e->sized && e->size.data_bytes > 0 ? e->size.data_bytes : (int64_t) st->st_size);
     put_number(out, "forced_expire", (st->st_mode & QUEUE_MODE_EXPIRE));
     put_attr(out, "sender", slice_of(*e->sender ? e->sender : "MAILER-DAEMON"));
     put_log(out, QUEUE_DEFER, id, seen);
-    put_log(out, QUEUE_BOUNCE, id, seen);
     for (size_t i = 0; i < e->recipient_count; i++)
         if (map_get(seen, slice_of(e->recipients[i].address)) == NULL)
             put_attr(out, "recipient", slice_of(e->recipients[i].address));

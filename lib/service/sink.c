@@ -130,8 +130,8 @@ void sink_setup(void)
         facility = value;
     else
         log_warn("syslog_facility: unknown: %s", conf_syslog_facility);
-    if (gethostname(host, sizeof host - 1) == 0)
-        host[strcspn(host, ".")] = '\0';
+    if (*conf_myhostname != '\0')
+        snprintf(host, sizeof host, "%.*s", (int) strcspn(conf_myhostname, "."), conf_myhostname);
 }
 
 void sink_retag(const char *program)

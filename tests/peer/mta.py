@@ -180,8 +180,8 @@ class Site:
                      "sendmail_path": root / "usr/sbin/sendmail", "mailq_path": root / "usr/bin/mailq",
                      "newaliases_path": root / "usr/bin/newaliases", "manpage_directory": root / "usr/share/man",
                      "sample_directory": root / "etc/postfix",
-                     "import_environment": f"MAIL_CONFIG TZ LANG=C LD_LIBRARY_PATH={root}/usr/lib/postfix",
-                     "export_environment": "MAIL_CONFIG TZ LANG LD_LIBRARY_PATH"},
+                     "import_environment": f"MAIL_CONFIG MAIL_LOGTAG TZ LANG=C LD_LIBRARY_PATH={root}/usr/lib/postfix",
+                     "export_environment": "MAIL_CONFIG MAIL_LOGTAG TZ LANG LD_LIBRARY_PATH"},
         }
         self.library = root / "usr/lib/postfix"
         os.chmod(top, 0o755)
@@ -206,9 +206,12 @@ class Site:
             etc = self.etc(side)
             etc.mkdir(exist_ok=True)
             own = [f"{name} = {value}" for name, value in paths.items()]
-            (etc / "main.cf").write_text("\n".join([*self.settings, *more, *own]) + "\n")
+            last = {line.split("=")[0].strip(): line for line in [*self.settings, *more, *own]}
+            (etc / "main.cf").write_text("\n".join(last.values()) + "\n")
             (etc / "master.cf").write_text("\n".join(lines) + "\n")
             (etc / "dynamicmaps.cf").write_text("")
+            for file in etc.iterdir():
+                os.utime(file, (time.time() - 100,) * 2)  # Debian's waits where a file may still be written
 
     def etc(self, side):
         return self.top / f"etc-{side}"
@@ -265,6 +268,14 @@ class Site:
         self.sink.leave_stall.set()
         self.sink.shutdown()
         self.sink.server_close()
+
+    def wait(self, condition, what, seconds=30):
+        """wait_until, with what is in the queue and the log where it fails."""
+        try:
+            return wait_until(condition, seconds, what)
+        except AssertionError as e:
+            queue = "\n".join(str(p.relative_to(self.queue)) for p in self.files().values())
+            raise AssertionError(f"{e}\n{queue}\n{self.log()[-4000:]}") from None
 
     def log(self, mark=0):
         return self.log_file.read_bytes()[mark:].decode("utf-8", "replace") if self.log_file.exists() else ""

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from mta import DEBIAN, HOST, OURS, Site, address, smtp_talk, wait_until
+from mta import DEBIAN, HOST, OURS, Site, address, smtp_talk
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mail systems change accounts")
 SENDER = f"sender@{HOST}"
@@ -83,14 +83,9 @@ def site(request):
             s.close()
 
 
-def settle(site, count, what, seconds=40):
+def settle(site, count, what):
     """Waits until the sink has so many letters and the queue nothing on its way."""
-    def there():
-        return len(site.sink.letters) >= count and site.quiet()
-    try:
-        wait_until(there, seconds, what)
-    except AssertionError:
-        raise AssertionError(f"{what}: {len(site.sink.letters)} of {count}\n{site.log()[-4000:]}") from None
+    site.wait(lambda: len(site.sink.letters) >= count and site.quiet(), what, 40)
 
 
 def due(path, when):
@@ -129,8 +124,8 @@ def test_deferred(site, first, second):
     assert all(p.stat().st_mtime > now + 300 for p in site.files().values())
     site.run(second, "postqueue", "-f")
     settle(site, expected + len(left), "what was flushed")
-    wait_until(lambda: not site.files(), what="an empty queue")
-    wait_until(lambda: not [p for q in ("defer", "bounce", "trace") for p in (site.queue / q).rglob("*") if p.is_file()], what="no logs")
+    site.wait(lambda: not site.files(), "an empty queue")
+    site.wait(lambda: not [p for q in ("defer", "bounce", "trace") for p in (site.queue / q).rglob("*") if p.is_file()], "no logs")
     time.sleep(0.5)
     assert len(sink.letters) == expected + len(left)
     for twin, want in twins.items():
@@ -138,3 +133,135 @@ def test_deferred(site, first, second):
         assert len(got) == 1 and len(sink.got(f"done+{twin}@sink.test")) == 1, twin
         assert normal(got[0], "later+") == want, twin
     assert not re.search(r"status=bounced|corrupt|panic|fatal", site.log())
+
+
+def letter(site, side, name, rcpts, header=b"", sendmail=None, **kw):
+    """One letter whose content names it, so that it can be told from all others."""
+    Kind(header + HEAD % name.encode() + b"\nletter " + name.encode() + b"\n", sendmail=sendmail, **kw).put(site, side, [f"{r}@sink.test" for r in rcpts])
+
+
+def queue_id(site, name, *queues):
+    """The id of the letter of that name: its file holds the text."""
+    return next((i for i, p in site.files(*queues).items() if b"letter " + name.encode() in p.read_bytes()), None)
+
+
+def listing(site, side, *how):
+    out = site.run(side, "postqueue", *how).stdout
+    if how[0] == "-j":
+        return b"", sorted(out.splitlines())
+    head, _, rest = out.partition(b"\n")
+    return head, sorted(rest.split(b"\n\n"))
+
+
+def make_states(site, first):
+    """Mail in every directory, as it is when a machine's power goes. What the recipients must get: {letter: recipients}."""
+    sink = site.sink
+    sink.answers.update(later="450 4.2.0 later", redirected="450 4.2.0 later", no="550 5.1.1 no such user", stall="stall")
+    site.start(first)
+    checks = first == DEBIAN  # records that only Debian's header_checks make yet
+    if checks:
+        letter(site, first, "hold-check", ["held"], b"X-Hold: yes\n")
+        letter(site, first, "redirect", ["a", "b"], b"X-Redirect: yes\n")
+        letter(site, first, "filter", ["later+filter"], b"X-Filter: yes\n")
+    for name in ("deferred", "hold-later", "requeued", "torn-first", "torn-second", "waiting"):
+        letter(site, first, name, ["done+" + name, "later+" + name])
+    site.wait(lambda: len(site.files("deferred")) == 6 + 2 * checks and len(site.files("hold")) == checks and site.quiet(), "deferred mail")
+    site.run(first, "postsuper", "-h", queue_id(site, "hold-later"))
+    for name in ("torn-first", "torn-second"):
+        path = site.files("deferred")[queue_id(site, name)]
+        os.truncate(path, 150)
+        if name == "torn-first":
+            due(path, time.time() - 1)
+    site.run(first, "postqueue", "-f")
+    site.wait(lambda: len(site.files("corrupt")) >= 1, "corrupt mail")
+    site.wait(site.quiet, "the end of the queue run")
+    letter(site, first, "bounced", ["done+bounced", "no+bounced", "stall+bounced"])
+    letter(site, first, "traced", ["done+traced", "stall+traced"], sendmail=["-v"])
+    letter(site, first, "stalled", ["stall+stalled", "done+stalled"])
+    site.wait(lambda: len(site.files("active")) == 3 and all(sink.got(f"done+{n}@sink.test") for n in ("bounced", "traced", "stalled")), "active mail")
+    site.wait(lambda: list((site.queue / "bounce").iterdir()) and list((site.queue / "trace").iterdir()), "logs of active mail")
+    site.kill()
+    sink.leave_stall.set()
+    sink.answers["stall"] = "450 4.2.0 stalled"
+    site.write(without=("qmgr",))
+    site.start(first)
+    letter(site, first, "incoming", ["incoming1", "incoming2"])
+    letter(site, first, "incoming-utf8", ["incoming3"], mail="SMTPUTF8", sender="jörg@" + HOST)
+    site.wait(lambda: len(site.files("incoming")) == 2, "incoming mail")
+    site.stop()
+    letter(site, first, "maildrop", ["maildrop1", "maildrop2"], sendmail=["-N", "delay"])
+    # Debian's, with no mail system, cannot write maillog_file as mail_owner: its exit status says that only.
+    site.run(first, "postsuper", "-r", queue_id(site, "requeued"), ok=first == OURS)
+    (site.queue / "saved/4AA05AA49A9").write_bytes(b"kept by hand")
+    os.chown(site.queue / "saved/4AA05AA49A9", site.queue.joinpath("saved").stat().st_uid, -1)
+    site.write()
+    count = {q: len(site.files(q)) for q in ("active", "incoming", "deferred", "hold", "maildrop", "corrupt")}
+    assert count["active"] == 3 and count["incoming"] == 2 and count["hold"] == 1 + checks and count["maildrop"] == 2, count
+    assert count["deferred"] + count["corrupt"] == 4 + 2 * checks and count["corrupt"] >= 1, count
+    made = {"redirect": ["redirected"], "filter": ["later+filter"]} if checks else {}
+    return {**made, "deferred": ["later+deferred"], "requeued": ["later+requeued"], "bounced": ["stall+bounced"],
+            "traced": ["stall+traced"], "stalled": ["stall+stalled"], "incoming": ["incoming1", "incoming2"], "incoming-utf8": ["incoming3"], "maildrop": ["maildrop1", "maildrop2"]}
+
+
+def same_view(site):
+    """The tools of both sides say the same about the queue."""
+    for how in (["-p"], ["-j"]):
+        ours, theirs = listing(site, OURS, *how), listing(site, DEBIAN, *how)
+        assert ours[0] == theirs[0] and [l for l in ours[1] if l not in theirs[1]] == [l for l in theirs[1] if l not in ours[1]]
+    for ident, path in site.files().items():
+        for how in (["-q", ident], ["-eoq", ident], ["-bhq", ident], ["-vq", ident]):
+            if "corrupt" not in str(path):
+                assert site.run(OURS, "postcat", *how).stdout == site.run(DEBIAN, "postcat", *how).stdout, (ident, how)
+
+
+def body_of(name):
+    return b"letter " + name.encode() + b"\r\n"
+
+
+@pytest.mark.parametrize("first,second", [(DEBIAN, OURS), (OURS, DEBIAN)])
+def test_states(site, first, second):
+    """Active, incoming, deferred, held, corrupt and maildrop mail, half written logs: delivered once, none lost."""
+    sink = site.sink
+    site.settings.append("smtp_destination_recipient_limit = 1")  # who stalls keeps nobody else waiting
+    site.write()
+    expected = make_states(site, first)
+    same_view(site)
+    before = len(sink.letters)
+    first_requeued = queue_id(site, "requeued", "maildrop")
+    now = time.time()
+    for ident, path in site.files("deferred").items():
+        due(path, now + 1000 if ident == queue_id(site, "waiting") else now - 1)
+    del sink.answers["later"], sink.answers["redirected"], sink.answers["stall"]
+
+    def delivered():
+        return [(name, rcpt) for name, rcpts in expected.items() for rcpt in rcpts
+                if len([l for l in sink.got(f"{rcpt}@sink.test") if l.data.endswith(body_of(name))]) == 1]
+
+    site.start(second)
+    want = [(name, rcpt) for name, rcpts in expected.items() for rcpt in rcpts]
+    site.wait(lambda: delivered() == want and site.quiet(), "what was due")
+    site.wait(lambda: len(sink.got(SENDER)) >= 2, "the reports")
+    assert site.files("hold") and set(site.files("deferred")) == {queue_id(site, "waiting")}
+    site.run(second, "postsuper", "-H", "ALL")
+    site.run(second, "postqueue", "-f")
+    expected.update({"hold-later": ["later+hold-later"], "waiting": ["later+waiting"]})
+    if first == DEBIAN:
+        expected["hold-check"] = ["held"]
+    want = [(name, rcpt) for name, rcpts in expected.items() for rcpt in rcpts]
+    site.wait(lambda: delivered() == want and not site.files("incoming", "active", "deferred", "hold", "maildrop"), "held mail")
+    assert len(site.files("corrupt")) == 2
+    assert (site.queue / "saved/4AA05AA49A9").read_bytes() == b"kept by hand"
+    gone = {first_requeued} if first == DEBIAN else set()  # its postsuper leaves the defer log of an id that is no more
+    logs = {p.name for q in ("defer", "bounce", "trace") for p in (site.queue / q).rglob("*") if p.is_file()}
+    assert logs - gone <= set(site.files("corrupt"))
+    # One report of the failure, one of the trace; nothing else.
+    reports = [l.data for l in sink.got(SENDER)]
+    assert len([r for r in reports if b"no+bounced@sink.test" in r and b"Action: failed" in r]) == 1
+    trace = [r for r in reports if b"Mail Delivery Status Report" in r]
+    assert all(any(name in r for r in trace) for name in (b"done+traced@sink.test", b"stall+traced@sink.test"))
+    assert len(reports) == 1 + len(trace) and len(trace) <= 2
+    total = sum(map(len, expected.values()))
+    # A letter whose recipients share a delivery is one transaction.
+    assert sum(len(l.rcpts) for l in sink.letters[before:]) == total + len(reports)
+    for rcpt in ("done+bounced", "done+traced", "done+stalled", "done+deferred", "done+requeued"):
+        assert len(sink.got(f"{rcpt}@sink.test")) == 1

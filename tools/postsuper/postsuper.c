@@ -27,135 +27,169 @@ static const char usage[] =
     "  -d delete   -h hold   -H release from hold   -r requeue   -e expire   -f expire, and release from hold\n"
     "  id: a queue id, ALL, or - to read ids from standard input\n"
     "  -p purge old temporary files   -s, -S repair the structure of the queue   (default: -ps)\n"
-    "  queue...: default hold, incoming, active, deferred\n";
+    "  queue...: default maildrop, hold, incoming, active, deferred\n";
 enum { PLAN_MAX = 10000 };
 
+struct found { /* a file as it lies there, which may be the wrong hash directory */
+    const char *queue, *id, *path;
+};
 struct action {
     char letter;
     const char *done, *total; /* "ID: done", "total: N messages" */
-    bool (*run)(const char *queue, const char *id);
+    bool (*run)(const struct found *);
     bool wanted;
     size_t count;
 };
-static bool delete_one(const char *queue, const char *id);
-static bool hold_one(const char *queue, const char *id);
-static bool release_one(const char *queue, const char *id);
-static bool requeue_one(const char *queue, const char *id);
-static bool expire_one(const char *queue, const char *id);
-static bool expire_release_one(const char *queue, const char *id);
+static bool delete_one(const struct found *);
+static bool hold_one(const struct found *);
+static bool release_one(const struct found *);
+static bool requeue_one(const struct found *);
+static bool expire_one(const struct found *);
 static struct action actions[] = {
-    { .letter = 'h', .done = "placed on hold", .total = "Placed on hold", .run = hold_one },
-    { .letter = 'H', .done = "released from hold", .total = "Released from hold", .run = release_one },
     { .letter = 'r', .done = "requeued", .total = "Requeued", .run = requeue_one },
     { .letter = 'd', .done = "removed", .total = "Deleted", .run = delete_one },
     { .letter = 'e', .done = "expired", .total = "Force-expired", .run = expire_one },
-    { .letter = 'f', .done = "expired", .total = "Force-expired", .run = expire_release_one },
+    { .letter = 'h', .done = "placed on hold", .total = "Placed on hold", .run = hold_one },
+    { .letter = 'H', .done = "released from hold", .total = "Released from hold", .run = release_one },
 };
-enum { ACTIONS = sizeof actions / sizeof *actions };
-static const char *default_queues[] = { QUEUE_HOLD, QUEUE_INCOMING, QUEUE_ACTIVE, QUEUE_DEFERRED, NULL };
-static const char *const *queues = default_queues;
+enum { REQUEUE, DELETE, EXPIRE, HOLD, RELEASE, ACTIONS };
+static const char *const default_queues[] = { QUEUE_MAILDROP, QUEUE_HOLD,     QUEUE_INCOMING,
+                                              QUEUE_ACTIVE,   QUEUE_DEFERRED, NULL };
+static const char *const *queues; /* named on the command line; NULL: none */
 static bool failed;
 
 /* A file that is gone is no failure: the mail system works beside us. */
-static bool did(int rc, const char *what, const char *queue, const char *id)
+static bool did(int rc, const char *what, const char *path)
 {
     if (rc == 0)
         return true;
     if (errno != ENOENT) {
-        log_warn("%s %s/%s: %s", what, queue, id, strerror(errno));
+        log_warn("%s %s: %s", what, path, strerror(errno));
         failed = true;
     }
     return false;
 }
 
-static bool delete_one(const char *queue, const char *id)
-{
-    if (!did(queue_remove(queue, id), "remove", queue, id))
-        return false;
-    did(queue_remove(QUEUE_BOUNCE, id), "remove", QUEUE_BOUNCE, id);
-    did(queue_remove(QUEUE_DEFER, id), "remove", QUEUE_DEFER, id);
-    did(queue_remove(QUEUE_TRACE, id), "remove", QUEUE_TRACE, id);
-    return true;
-}
-
-static bool hold_one(const char *queue, const char *id)
-{
-    return strcmp(queue, QUEUE_HOLD) != 0 && did(queue_move(id, queue, QUEUE_HOLD), "hold", queue, id);
-}
-
-static bool release_one(const char *queue, const char *id)
+static void remove_log(const char *queue, const char *id)
 {
     char path[QUEUE_PATH_BYTES];
 
-    if (strcmp(queue, QUEUE_HOLD) != 0)
-        return false;
     queue_path(path, queue, id);
-    /* Its next attempt is now, whatever the time stamp said. */
-    return did(utimensat(AT_FDCWD, path, NULL, AT_SYMLINK_NOFOLLOW), "release", queue, id) &&
-           did(queue_move(id, queue, QUEUE_DEFERRED), "release", queue, id);
+    did(unlink(path), "remove", path);
+    snprintf(path, sizeof path, "%s/%s", queue, id); /* where it was written with other hash_queue_names */
+    did(unlink(path), "remove", path);
 }
 
-static bool requeue_one(const char *queue, const char *id)
+static int move(const struct found *f, const char *queue)
 {
-    return strcmp(queue, QUEUE_MAILDROP) != 0 && did(queue_move(id, queue, QUEUE_MAILDROP), "requeue", queue, id);
+    char to[QUEUE_PATH_BYTES];
+
+    queue_path(to, queue, f->id);
+    if (rename(f->path, to) == 0)
+        return 0;
+    if (errno != ENOENT || access(f->path, F_OK) < 0 || queue_mkdirs(queue, f->id) < 0)
+        return -1;
+    return rename(f->path, to);
 }
 
-static bool expire_one(const char *queue, const char *id)
+static bool delete_one(const struct found *f)
+{
+    if (!did(unlink(f->path), "remove", f->path))
+        return false;
+    remove_log(QUEUE_BOUNCE, f->id);
+    remove_log(QUEUE_DEFER, f->id);
+    remove_log(QUEUE_TRACE, f->id);
+    return true;
+}
+
+static bool hold_one(const struct found *f)
+{
+    return strcmp(f->queue, QUEUE_HOLD) != 0 && strcmp(f->queue, QUEUE_MAILDROP) != 0 &&
+           did(move(f, QUEUE_HOLD), "hold", f->path);
+}
+
+static bool release_one(const struct found *f)
+{
+    return strcmp(f->queue, QUEUE_HOLD) == 0 && did(move(f, QUEUE_DEFERRED), "release", f->path);
+}
+
+static bool requeue_one(const struct found *f)
+{
+    char to[QUEUE_PATH_BYTES];
+
+    if (strcmp(f->queue, QUEUE_MAILDROP) == 0 || !did(move(f, QUEUE_MAILDROP), "requeue", f->path))
+        return false;
+    queue_path(to, QUEUE_MAILDROP, f->id);
+    if (utimensat(AT_FDCWD, to, NULL, AT_SYMLINK_NOFOLLOW) <
+        0) /* the time of its next attempt was that of the old id */
+        did(-1, "set time of", to);
+    remove_log(QUEUE_DEFER, f->id); /* the other logs hold what the sender has not been told yet */
+    return true;
+}
+
+static bool expire_one(const struct found *f)
 {
     struct stat st;
-    int fd = queue_open(queue, id, O_RDONLY);
+    int fd;
     bool ok;
 
+    if (strcmp(f->queue, QUEUE_MAILDROP) == 0) /* it has not been a message for anybody yet */
+        return false;
+    fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
     if (fd < 0)
-        return did(-1, "open", queue, id);
+        return did(-1, "open", f->path);
     ok = fstat(fd, &st) == 0 && queue_is_ready(&st) && (st.st_mode & QUEUE_MODE_EXPIRE) == 0;
+    if (ok && st.st_nlink > 1) {
+        log_warn("expire file %s: file has %lu hard links", f->path, (unsigned long) st.st_nlink);
+        ok = false;
+    }
     if (ok)
-        ok = did(fchmod(fd, (st.st_mode | QUEUE_MODE_EXPIRE) & 07777), "expire", queue, id);
+        ok = did(fchmod(fd, (st.st_mode | QUEUE_MODE_EXPIRE) & 07777), "expire", f->path);
     close(fd);
     return ok;
 }
 
-static bool expire_release_one(const char *queue, const char *id)
-{
-    bool expired = expire_one(queue, id);
-
-    if (strcmp(queue, QUEUE_HOLD) == 0 && release_one(queue, id)) {
-        log_info("%s: released from hold", id);
-        return true;
-    }
-    return expired;
-}
-
+/* Twice: a file that moves from one queue to another while we look is in neither the first time. */
 static void run_id(struct action *a, const char *id)
 {
+    char path[QUEUE_PATH_BYTES];
+
     if (!queue_id_valid(id)) {
-        log_warn("invalid mail queue id: %s", id);
+        log_warn("invalid mail queue id: %.100s", id);
+        return;
+    }
+    for (int pass = 0; pass < 2; pass++)
+        for (const char *const *q = queues ? queues : default_queues; *q; q++) {
+            queue_path(path, *q, id);
+            if (a->run(&(struct found){ *q, id, path })) {
+                log_info("%s: %s", id, a->done);
+                a->count++;
+                return;
+            }
+        }
+}
+
+static void run_queue(struct action *a, const char *queue)
+{
+    struct queue_scan *scan = queue_scan_open(queue);
+    struct found f = { .queue = queue };
+
+    if (scan == NULL) {
+        log_warn("open directory %s: %s", queue, strerror(errno));
         failed = true;
         return;
     }
-    for (const char *const *q = queues; *q; q++)
-        if (a->run(*q, id)) {
-            log_info("%s: %s", id, a->done);
+    queue_scan_warn(scan);
+    while ((f.id = queue_scan_next(scan, &f.path)) != NULL)
+        if (a->run(&f))
             a->count++;
-            return;
-        }
+    queue_scan_free(&scan);
 }
 
 static void run_all(struct action *a)
 {
-    for (const char *const *q = queues; *q; q++) {
-        struct queue_scan *scan = queue_scan_open(*q);
-        const char *id;
-        if (scan == NULL) {
-            log_warn("open directory %s: %s", *q, strerror(errno));
-            failed = true;
-            continue;
-        }
-        while ((id = queue_scan_next(scan, NULL)) != NULL)
-            if (a->run(*q, id))
-                a->count++;
-        queue_scan_free(&scan);
-    }
+    for (const char *const *q = queues ? queues : default_queues; *q; q++)
+        run_queue(a, *q);
 }
 
 static void run_stdin(struct action *a)
@@ -190,10 +224,10 @@ static void report(void)
 {
     for (size_t i = 0; i < ACTIONS; i++)
         if (actions[i].wanted)
-            log_info("%s: %zu message%s", actions[i].total, actions[i].count, actions[i].count == 1 ? "" : "s");
-    if (actions[1].count || actions[5].count) /* released */
+            postsuper_total(actions[i].total, actions[i].count);
+    if (actions[RELEASE].count || actions[EXPIRE].count)
         (void) tool_trigger("public/qmgr", "D");
-    if (actions[2].count)
+    if (actions[REQUEUE].count)
         (void) tool_trigger("public/pickup", "W");
 }
 
@@ -216,12 +250,26 @@ static void become_owner(void)
         tool_fatal(EX_OSERR, "become %s: %s", conf_mail_owner, strerror(errno));
 }
 
+void postsuper_total(const char *what, size_t count)
+{
+    log_info("%s: %zu message%s", what, count, count == 1 ? "" : "s");
+}
+
 struct plan { /* what the command line asks, in its order */
     struct action *action;
     const char *argument;
 };
 
-static size_t parse(int argc, char **argv, struct plan *plan, bool *purge, bool *repair, const char **config)
+static struct action *action_of(int letter)
+{
+    for (size_t i = 0; i < ACTIONS; i++)
+        if (actions[i].letter == letter)
+            return &actions[i];
+    return &actions[RELEASE]; /* -f: expire, then release */
+}
+
+static size_t parse(int argc, char **argv, struct plan *plan, bool *purge, enum postsuper_repair *repair,
+                    const char **config)
 {
     static const struct option longs[] = { { "help", no_argument, NULL, '1' }, { NULL, 0, NULL, 0 } };
     size_t count = 0;
@@ -230,17 +278,17 @@ static size_t parse(int argc, char **argv, struct plan *plan, bool *purge, bool 
         switch (c) {
         case 'c': *config = optarg; continue;
         case 'p': *purge = true; continue;
-        case 's':
-        case 'S': *repair = true; continue;
+        case 's': *repair = *repair ? *repair : POSTSUPER_REPAIR; continue;
+        case 'S': *repair = POSTSUPER_REPAIR_LONG; continue;
         case 'v': log_verbose(1); continue;
         case '1': tool_help(usage); continue;
         case '?': tool_fatal(EX_USAGE, "%s", usage);
         }
-        if (count == PLAN_MAX)
+        if (count + 2 > PLAN_MAX)
             tool_fatal(EX_USAGE, "too many queue ids: give them on standard input (-)");
-        for (size_t i = 0; i < ACTIONS; i++)
-            if (actions[i].letter == c)
-                plan[count++] = (struct plan){ &actions[i], optarg };
+        if (c == 'f')
+            plan[count++] = (struct plan){ &actions[EXPIRE], optarg };
+        plan[count++] = (struct plan){ action_of(c), optarg };
     }
     return count;
 }
@@ -248,7 +296,8 @@ static size_t parse(int argc, char **argv, struct plan *plan, bool *purge, bool 
 int main(int argc, char **argv)
 {
     static struct plan plan[PLAN_MAX];
-    bool purge = false, repair = false;
+    bool purge = false;
+    enum postsuper_repair repair = POSTSUPER_LEAVE;
     const char *config = NULL;
     size_t count;
 
@@ -264,13 +313,15 @@ int main(int argc, char **argv)
         queues = (const char *const *) (const void *) &argv[optind];
     become_owner();
     umask(077);
-    if (count == 0 && !purge && !repair)
-        purge = repair = true;
+    if (count == 0 && !purge && !repair) {
+        purge = true;
+        repair = POSTSUPER_REPAIR;
+    }
     for (size_t i = 0; i < count; i++)
         run_action(plan[i].action, plan[i].argument);
     if (purge && postsuper_purge() < 0)
         failed = true;
-    if (repair && postsuper_repair() < 0)
+    if (repair && postsuper_repair(repair) < 0)
         failed = true;
     report();
     return failed ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -19,6 +19,9 @@
 
 enum { UNFINISHED_SECONDS = 7 * 24 * 3600, PASSES_MAX = 3 };
 
+static enum postsuper_repair how;
+static size_t renamed; /* messages that have another id now */
+
 static const char *const message_queues[] = { QUEUE_MAILDROP, QUEUE_INCOMING, QUEUE_ACTIVE, QUEUE_DEFERRED,
                                               QUEUE_HOLD };
 static const char *const log_queues[] = { QUEUE_BOUNCE, QUEUE_DEFER, QUEUE_TRACE };
@@ -43,7 +46,7 @@ static int purge_directory(const char *queue)
             queue_is_ready(&st) || st.st_mtime > time_now() - UNFINISHED_SECONDS)
             continue;
         if (unlinkat(dirfd(dir), e->d_name, 0) == 0) {
-            log_info("%s/%s: removed, was never finished", queue, e->d_name);
+            log_debug("%s/%s: removed, was never finished", queue, e->d_name);
         } else if (errno != ENOENT) {
             log_warn("remove %s/%s: %s", queue, e->d_name, strerror(errno));
             rc = -1;
@@ -70,19 +73,25 @@ static int rename_new(const char *from, const char *to_queue, const char *to_id)
     return renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
 }
 
+/* A short name is used again once its inode is: it must hold the inode number of its own file. */
+static bool right(const char *id, const struct stat *st)
+{
+    ino_t inode;
+
+    if (queue_id_is_long(id) && !conf_enable_long_queue_ids)
+        return false;
+    return (queue_id_is_long(id) && how == POSTSUPER_REPAIR) ||
+           (queue_id_inode(id, &inode) == 0 && inode == st->st_ino);
+}
+
 /* The id that this file should have: the old one's time with the file's inode number. */
 static void right_id(char out[QUEUE_ID_BYTES], const char *id, const struct stat *st)
 {
-    int64_t usec = 0;
+    int64_t usec;
 
-    if (queue_id_is_long(id)) {
-        usec = (int64_t) st->st_mtime * 1000000; /* a time that is near; the inode makes it unique */
-    } else {
-        char head[6] = "";
-        memcpy(head, id, strnlen(id, 5));
-        usec = (int64_t) strtol(head, NULL, 16);
-    }
-    queue_id_make(out, queue_id_is_long(id), usec, st->st_ino);
+    if (queue_id_usec(id, &usec) < 0)
+        usec = (int64_t) st->st_mtime * 1000000; /* a name of somebody's own */
+    queue_id_make(out, queue_id_is_long(id) && conf_enable_long_queue_ids, usec, st->st_ino);
 }
 
 /* 1: something was renamed, 0: all is well, -1 after a warning. */
@@ -90,12 +99,11 @@ static int repair_file(const char *queue, const char *path, const char *id, bool
 {
     char want[QUEUE_PATH_BYTES], new_id[QUEUE_ID_BYTES], old[QUEUE_PATH_BYTES];
     struct stat st;
-    ino_t inode;
 
     if (lstat(path, &st) < 0 || !S_ISREG(st.st_mode))
         return 0;
     snprintf(new_id, sizeof new_id, "%s", id);
-    if (is_message && (queue_id_inode(id, &inode) < 0 || inode != st.st_ino))
+    if (is_message && !right(id, &st))
         right_id(new_id, id, &st);
     queue_path(want, queue, new_id);
     if (strcmp(path, want) == 0)
@@ -104,8 +112,11 @@ static int repair_file(const char *queue, const char *path, const char *id, bool
         log_warn("rename %s to %s: %s", path, want, strerror(errno));
         return -1;
     }
-    log_info("renamed %s to %s", path, want);
-    for (size_t i = 0; strcmp(id, new_id) != 0 && i < LOG_QUEUES; i++) {
+    log_debug("renamed %s to %s", path, want);
+    if (strcmp(id, new_id) == 0)
+        return 1;
+    renamed++;
+    for (size_t i = 0; i < LOG_QUEUES; i++) {
         queue_path(old, log_queues[i], id);
         if (rename_new(old, log_queues[i], new_id) < 0 && errno != ENOENT)
             log_warn("rename %s for %s: %s", old, new_id, strerror(errno));
@@ -125,6 +136,8 @@ static int repair_queue(const char *queue, bool is_message)
         log_warn("open directory %s: %s", queue, strerror(errno));
         return -1;
     }
+    if (is_message)
+        queue_scan_warn(scan);
     while ((id = queue_scan_next(scan, &path)) != NULL) {
         char *own_id = mem_strdup(id), *own_path = mem_strdup(path);
         int rc = repair_file(queue, own_path, own_id, is_message);
@@ -139,10 +152,11 @@ static int repair_queue(const char *queue, bool is_message)
     return changed;
 }
 
-int postsuper_repair(void)
+int postsuper_repair(enum postsuper_repair wanted)
 {
     int rc = 0;
 
+    how = wanted;
     for (int pass = 0; pass < PASSES_MAX; pass++) {
         bool again = false;
         for (size_t i = 0; i < LOG_QUEUES; i++) {
@@ -157,6 +171,10 @@ int postsuper_repair(void)
         }
         if (!again)
             break;
+    }
+    if (renamed > 0) {
+        postsuper_total("Renamed to match inode number", renamed);
+        log_warn("QUEUE FILE NAMES WERE CHANGED TO MATCH INODE NUMBERS");
     }
     return rc;
 }

@@ -72,7 +72,7 @@ int queue_unlock(int fd);
 /* Walks the ids of one queue through its hash directories, in directory order. Names that are no ids are skipped. */
 struct queue_scan;
 struct queue_scan *queue_scan_open(const char *queue); /* NULL with errno */
-void queue_scan_warn(struct queue_scan *); /* from now on a name that is no id is warned of */
+void queue_scan_warn(struct queue_scan *);             /* from now on a name that is no id is warned of */
 /* The next id, NULL at the end; *path is where it was found (which can be a wrong hash directory). Both are borrowed
  * until the next call. */
 const char *queue_scan_next(struct queue_scan *, const char **path);

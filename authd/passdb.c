@@ -149,7 +149,8 @@ static enum passdb_answer check_password(const struct passdb *p, struct attempt 
         return PASSDB_MISMATCH;
     }
     t->hashed = true;
-    switch (password_check(row->password, row->scheme, t->password, &t->err)) {
+    struct scheme_word word = { t->password, t->request->original_user };
+    switch (password_check(row->password, row->scheme, &word, &t->err)) {
     case SCHEME_MATCH: return PASSDB_OK;
     case SCHEME_MISMATCH: say(p, t, "Password mismatch"); return PASSDB_MISMATCH;
     case SCHEME_BROKEN: break;
@@ -390,7 +391,7 @@ enum verify_answer authd_verify(struct authd_request *r, struct slice password)
         mem_wipe(copy, password.len);
     }
     if (!t.hashed && (answer == PASSDB_UNKNOWN || answer == PASSDB_MISMATCH))
-        password_waste(password);
+        password_waste(&(struct scheme_word){ password, r->original_user });
     return verdict(&t, answer);
 }
 

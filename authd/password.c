@@ -8,7 +8,8 @@
 #include "event/event.h"
 
 struct job {
-    struct slice stored, password;
+    struct slice stored;
+    const struct scheme_word *word;
     const char *scheme;
     enum scheme_answer answer;
     struct err err;
@@ -23,7 +24,7 @@ static void hash(void *arg)
 {
     struct job *job = arg;
 
-    job->answer = scheme_verify(job->stored, job->scheme, job->password, &job->err);
+    job->answer = scheme_verify(job->stored, job->scheme, job->word, &job->err);
 }
 
 static enum scheme_answer run(struct job *job)
@@ -52,10 +53,10 @@ static void keep_decoy(const char *stored, const char *scheme)
     memccpy(decoy_scheme, scheme, 0, sizeof decoy_scheme - 1);
 }
 
-enum scheme_answer password_check(const char *stored, const char *default_scheme, struct slice password,
+enum scheme_answer password_check(const char *stored, const char *default_scheme, const struct scheme_word *word,
                                   struct err *err)
 {
-    struct job job = { .stored = slice_of(stored), .scheme = default_scheme, .password = password };
+    struct job job = { .stored = slice_of(stored), .scheme = default_scheme, .word = word };
 
     keep_decoy(stored, default_scheme);
     enum scheme_answer answer = run(&job);
@@ -63,10 +64,10 @@ enum scheme_answer password_check(const char *stored, const char *default_scheme
     return answer;
 }
 
-void password_waste(struct slice password)
+void password_waste(const struct scheme_word *word)
 {
     char copy[SCHEME_STORED_BYTES + 1], scheme[SCHEME_NAME_BYTES + 1];
-    struct job job = { .stored = slice_make(copy, decoy.len), .scheme = scheme, .password = password };
+    struct job job = { .stored = slice_make(copy, decoy.len), .scheme = scheme, .word = word };
 
     if (decoy.len == 0)
         return;

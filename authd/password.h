@@ -10,7 +10,7 @@
 #define AUTHD_PASSWORD_H
 #include "scheme/scheme.h"
 
-enum scheme_answer password_check(const char *stored, const char *default_scheme, struct slice password,
+enum scheme_answer password_check(const char *stored, const char *default_scheme, const struct scheme_word *,
                                   struct err *);
-void password_waste(struct slice password);
+void password_waste(const struct scheme_word *);
 #endif

@@ -15,6 +15,8 @@
 #include "event/event.h"
 #include "ipc/client.h"
 #include "table/build.h"
+#include "table/proxy.h"
+#include "table/sql/mysql.h"
 #include "table/table.h"
 
 #include <errno.h>
@@ -186,6 +188,20 @@ static struct table *open_table(const char *spec)
     return t;
 }
 
+/* A database is asked by the running service where that serves the table, else by this program: the same code. */
+static enum lookup look_up(struct table *t, const char *what, struct str *out)
+{
+    if (strncmp(table_spec(t), "mysql:", 6) == 0 && !options.keep_case)
+        switch (proxy_ask(table_spec(t), TABLE_FOLD, what, out)) {
+        case PROXY_FOUND: return LOOKUP_FOUND;
+        case PROXY_NONE: return LOOKUP_NONE;
+        case PROXY_RETRY: return LOOKUP_RETRY;
+        case PROXY_DENIED:
+        case PROXY_AWAY: break;
+        }
+    return table_error(t) ? LOOKUP_RETRY : table_lookup(t, what, out);
+}
+
 /* The first table with the key answers. */
 static bool query_one(const char *what, bool show_key)
 {
@@ -197,7 +213,7 @@ static bool query_one(const char *what, bool show_key)
         enum lookup answer;
 
         str_init(&value, TABLE_VALUE_BYTES);
-        answer = table_error(t) ? LOOKUP_RETRY : table_lookup(t, what, &value);
+        answer = look_up(t, what, &value);
         if (answer == LOOKUP_RETRY) {
             log_error("table %s: query error: %s", table_spec(t),
                       table_error(t) ? table_error(t) : "try again later");
@@ -276,6 +292,7 @@ static void run(void *arg)
         else if (action == ACTION_DUMP)
             dump(specs[i]);
     }
+    sql_pool_close_all();
     event_stop(); /* the connection to proxymap would be kept for ever */
 }
 
@@ -319,6 +336,7 @@ static int parse(int argc, char **argv, const char **directory)
 
 int main(int argc, char **argv)
 {
+    static const struct param *const params[] = { sql_pool_params, NULL };
     const char *directory = NULL;
     int rc = (log_tag(program_invocation_short_name), parse(argc, argv, &directory));
     bool newaliases = strcmp(program_invocation_short_name, "newaliases") == 0;
@@ -327,8 +345,9 @@ int main(int argc, char **argv)
         return rc < 0 ? 0 : rc;
     if (strcmp(program_invocation_short_name, "postmap") != 0)
         syntax = BUILD_ALIASES;
-    if (conf_open(directory) < 0 || conf_load(NULL) < 0)
+    if (conf_open(directory) < 0 || conf_load(params) < 0)
         return 1;
+    sql_tables_register();
     ipc_set_queue_directory(conf_queue_directory);
     for (int i = optind; i < argc && spec_count < SPECS_MAX; i++)
         specs[spec_count++] = argv[i];

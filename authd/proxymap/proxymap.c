@@ -1,99 +1,55 @@
 /*
- * proxymap - looks up tables for daemons whose jail hides them
+ * proxymap - looks up tables for daemons whose jail hides them; the one process that holds database passwords
  *
- * Callers     every daemon with a proxy: table, through lib/table/proxy.c
- * Invariants  serves the tables that a parameter of main.cf, a -o of master.cf or a default names with "proxy:", and
- *             no other: what a broken-in daemon may ask was decided by the administrator
- *             tables are opened before the jail; account lookups may block and run in a thread
+ * Callers     every daemon with a proxy: or mysql: table, through lib/table/proxy.c; authd, through lib/client/proxymap.h
+ * Invariants  serves what sources.h says and nothing else: what a broken-in daemon may ask was decided by the
+ *             administrator
+ *             tables are opened before the jail, as root: a file may be root's alone. Account lookups may block and run
+ *             in a thread; database questions wait in the loop, each in its fiber
  * Errors      "retry" for a table that fails, "denied" for one that nothing names
- * Privilege   mail_owner, no chroot; Landlock: /etc and what the C library asks about accounts, for reading
+ * Privilege   mail_owner, no chroot; Landlock: /etc and what the C library asks about accounts, for reading. Sockets of
+ *             the network only when a database is reached by it
  */
 #include "base/log.h"
-#include "base/map.h"
 #include "base/mem.h"
-#include "conf/lines.h"
-#include "conf/maincf.h"
-#include "conf/mastercf.h"
+#include "client/dns.h"
 #include "service/service.h"
+#include "sources.h"
+#include "sql.h"
 #include "table/proxy.h"
-#include "table/table.h"
+#include "table/sql/mysql.h"
 
+#include <arpa/inet.h>
 #include <grp.h>
 #include <pwd.h>
-#include <stdlib.h>
 
-static const char prefix[] = "proxy:";
-enum { PREFIX_BYTES = sizeof prefix - 1, VARIANTS = 2 };
-static const unsigned variant_flags[VARIANTS] = { TABLE_FOLD, TABLE_FOLD | TABLE_NO_SUBST };
+static struct service proxymap;
 
-struct served {
-    struct table *variant[VARIANTS];
-    bool blocks; /* its lookups leave the process */
-};
-static struct map *tables; /* "type:name" -> struct served */
-
-static void serve(struct slice spec)
+static enum lookup addresses_of(const char *host, struct str *out, struct err *err)
 {
-    struct served *s;
-    char *z;
+    struct dns_reply reply;
+    enum lookup answer = dns_addresses(host, DNS_IPV4 | DNS_IPV6, &reply);
 
-    if (spec.len == 0 || map_get(tables, spec))
-        return;
-    s = mem_new(sizeof *s);
-    z = mem_strndup(spec.p, spec.len);
-    for (int i = 0; i < VARIANTS; i++)
-        s->variant[i] = table_open(z, variant_flags[i]);
-    s->blocks = slice_starts(spec, "unix:");
-    map_set(tables, spec, s);
-    free(z);
-}
-
-/* Each "proxy:type:name" of a value, wherever it stands: lists, restrictions, members of a union. */
-static void find_tables(const char *value)
-{
-    for (const char *at = value; at && (at = strstr(at, prefix)) != NULL; at += PREFIX_BYTES) {
-        struct slice rest = slice_of(at + PREFIX_BYTES), word;
-        if (at > value && at[-1] != '!' && strchr(", \t\r\n{", at[-1]) == NULL)
-            continue;
-        if (lines_word(&rest, ", \t\r\n", &word))
-            serve(word);
+    for (size_t i = 0; answer == LOOKUP_FOUND && i < reply.count; i++) {
+        char text[INET6_ADDRSTRLEN];
+        const struct dns_record *r = &reply.records[i];
+        if (inet_ntop(r->data.len == 4 ? AF_INET : AF_INET6, r->data.p, text, sizeof text))
+            str_printf(out, "%s%s", out->len ? " " : "", text);
     }
-}
-
-static void find_in_main(void)
-{
-    const struct maincf *main_cf = conf_main();
-
-    for (size_t i = 0; i < main_cf->count; i++)
-        find_tables(conf_value(main_cf->setting[i]->name));
-    for (size_t i = 0; i < conf_known_count(); i++)
-        find_tables(conf_value(conf_known_at(i)->name));
-}
-
-static void find_in_master(void)
-{
-    struct mastercf m = { 0 };
-    struct err err;
-    char *path = mem_printf("%s/master.cf", conf_dir()), *value;
-
-    if (mastercf_read(path, &m, &err) < 0)
-        log_warn("%s", err.text);
-    for (size_t i = 0; i < m.count; i++)
-        for (size_t o = 0; o < m.service[i].option_count; o++)
-            if (conf_expand(m.service[i].options[o].value, &value) == 0) {
-                find_tables(value);
-                free(value);
-            }
-    mastercf_free(&m);
-    free(path);
+    if (answer != LOOKUP_FOUND)
+        (void) err_set(err, 0, NULL, "%s: %s", host, answer == LOOKUP_NONE ? "it has no address" : reply.why);
+    dns_reply_free(&reply);
+    return answer;
 }
 
 static int open_tables(void)
 {
     conf_registry_open(); /* without it only main.cf's own values count; it has said so */
-    tables = map_new(SIZE_MAX, NULL);
-    find_in_main();
-    find_in_master();
+    sql_tables_register();
+    sources_open();
+    if (sql_pool_networked())
+        proxymap.may |= MAY_INET;
+    sql_pool_resolver(addresses_of);
     /* The C library loads what nsswitch.conf names at the first question: not possible in the jail. */
     (void) getpwnam("root");
     (void) getgrnam("root");
@@ -116,25 +72,22 @@ static void look(void *arg)
 
 static struct msg *answer(const char *spec, unsigned flags, const char *key)
 {
-    const struct served *s = map_get(tables, slice_of(spec));
-    struct question q = { .key = key, .answer = LOOKUP_RETRY };
+    bool blocks = false;
+    struct question q = { .table = sources_table(spec, flags, &blocks), .key = key, .answer = LOOKUP_RETRY };
     struct msg *reply;
     struct str value;
 
-    if (s == NULL) {
-        log_warn("request for unauthorized table: \"%.200s\": no parameter names it with proxy:", spec);
+    if (!sources_known(spec)) {
+        log_warn("request for unauthorized table: \"%.200s\": no parameter names it", spec);
         return service_status("denied");
     }
-    for (int i = 0; i < VARIANTS; i++)
-        if (variant_flags[i] == flags)
-            q.table = s->variant[i];
     if (q.table == NULL) {
         log_warn("request for table \"%.200s\" with flags %u, which nothing here uses", spec, flags);
         return service_status("retry");
     }
     str_init(&value, TABLE_VALUE_BYTES);
     q.out = &value;
-    if (s->blocks)
+    if (blocks)
         event_offload(look, &q);
     else
         look(&q);
@@ -159,10 +112,24 @@ static const struct service_path paths[] = { { .path = "/etc" },
                                              { .path = "/run/systemd/userdb", .optional = true },
                                              { .path = "/var/run/nscd", .optional = true },
                                              { .path = NULL } };
-static const struct service_request requests[] = { { .name = "lookup", .run = on_lookup }, { .name = NULL } };
-static const struct service proxymap = {
+static const struct service_request requests[] = { { .name = "lookup", .run = on_lookup },
+                                                   { .name = "sql", .run = sql_on_ask },
+                                                   { .name = "sql_each", .run = sql_on_each, .in_order = true },
+                                                   { .name = NULL } };
+static const struct param *const params[] = { sql_pool_params, NULL };
+static bool stale(void)
+{
+    const char *path;
+
+    if (!sql_pool_stale(&path))
+        return table_restart();
+    log_info("%s has changed -- restarting", path);
+    return true;
+}
+
+static struct service proxymap = {
     .name = "proxymap",
-    .summary = "looks up proxy: tables for daemons whose jail hides them",
+    .summary = "looks up tables and asks databases for daemons whose jail hides them",
     .jail = JAIL_USER,
     .may = MAY_OPEN | MAY_UNIX | MAY_THREADS,
     .paths = paths,
@@ -170,7 +137,9 @@ static const struct service proxymap = {
     .version = PROXY_VERSION,
     .requests = requests,
     .pre_jail = open_tables,
-    .stale = table_restart,
+    .params = params,
+    .stale = stale,
+    .stop = sql_pool_close_all,
 };
 
 int main(int argc, char **argv) { return service_main(&proxymap, argc, argv); }

@@ -6,6 +6,7 @@
 const char conf_builtin_services[] = "# service type private unpriv chroot wakeup maxproc command\n"
                                      "postlog unix-dgram n - n - 1 postlogd\n"
                                      "resolver unix - - y - 1 resolver\n"
+                                     "proxymap unix - - n - 1 proxymap\n"
                                      "auth,auth-login,auth-master,auth-userdb unix - - n - 1 authd\n"
                                      "dispatcher unix - - y - 1 dispatcher\n"
                                      "imapd unix - n n - 1 imapd\n"

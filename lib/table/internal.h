@@ -32,7 +32,8 @@ struct table {
     const char *name;
     unsigned flags;
     void *state;
-    char *error; /* why it cannot be used */
+    char *error;  /* why it cannot be used */
+    int64_t said; /* when its present trouble was logged; 0: not yet */
     size_t uses;
     time_t opened;
     struct table_file {
@@ -43,8 +44,13 @@ struct table {
     struct table *next;
 };
 extern const struct table_type table_cdb, table_hash, table_btree, table_texthash, table_inline, table_static,
-    table_environ, table_fail, table_unix, table_regexp, table_pcre, table_cidr, table_union, table_pipe, table_proxy;
+    table_environ, table_fail, table_unix, table_regexp, table_pcre, table_cidr, table_union, table_pipe, table_proxy,
+    table_mysql;
 
+/* A type of this program's own, before those of lib/table: lib/table/sql. Before the first table is opened. */
+void table_register(const struct table_type *);
+/* Log it now? Once a minute for a table that cannot be asked. */
+bool table_say(struct table *);
 /* Watches fd, which the table owns from here on. */
 void table_watch(struct table *, int fd);
 /* Reads the file of a table and watches it. -1 with *err: "open FILE: reason". */

@@ -1,5 +1,5 @@
 /*
- * proxy - proxy:type:name is looked up by authd/proxymap, which sees files that a jailed daemon does not
+ * proxy - proxy:type:name, and mysql:name, are looked up by authd/proxymap, which sees files that a jailed daemon does not
  *
  * Invariants  one connection a process, shared by all tables; keys are folded there, as the flags say
  * Errors      RETRY when proxymap cannot be asked or does not serve the table
@@ -11,7 +11,63 @@
 #include "ipc/client.h"
 #include "table/internal.h"
 
+#include <errno.h>
+
 static struct ipc_client *proxymap; /* lives as long as the process */
+
+static enum proxy_answer read_reply(struct msg *reply, struct str *out)
+{
+    const char *status = msg_name(reply);
+
+    if (strcmp(status, "found") == 0) {
+        struct slice value = msg_get(reply, "value", TABLE_VALUE_BYTES);
+        if (msg_done(reply)) {
+            str_addslice(out, value);
+            return PROXY_FOUND;
+        }
+    } else if (strcmp(status, "none") == 0 && msg_done(reply)) {
+        return PROXY_NONE;
+    } else if (strcmp(status, "denied") == 0 && msg_done(reply)) {
+        return PROXY_DENIED;
+    }
+    return PROXY_RETRY;
+}
+
+enum proxy_answer proxy_ask(const char *spec, unsigned flags, const char *key, struct str *out)
+{
+    struct msg *request = msg_new("lookup"), *reply;
+    enum proxy_answer answer;
+
+    if (proxymap == NULL)
+        proxymap = ipc_client_new(PROXY_SERVICE, PROXY_PROTOCOL, PROXY_VERSION);
+    msg_put_str(request, "table", spec);
+    msg_put_num(request, "flags", flags);
+    msg_put_str(request, "key", key);
+    reply = ipc_call(proxymap, &request, true, time_mono_ms() + conf_ipc_timeout * 1000);
+    if (reply == NULL)
+        return PROXY_AWAY;
+    answer = read_reply(reply, out);
+    msg_free(&reply);
+    return answer;
+}
+
+static enum lookup ask(struct table *t, const char *spec, const char *key, struct str *out)
+{
+    switch (proxy_ask(spec, t->flags, key, out)) {
+    case PROXY_FOUND: return LOOKUP_FOUND;
+    case PROXY_NONE: return LOOKUP_NONE;
+    case PROXY_DENIED:
+        if (table_say(t))
+            log_warn("%s: the proxymap service does not serve this table: no parameter names it", t->spec);
+        break;
+    case PROXY_AWAY:
+        if (table_say(t))
+            log_warn("%s: the proxymap service cannot be asked: %s", t->spec, strerror(errno));
+        break;
+    case PROXY_RETRY: break; /* proxymap has said why */
+    }
+    return LOOKUP_RETRY;
+}
 
 static int proxy_open(struct table *t, struct err *err)
 {
@@ -20,45 +76,25 @@ static int proxy_open(struct table *t, struct err *err)
     return 0;
 }
 
-static enum lookup read_reply(const struct table *t, struct msg *reply, struct str *out)
-{
-    const char *status = msg_name(reply);
-    enum lookup answer = LOOKUP_RETRY;
-
-    if (strcmp(status, "found") == 0) {
-        struct slice value = msg_get(reply, "value", TABLE_VALUE_BYTES);
-        if (msg_done(reply)) {
-            str_addslice(out, value);
-            answer = LOOKUP_FOUND;
-        }
-    } else if (strcmp(status, "none") == 0 && msg_done(reply)) {
-        answer = LOOKUP_NONE;
-    } else if (strcmp(status, "denied") == 0) {
-        log_warn("%s: the proxymap service does not serve this table: no parameter names it", t->spec);
-    }
-    return answer;
-}
-
 static enum lookup proxy_lookup(struct table *t, const char *key, struct str *out)
 {
-    struct msg *request = msg_new("lookup"), *reply;
-    enum lookup answer;
+    return ask(t, t->name, key, out);
+}
 
-    if (proxymap == NULL)
-        proxymap = ipc_client_new(PROXY_SERVICE, PROXY_PROTOCOL, PROXY_VERSION);
-    msg_put_str(request, "table", t->name);
-    msg_put_num(request, "flags", t->flags);
-    msg_put_str(request, "key", key);
-    reply = ipc_call(proxymap, &request, true, time_mono_ms() + conf_ipc_timeout * 1000);
-    if (reply == NULL) {
-        log_warn("%s: the proxymap service cannot be asked", t->spec);
-        return LOOKUP_RETRY;
-    }
-    answer = read_reply(t, reply, out);
-    msg_free(&reply);
-    return answer;
+static int mysql_open(struct table *t, struct err *err)
+{
+    return *t->name ? 0 : err_set(err, 0, NULL, "%s: expected mysql:/file", t->spec);
+}
+
+static enum lookup mysql_lookup(struct table *t, const char *key, struct str *out)
+{
+    return ask(t, t->spec, key, out);
 }
 
 const struct table_type table_proxy = {
     .name = "proxy", .traits = TABLE_OWN_CASE, .open = proxy_open, .lookup = proxy_lookup
+};
+/* The database's password stays in proxymap, whoever names the table. */
+const struct table_type table_mysql = {
+    .name = "mysql", .traits = TABLE_OWN_CASE, .open = mysql_open, .lookup = mysql_lookup
 };

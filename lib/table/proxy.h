@@ -8,7 +8,7 @@
  * "sql_each" {source}: iterate_query, on a connection of its own: "row" {column*, cell*} any number of times, then
  * "end" {}, "retry" {why} or "denied" {}.
  *
- * Callers     lib/table/proxy.c, lib/client/proxymap.c, authd/proxymap
+ * Callers     lib/table/proxy.c, lib/client/proxymap.c, authd/proxymap; tools/postmap
  */
 #ifndef TABLE_PROXY_H
 #define TABLE_PROXY_H
@@ -25,4 +25,10 @@ enum {
     PROXY_COLUMNS = 256,
     PROXY_WHY_BYTES = 512,
 };
+
+struct str;
+/* DENIED: no parameter names the table. AWAY, with errno: the service cannot be asked. */
+enum proxy_answer { PROXY_FOUND, PROXY_NONE, PROXY_RETRY, PROXY_DENIED, PROXY_AWAY };
+/* spec: "type:name". In a fiber. */
+enum proxy_answer proxy_ask(const char *spec, unsigned flags, const char *key, struct str *out);
 #endif

@@ -14,11 +14,13 @@
 #include <unistd.h>
 
 static const struct table_type *const types[] = {
-    &table_btree,  &table_cdb,    &table_cidr,     &table_environ, &table_fail,
-    &table_hash,   &table_inline, &table_pcre,     &table_pipe,    &table_proxy,
-    &table_regexp, &table_static, &table_texthash, &table_union,   &table_unix,
+    &table_btree,  &table_cdb,      &table_cidr,  &table_environ, &table_fail,  &table_hash,
+    &table_inline, &table_mysql,    &table_pcre,  &table_pipe,    &table_proxy, &table_regexp,
+    &table_static, &table_texthash, &table_union, &table_unix,
 };
-enum { TYPES = sizeof types / sizeof *types };
+enum { TYPES = sizeof types / sizeof *types, REGISTERED_MAX = 8, SAID_SECONDS = 60 };
+static const struct table_type *registered[REGISTERED_MAX];
+static size_t registered_count;
 static struct table *tables; /* of this process */
 
 const char *const *table_types(void)
@@ -54,8 +56,18 @@ int table_read_file(struct table *t, const char *path, struct str *text, struct 
 
 void table_fold(struct str *out, const char *key) { addr_fold(out, slice_of(key)); }
 
+void table_register(const struct table_type *type)
+{
+    if (registered_count == REGISTERED_MAX)
+        log_panic("table_register: too many types");
+    registered[registered_count++] = type;
+}
+
 static const struct table_type *find_type(struct slice name)
 {
+    for (size_t i = 0; i < registered_count; i++)
+        if (slice_eq(name, registered[i]->name))
+            return registered[i];
     for (size_t i = 0; i < TYPES; i++)
         if (slice_eq(name, types[i]->name))
             return types[i];
@@ -142,13 +154,24 @@ bool table_full_key_only(const struct table *t)
     return type && type->traits & TABLE_FULL_KEY;
 }
 
+bool table_say(struct table *t)
+{
+    int64_t now = time_mono_ms();
+
+    if (t->said && now < t->said + SAID_SECONDS * 1000)
+        return false;
+    t->said = now;
+    return true;
+}
+
 enum lookup table_lookup(struct table *t, const char *key, struct str *out)
 {
     struct str folded;
     enum lookup answer;
 
     if (t->error) {
-        log_warn("%s is unavailable. %s", t->spec, t->error);
+        if (table_say(t))
+            log_warn("%s is unavailable. %s", t->spec, t->error);
         return LOOKUP_RETRY;
     }
     if (strlen(key) > TABLE_KEY_BYTES) {

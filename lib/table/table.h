@@ -9,8 +9,8 @@
  *
  * Ownership   a table belongs to who opened it; the same table named twice is opened once and counted
  *
- * Errors      a table that cannot be opened or read answers LOOKUP_RETRY each time and says so in the log, with file
- *             and cure; a process that holds such a table is stale after TABLE_REOPEN_SECONDS
+ * Errors      a table that cannot be opened or read answers LOOKUP_RETRY each time and says so in the log once a minute,
+ *             with file and cure; a process that holds such a table is stale after TABLE_REOPEN_SECONDS
  *             maps_*: an empty result is LOOKUP_RETRY as in Postfix, unless TABLE_EMPTY_OK
  */
 #ifndef TABLE_TABLE_H

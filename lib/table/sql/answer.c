@@ -38,7 +38,8 @@ struct flight {
     struct sql_sent sent;
     bool ended;
     enum lookup result;
-    struct answer *answer;
+    struct answer *answer; /* FOUND */
+    size_t columns;        /* NONE: of the rows that there could have been */
     struct err err;
     struct event_cond done;
 };
@@ -265,6 +266,7 @@ static void fly(void *arg)
         rows_wipe(&rows);
         entry_remember(e, f->answer, f->sent.ms);
     } else if (f->result == LOOKUP_NONE) {
+        f->columns = rows.columns;
         entry_forget_answer(e);
     }
     entry_drop_if_empty(e);
@@ -351,6 +353,7 @@ enum lookup sql_answer(struct sql_pool *p, const struct sql_question *q, size_t 
             *err = f->err;
         if (result == LOOKUP_FOUND)
             answer_copy(f->answer, arena, out);
+        out->columns = result == LOOKUP_NONE ? f->columns : out->columns;
         flight_drop(&f);
         if (result == LOOKUP_RETRY && old) {
             answer_copy(old, arena, out);

@@ -600,6 +600,18 @@ void sql_pool_close_all(void)
     }
 }
 
+bool sql_pool_networked(void)
+{
+    list_each(it, &pools)
+    {
+        const struct sql_pool *p = list_entry(it, struct sql_pool, link);
+        for (size_t i = 0; i < p->hosts; i++)
+            if (!p->host[i].local)
+                return true;
+    }
+    return false;
+}
+
 void sql_pool_escape(struct str *out, struct slice text)
 {
     for (size_t i = 0; i < text.len; i++) {

@@ -47,12 +47,13 @@ struct sql_rows {
 };
 struct sql_pool;
 struct sql_pool *sql_pool_open(const struct sql_connect *, const char *source); /* equal ones share; never NULL */
-/* FOUND with at least one row, NONE, or RETRY. More than rows_max rows (or SQL_RESULT_BYTES) is RETRY too. */
+/* FOUND with at least one row, NONE (out->columns 0: the statement has no rows to give, as UPDATE), or RETRY. More than rows_max rows (or SQL_RESULT_BYTES) is RETRY too. */
 enum lookup sql_pool_ask(struct sql_pool *, const struct sql_question *, size_t rows_max, struct arena *,
                          struct sql_rows *out, struct err *);
 /* For text between quotes that cannot be a parameter: safe in every charset that sql_pool_open accepts and whatever
  * sql_mode the server has, but ANSI_QUOTES with double quotes. */
 void sql_pool_escape(struct str *out, struct slice text);
+bool sql_pool_networked(void);          /* one of the pools opened so far has a server that is not a unix socket */
 bool sql_pool_stale(const char **path); /* a certificate, key or option file of a pool was exchanged: start anew */
 void sql_pool_close_all(void);          /* says good-bye to the servers; in a fiber, at the end of the process */
 

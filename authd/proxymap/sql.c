@@ -1,0 +1,171 @@
+/* sql - variables in, columns out; contract in sql.h */
+#include "sql.h"
+
+#include "base/log.h"
+#include "sources.h"
+#include "table/proxy.h"
+#include "table/sql/mysql.h"
+
+enum { ANSWER_BYTES = 2 << 20 };
+
+struct variables {
+    size_t count;
+    const char *name[PROXY_VARIABLES], *value[PROXY_VARIABLES];
+};
+
+static const char *get(void *ctx, struct slice name)
+{
+    const struct variables *v = ctx;
+
+    for (size_t i = 0; i < v->count; i++)
+        if (slice_eq(name, v->name[i]))
+            return v->value[i];
+    return NULL;
+}
+
+static const char *text(struct slice s, struct arena *a)
+{
+    return s.len && memchr(s.p, 0, s.len) ? NULL : arena_strndup(a, s.p, s.len);
+}
+
+static int take_variables(struct msg *in, struct arena *a, struct variables *out)
+{
+    struct slice name;
+
+    while (msg_next(in, "name", PROXY_NAME_BYTES, &name)) {
+        if (out->count == PROXY_VARIABLES)
+            return -1;
+        out->name[out->count] = text(name, a);
+        out->value[out->count] = text(msg_get(in, "value", PROXY_VALUE_BYTES), a);
+        if (out->name[out->count] == NULL || out->value[out->count] == NULL)
+            return -1;
+        out->count++;
+    }
+    return 0;
+}
+
+/* One row as column* and cell*. -1: it does not fit into a frame. */
+static int put_row(struct msg *m, const struct sql_rows *rows, size_t row)
+{
+    size_t bytes = 0;
+
+    if (rows->columns > PROXY_COLUMNS)
+        return -1;
+    for (size_t i = 0; i < rows->columns; i++) {
+        struct slice cell = rows->cell[row * rows->columns + i], name = slice_of(rows->name[i]);
+        struct str tagged;
+
+        bytes += cell.len;
+        if (cell.len > PROXY_CELL_BYTES || bytes > ANSWER_BYTES)
+            return -1;
+        str_init(&tagged, PROXY_CELL_BYTES + 1);
+        if (cell.p) {
+            str_addc(&tagged, '=');
+            str_addslice(&tagged, cell);
+        }
+        msg_put(m, "column", slice_sub(name, 0, PROXY_NAME_BYTES));
+        msg_put(m, "cell", str_slice(&tagged));
+        if (tagged.len)
+            mem_wipe(tagged.p, tagged.len);
+        str_free(&tagged);
+    }
+    return 0;
+}
+
+static struct msg *retry(const char *why)
+{
+    struct msg *m = msg_new("retry");
+
+    msg_put(m, "why", slice_sub(slice_of(why), 0, PROXY_WHY_BYTES));
+    return m;
+}
+
+static struct msg *denied(const char *source)
+{
+    log_warn("request for unauthorized table: \"sql:%.200s\": no passdb or userdb names it", source);
+    return service_status("denied");
+}
+
+static struct msg *ask(const char *source, enum sql_dovecot_query which, struct variables *v, struct arena *a)
+{
+    const struct var_scope scope = { .get = get, .ctx = v };
+    struct table *t = sources_sql(source);
+    struct err err = { .text = "" };
+    struct sql_rows rows;
+    enum lookup answer;
+    struct msg *m;
+
+    if (t == NULL)
+        return denied(source);
+    answer = sql_source_ask(t, which, &scope, a, &rows, &err);
+    if (answer == LOOKUP_RETRY)
+        return retry(err.text);
+    m = msg_new(answer == LOOKUP_FOUND ? "found" : "none");
+    msg_put_str(m, "scheme", sql_source_scheme(t));
+    if (answer == LOOKUP_FOUND && put_row(m, &rows, 0) < 0) {
+        msg_free(&m);
+        return retry("the row is too long");
+    }
+    return m;
+}
+
+void sql_on_ask(struct service_conn *c, struct msg *in)
+{
+    struct arena *a = arena_new();
+    struct variables *v = arena_alloc(a, sizeof *v);
+    const char *source = msg_get_str(in, "source", PROXY_SOURCE_BYTES);
+    const char *query = msg_get_str(in, "query", PROXY_NAME_BYTES);
+    bool password = strcmp(query, "password") == 0, whole = take_variables(in, a, v) == 0 && msg_done(in);
+    struct msg *reply;
+
+    if (whole && (password || strcmp(query, "user") == 0))
+        reply = ask(source, password ? SQL_DOVECOT_PASSWORD : SQL_DOVECOT_USER, v, a);
+    else
+        reply = retry("the request is malformed");
+    service_reply(c, &reply);
+    arena_free(&a);
+}
+
+static bool send_frame(struct service_conn *c, struct msg **m)
+{
+    bool sent = msg_send(service_conn_stream(c), *m, 1) == 0;
+
+    msg_free(m);
+    return sent;
+}
+
+/* "row" frames, then what ends them. */
+static struct msg *send_rows(struct service_conn *c, const char *source, struct arena *a)
+{
+    struct variables none = { 0 };
+    const struct var_scope scope = { .get = get, .ctx = &none };
+    struct table *t = sources_sql(source);
+    struct err err = { .text = "" };
+    struct sql_rows rows;
+
+    if (t == NULL)
+        return denied(source);
+    if (sql_source_ask(t, SQL_DOVECOT_ITERATE, &scope, a, &rows, &err) == LOOKUP_RETRY)
+        return retry(err.text);
+    for (size_t i = 0; i < rows.rows; i++) {
+        struct msg *m = msg_new("row");
+        if (put_row(m, &rows, i) < 0) {
+            msg_free(&m);
+            return retry("a row is too long");
+        }
+        if (!send_frame(c, &m))
+            return NULL;
+    }
+    return service_status("end");
+}
+
+void sql_on_each(struct service_conn *c, struct msg *in)
+{
+    const char *source = msg_get_str(in, "source", PROXY_SOURCE_BYTES);
+    struct arena *a = arena_new();
+    struct msg *last = msg_done(in) ? send_rows(c, source, a) : retry("the request is malformed");
+
+    if (last)
+        (void) send_frame(c, &last);
+    arena_free(&a);
+}

@@ -1,0 +1,231 @@
+/* mysql - from a key to rows to a result; contract in mysql.h */
+#include "table/sql/mysql.h"
+
+#include "base/log.h"
+#include "conf/param.h"
+#include "table/internal.h"
+#include "table/match.h"
+#include "table/sql/config.h"
+
+#include <stdlib.h>
+
+enum { FILE_BYTES = 1 << 20, ROWS_MAX = 65536, USERS_MAX = 1 << 22 };
+
+struct mysql {
+    struct sql_config config;
+    struct sql_pool *pool;
+    struct match *domain; /* NULL: any */
+};
+struct source {
+    struct sql_dovecot config;
+    struct sql_pool *pool;
+};
+
+static int read_config(struct table *t, struct sql_config *out, struct err *err)
+{
+    struct str text;
+    int rc;
+
+    if (*t->name != '/' && *t->name != '.')
+        return sql_config_from_main(t->name, out, err);
+    str_init(&text, FILE_BYTES);
+    rc = table_read_file(t, t->name, &text, err);
+    if (rc == 0)
+        rc = sql_config_parse(t->name, str_slice(&text), out, err);
+    mem_wipe(text.p, text.len);
+    str_free(&text);
+    return rc;
+}
+
+static int mysql_open(struct table *t, struct err *err)
+{
+    static int depth; /* "domain" may name a table, and that one this file */
+    struct mysql *m;
+
+    if (depth > 2)
+        return err_set(err, 0, NULL, "%s: tables in \"domain\" are nested too deep", t->spec);
+    m = mem_new(sizeof *m);
+    if (read_config(t, &m->config, err) < 0) {
+        free(m);
+        return -1;
+    }
+    t->state = m;
+    m->pool = sql_pool_open(&m->config.connect, t->name);
+    depth++;
+    if (*m->config.domain)
+        m->domain = match_new("domain", m->config.domain);
+    depth--;
+    return 0;
+}
+
+static void mysql_close_table(struct table *t)
+{
+    struct mysql *m = t->state;
+
+    match_free(&m->domain);
+    sql_config_free(&m->config);
+    free(m);
+}
+
+/* Is the key one of "domain"? Only addresses are, and none without a local part. */
+static enum lookup in_domain(struct mysql *m, const char *key)
+{
+    const char *at = strrchr(key, '@');
+
+    if (m->domain == NULL)
+        return LOOKUP_FOUND;
+    if (at == NULL || at == key)
+        return LOOKUP_NONE;
+    return match_string(m->domain, at + 1);
+}
+
+static enum lookup results(struct table *t, const char *key, const struct sql_rows *rows, struct str *out)
+{
+    struct mysql *m = t->state;
+    struct str all;
+    int64_t count = 0;
+    enum lookup answer;
+
+    str_init(&all, TABLE_VALUE_BYTES);
+    for (size_t i = 0; i < rows->rows * rows->columns; i++) {
+        struct slice cell = rows->cell[i];
+        if (cell.p && cell.len == 0)
+            log_warn("table \"%s\": empty lookup result for: \"%.200s\" -- ignored", t->spec, key);
+        if (sql_template_result(&m->config.template, key, cell, &all))
+            count++;
+    }
+    answer = all.len ? LOOKUP_FOUND : LOOKUP_NONE;
+    if (m->config.expansion_limit > 0 && count > m->config.expansion_limit) {
+        log_warn("%s: Expansion limit exceeded for key: '%.200s'", t->spec, key);
+        answer = LOOKUP_RETRY;
+    } else if (str_over(&all)) {
+        log_warn("%s: the result for \"%.200s\" is too long", t->spec, key);
+        answer = LOOKUP_RETRY;
+    } else if (memchr(all.p, 0, all.len) || (conf_smtputf8_enable && !utf8_valid(str_slice(&all)))) {
+        log_warn("%s: key \"%.200s\": non-UTF-8 value: malformed UTF-8 or invalid codepoint", t->spec, key);
+        answer = LOOKUP_RETRY;
+    }
+    if (answer == LOOKUP_FOUND)
+        str_addslice(out, str_slice(&all));
+    str_free(&all);
+    return answer;
+}
+
+static enum lookup ask(struct table *t, const char *key, struct arena *arena, struct str *out)
+{
+    struct mysql *m = t->state;
+    struct sql_question question;
+    struct sql_rows rows;
+    struct err err = { .text = "" };
+    enum lookup answer = sql_template_query(&m->config.template, key, arena, &question, &err);
+
+    if (answer == LOOKUP_RETRY)
+        log_warn("%s: %s", t->spec, err.text);
+    if (answer != LOOKUP_FOUND)
+        return answer;
+    question.source = t->name;
+    answer = sql_pool_ask(m->pool, &question, ROWS_MAX, arena, &rows, &err);
+    if (answer == LOOKUP_FOUND)
+        return results(t, key, &rows, out);
+    if (answer == LOOKUP_NONE && rows.columns == 0 && m->config.require_result_set) {
+        log_warn("%s: query failed: query returned no result set (require_result_set = yes)", t->spec);
+        return LOOKUP_RETRY;
+    }
+    return answer;
+}
+
+static enum lookup mysql_lookup(struct table *t, const char *key, struct str *out)
+{
+    struct arena *arena;
+    enum lookup answer;
+
+    if (!utf8_valid(slice_of(key)))
+        return LOOKUP_NONE; /* no text of the database is equal to it */
+    answer = in_domain(t->state, key);
+    if (answer != LOOKUP_FOUND)
+        return answer;
+    arena = arena_new();
+    answer = ask(t, key, arena, out);
+    arena_free(&arena);
+    return answer;
+}
+
+static int source_open(struct table *t, struct err *err)
+{
+    struct source *s = mem_new(sizeof *s);
+    struct str text;
+    int rc;
+
+    str_init(&text, FILE_BYTES);
+    rc = table_read_file(t, t->name, &text, err);
+    if (rc == 0)
+        rc = sql_dovecot_parse(t->name, str_slice(&text), &s->config, err);
+    mem_wipe(text.p, text.len);
+    str_free(&text);
+    if (rc < 0) {
+        free(s);
+        return -1;
+    }
+    s->pool = sql_pool_open(&s->config.connect, t->name);
+    t->state = s;
+    return 0;
+}
+
+static void source_close(struct table *t)
+{
+    struct source *s = t->state;
+
+    sql_dovecot_free(&s->config);
+    free(s);
+}
+
+static enum lookup source_lookup(struct table *t, const char *key, struct str *out)
+{
+    (void) key, (void) out;
+    log_warn("%s: passdb and userdb ask it, it is no lookup table", t->spec);
+    return LOOKUP_RETRY;
+}
+
+const char *sql_source_scheme(const struct table *t)
+{
+    return t->error ? "" : ((const struct source *) t->state)->config.default_pass_scheme;
+}
+
+enum lookup sql_source_ask(struct table *t, enum sql_dovecot_query which, const struct var_scope *scope,
+                           struct arena *arena, struct sql_rows *out, struct err *err)
+{
+    struct source *s = t->state;
+    struct sql_question question;
+    enum lookup answer;
+
+    *out = (struct sql_rows){ 0 };
+    if (t->error) {
+        if (table_say(t))
+            log_warn("%s is unavailable. %s", t->spec, t->error);
+        (void) err_set(err, 0, NULL, "%s", t->error);
+        return LOOKUP_RETRY;
+    }
+    answer = sql_dovecot_question(&s->config, which, scope, arena, &question, err);
+    if (answer != LOOKUP_FOUND)
+        return answer;
+    question.source = t->name;
+    answer = sql_pool_ask(s->pool, &question, which == SQL_DOVECOT_ITERATE ? USERS_MAX : ROWS_MAX, arena, out, err);
+    if (answer == LOOKUP_FOUND && which == SQL_DOVECOT_PASSWORD && out->rows > 1) {
+        (void) err_set(err, 0, NULL, "%s: Password query returned multiple matches", t->name);
+        return LOOKUP_RETRY;
+    }
+    return answer;
+}
+
+static const struct table_type type_mysql = {
+    .name = "mysql", .open = mysql_open, .lookup = mysql_lookup, .close = mysql_close_table
+};
+static const struct table_type type_sql = {
+    .name = "sql", .open = source_open, .lookup = source_lookup, .close = source_close
+};
+
+void sql_tables_register(void)
+{
+    table_register(&type_mysql);
+    table_register(&type_sql);
+}

@@ -1,0 +1,20 @@
+/*
+ * mysql - the table types "mysql" (mysql_table(5)) and "sql" (a dovecot-sql.conf.ext), answered by this process
+ *
+ * Callers     authd/proxymap, tools/postmap: sql_tables_register() before the first table is opened. Everybody else has
+ *             the "mysql" of lib/table/proxy.c, which asks proxymap
+ * Invariants  files are read when a table is opened: before the jail; a changed file makes the process stale
+ * Errors      as lib/table: a file with a wrong line is a table that answers RETRY, with the reason in the log
+ */
+#ifndef TABLE_SQL_MYSQL_H
+#define TABLE_SQL_MYSQL_H
+#include "table/sql/dovecot.h"
+#include "table/table.h"
+
+void sql_tables_register(void);
+
+/* Questions to a table "sql:/file". Those of a password may give one row, those of a user the first of several. */
+enum lookup sql_source_ask(struct table *, enum sql_dovecot_query, const struct var_scope *, struct arena *,
+                           struct sql_rows *out, struct err *);
+const char *sql_source_scheme(const struct table *); /* default_pass_scheme; "" when the table cannot be used */
+#endif

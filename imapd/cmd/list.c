@@ -156,7 +156,8 @@ void imapd_cmd_lsub(struct imapd_session *s, struct imap_arg *a)
         if (!(e->attributes & STORE_SUBSCRIBED))
             continue;
         if (imap_mailbox_match(l.pattern, slice_of(e->name), l.separator))
-            line(&l, "LSUB", e->attributes & STORE_NOSELECT_ATTR ? "\\Noselect" : "", slice_of(e->name));
+            line(&l, "LSUB", e->special_use ? e->special_use : "",
+                 slice_of(e->name)); /* a mailbox that is gone, too */
         else if (l.pattern.len && l.pattern.p[l.pattern.len - 1] == '%')
             parent(&l, &all, i, &last_parent);
         fiber_slice();

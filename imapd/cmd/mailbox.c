@@ -52,7 +52,7 @@ void imapd_cmd_create(struct imapd_session *s, struct imap_arg *a)
 
 static bool is_selected(const struct imapd_session *s, const char *name)
 {
-    return s->box && strcmp(mailbox_name(s->box), name) == 0;
+    return s->box && mailbox_named(s->box, name);
 }
 
 void imapd_cmd_delete(struct imapd_session *s, struct imap_arg *a)

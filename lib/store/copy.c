@@ -4,13 +4,15 @@
  * Callers     imapd (COPY, MOVE)
  * Invariants  all or none: what was linked goes again when a step fails; a moved message is removed from its old
  *             place only after its new UID is on disk: a crash leaves two, never none
- *             a moved file keeps its base name (it is the message's GUID) unless the target has one of that name
+ *             each gets a base name of its own: the target may hold the old one with whatever flags behind it (Dovecot
+ *             keeps it in copies); what was moved keeps its GUID, in the uidlist
  * Errors      enum store_why; messages that are gone are left out
  */
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "store/internal.h"
+#include "store/message.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -63,18 +65,6 @@ static int copy_bytes(int from_dir, const char *from, int box_fd, int to_dir, co
     return out < 0 || n < 0 ? -1 : 0;
 }
 
-static bool has_base(const struct mailbox *to, struct slice base)
-{
-    char text[FILE_NAME_BYTES + 8];
-    struct stat st;
-
-    snprintf(text, sizeof text, "%.*s", (int) base.len, base.p);
-    if (fstatat(to->new_fd, text, &st, AT_SYMLINK_NOFOLLOW) == 0)
-        return true;
-    snprintf(text, sizeof text, "%.*s:2,", (int) base.len, base.p);
-    return fstatat(to->cur_fd, text, &st, AT_SYMLINK_NOFOLLOW) == 0;
-}
-
 /* The keyword bits of a message, as the target's letters. make: those the target does not know; takes its lock. */
 static enum store_why translate(struct mailbox *from, uint64_t bits, struct mailbox *to, bool make, uint64_t *out)
 {
@@ -90,19 +80,13 @@ static enum store_why translate(struct mailbox *from, uint64_t bits, struct mail
     return why == STORE_LIMIT ? STORE_OK : why; /* those that fit */
 }
 
-static char *target_name(struct mailbox *to, const struct item *it, uint64_t keywords, bool move, bool same,
-                         bool *in_new)
+static char *target_name(const struct item *it, uint64_t keywords, bool *in_new)
 {
     struct str base, name;
-    struct file_name f;
 
     str_init(&base, 1024);
     str_init(&name, 1024);
-    (void) file_name_parse(it->name, &f);
-    if (move && !same && !has_base(to, f.base))
-        str_addslice(&base, f.base);
-    else
-        file_name_new(&base, it->physical, it->virtual);
+    file_name_new(&base, it->physical, it->virtual);
     *in_new = it->in_new && keywords == 0 && (it->mail.flags & MAIL_SETTABLE) == 0;
     if (*in_new)
         str_addslice(&name, str_slice(&base));
@@ -158,8 +142,19 @@ struct copying {
     struct item **items;
     struct arrival *arrivals;
     size_t count;
-    bool move, same;
+    bool move;
 };
+
+/* The key of the uidlist that keeps a moved message's GUID; NULL: it cannot stand there. */
+static char *guid_key(struct mailbox *from, const struct item *it)
+{
+    const char *guid = message_guid(from, mailbox_seq(from, it->mail.uid));
+
+    for (const char *p = guid; *p; p++)
+        if (!ascii_isprint(*p) || *p == ' ')
+            return NULL;
+    return mem_printf("G%s", guid);
+}
 
 static enum store_why link_all(struct copying *c, const uint32_t *seqs, size_t n)
 {
@@ -174,13 +169,15 @@ static enum store_why link_all(struct copying *c, const uint32_t *seqs, size_t n
         if ((why = translate(c->from, it->mail.keywords, c->to, false, &keywords)))
             return why;
         *a = (struct arrival){ .extra = keywords >> FILE_KEYWORDS ? keywords : 0 };
-        a->name = target_name(c->to, it, keywords, c->move, c->same, &a->in_new);
+        a->name = target_name(it, keywords, &a->in_new);
+        a->keys = c->move ? guid_key(c->from, it) : NULL;
         int ret = link_one(c->from, it, c->to, a);
         if (ret == 0) {
             c->items[c->count++] = it;
             continue;
         }
         free(a->name);
+        free(a->keys);
         if (ret < 0)
             return store_fail_errno(c->to->store, "copy into", c->to->path);
         it->mail.gone = true;
@@ -243,7 +240,6 @@ enum store_why mailbox_copy(struct mailbox *from, const uint32_t *seqs, size_t n
         return STORE_READ_ONLY;
     if ((why = save_target(from->store, name, &c.to)))
         return why;
-    c.same = strcmp(c.to->path, from->path) == 0;
     c.items = mem_array(n + 1, sizeof(void *));
     c.arrivals = mem_array(n + 1, sizeof *c.arrivals);
     if ((why = make_keywords(&c, seqs, n)) == STORE_OK && (why = save_lock(c.to)) == STORE_OK) {
@@ -259,8 +255,10 @@ enum store_why mailbox_copy(struct mailbox *from, const uint32_t *seqs, size_t n
         if (move)
             why = remove_moved(&c);
     }
-    for (size_t i = 0; i < c.count; i++)
+    for (size_t i = 0; i < c.count; i++) {
         free(c.arrivals[i].name);
+        free(c.arrivals[i].keys);
+    }
     free(c.arrivals);
     free(c.items);
     mailbox_close(&c.to);

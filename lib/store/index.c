@@ -274,6 +274,8 @@ int index_append(struct index *ix, int dir_fd, enum index_type type, struct slic
             if (pwrite(ix->fd, rec.p, rec.len, (off_t) at) == (ssize_t) rec.len) {
                 ret = write_head(ix->fd, type == INDEX_SNAPSHOT ? at : snapshot, at + rec.len);
                 *offset = at;
+                if (ix->offset == at) /* nobody else's lies between: our own need no reading */
+                    ix->offset = at + rec.len;
             } else if (ftruncate(ix->fd, (off_t) at) < 0) {
                 ret = -1; /* the next writer cuts it */
             }

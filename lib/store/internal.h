@@ -7,6 +7,7 @@
 #ifndef STORE_INTERNAL_H
 #define STORE_INTERNAL_H
 #include "base/map.h"
+#include "store/dovecot_index.h"
 #include "store/filename.h"
 #include "store/index.h"
 #include "store/mailbox.h"
@@ -21,6 +22,7 @@ struct store {
     int fd; /* of root */
     char separator;
     const struct store_special *special;
+    bool told_link; /* a mailbox that is a dangling link was reported */
     char error[512];
 };
 
@@ -52,6 +54,7 @@ struct mailbox {
     char *name, *path;
     int fd, cur_fd, new_fd, lock_fd; /* lock_fd: while its uidlist is locked */
     bool read_only;
+    bool viewed; /* not only a handle: the index may keep what it holds */
     struct uidlist uids;
     struct dir_state cur, new;
     struct map *items;  /* base name -> struct item */
@@ -67,7 +70,9 @@ struct mailbox {
     char *keywords[STORE_KEYWORDS_MAX];
     uint64_t keywords_inode, keywords_size;
     int64_t keywords_mtime_ns;
-    bool keywords_changed;
+    bool keywords_changed, keywords_told; /* told: that there are more than fit */
+    struct dovecot_index dovecot;         /* Dovecot's log, as far as read */
+    bool dovecot_told;                    /* that it cannot be used */
     struct index index;
     bool index_stale;                 /* a snapshot would tell more than the last one */
     char scratch[UIDLIST_LINE_BYTES]; /* what message_guid answered */
@@ -87,13 +92,29 @@ static inline int64_t store_mtime_ns(const struct stat *st)
 
 /* Names. path: "." or ".a.b"; malloced. NULL: not a name. */
 char *store_path(const struct store *, const char *name);
-char *store_name_of(const struct store *, const char *path); /* "INBOX" or "a/b" */
+char *store_name_of(const struct store *, const char *path);   /* "INBOX" or "a/b" */
+char *store_canonical(const struct store *, const char *name); /* "Inbox/a" is INBOX/a; malloced */
+bool store_is_mailbox(const struct store *, const char *path);
 bool store_subscribed_each(struct store *, void (*fn)(void *ctx, const char *name), void *ctx);
 
 /* keywords.c */
 int keywords_read(struct mailbox *); /* when the file changed */
 /* Bits for names, made where new. STORE_LIMIT when the list is full. */
 enum store_why keywords_bits(struct mailbox *, const char *const *names, bool create, uint64_t *bits);
+/* A keyword that Dovecot keeps beyond the letters. make: where new; locked: the uidlist's lock is ours. -1: none. */
+int keywords_extra(struct mailbox *, const char *name, bool make, bool locked, int *k);
+
+/* extra.c */
+struct extra_change {
+    uint32_t uid;
+    uint64_t add, remove; /* bits of keywords beyond the letters */
+};
+void extra_sync(struct mailbox *);     /* what Dovecot's log says that is new */
+bool extra_validity(struct mailbox *); /* no uidlist: UIDVALIDITY and next UID as Dovecot's index has them, if any */
+/* Under the uidlist's lock: UIDs that Dovecot's index knows and its uidlist does not (a power cut) are not given. */
+void extra_skip_given(struct mailbox *);
+/* Under the uidlist's lock, after UIDs are in it: tells Dovecot, by its log. */
+enum store_why extra_changed(struct mailbox *, const struct extra_change *, size_t n);
 
 /* view.c: items and the numbered view */
 struct item *item_new(struct mailbox *, struct slice base);
@@ -134,6 +155,7 @@ struct mailbox *mailbox_handle(struct store *, const char *path, const char *nam
 /* save.c: files get into a mailbox without reading it: the cost does not grow with what it holds. */
 struct arrival {
     char *name; /* where it is going: in new/ or cur/ */
+    char *keys; /* of its record in the uidlist; NULL: none */
     bool in_new;
     uint64_t extra; /* keywords beyond the letters */
     uint32_t uid;

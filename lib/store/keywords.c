@@ -6,6 +6,7 @@
  * Source      Dovecot: lines "<n> <keyword>", n from 0 to 25
  */
 #include "base/file.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "store/dotlock.h"
 #include "store/internal.h"
@@ -32,6 +33,18 @@ bool mailbox_keyword_valid(const char *name)
     return true;
 }
 
+/* A keyword beyond the letters got one: from now on the files' names say who has it. */
+static void drop(struct mailbox *box, int k)
+{
+    struct slice key;
+    void *value;
+
+    free(box->keywords[k]);
+    box->keywords[k] = NULL;
+    for (size_t at = 0; map_next(box->items, &at, &key, &value);)
+        ((struct item *) value)->mail.keywords &= ~(1ull << k);
+}
+
 static void take_line(struct mailbox *box, struct slice line)
 {
     struct slice number;
@@ -41,6 +54,9 @@ static void take_line(struct mailbox *box, struct slice line)
     if (!slice_split(&line, ' ', &number) || line.p == NULL || slice_u64(number, FILE_KEYWORDS - 1, &n) < 0)
         return;
     name = mem_strndup(line.p, line.len);
+    for (int k = FILE_KEYWORDS; k < STORE_KEYWORDS_MAX; k++)
+        if (box->keywords[k] && strcasecmp(box->keywords[k], name) == 0)
+            drop(box, k);
     if (mailbox_keyword_valid(name) && (box->keywords[n] == NULL || strcmp(box->keywords[n], name) != 0)) {
         free(box->keywords[n]);
         box->keywords[n] = name;
@@ -110,18 +126,18 @@ static bool letters_full(const struct mailbox *box)
     return true;
 }
 
-/* Under the lock. */
-static enum store_why make(struct mailbox *box, const char *name, int *k)
+/* Under the lock. first: 0, or FILE_KEYWORDS for one that must have no letter. */
+static enum store_why make(struct mailbox *box, const char *name, int first, int *k)
 {
     if (keywords_read(box) < 0)
         return store_fail_errno(box->store, "read dovecot-keywords of", box->path);
-    if ((*k = find(box, name)) < 0 && letters_full(box)) {
+    if ((*k = find(box, name)) < 0 && (first || letters_full(box))) {
         snapshot_names(box); /* more names: a handle for saving has not read them, others may have made some */
         *k = find(box, name);
     }
     if (*k >= 0)
         return STORE_OK;
-    for (*k = 0; *k < STORE_KEYWORDS_MAX && box->keywords[*k]; ++*k)
+    for (*k = first; *k < STORE_KEYWORDS_MAX && box->keywords[*k]; ++*k)
         ;
     if (*k == STORE_KEYWORDS_MAX)
         return store_fail(box->store, STORE_LIMIT, "%s: more than %d keywords", box->path, STORE_KEYWORDS_MAX);
@@ -153,7 +169,7 @@ enum store_why keywords_bits(struct mailbox *box, const char *const *names, bool
             if (!locked && (box->lock_fd = dotlock_take(box->fd, UIDLIST_LOCK)) < 0)
                 return store_fail_errno(box->store, "lock", box->path);
             locked = true;
-            why = make(box, *names, &k);
+            why = make(box, *names, 0, &k);
         }
         if (why == STORE_OK && k >= 0)
             *bits |= 1ull << k;
@@ -161,6 +177,23 @@ enum store_why keywords_bits(struct mailbox *box, const char *const *names, bool
     if (locked)
         scan_unlock(box);
     return why;
+}
+
+int keywords_extra(struct mailbox *box, const char *name, bool create, bool locked, int *k)
+{
+    enum store_why why;
+
+    if ((*k = find(box, name)) >= 0 || !create)
+        return *k < 0 ? -1 : 0;
+    if (!locked && (box->lock_fd = dotlock_take(box->fd, UIDLIST_LOCK)) < 0)
+        return -1;
+    why = make(box, name, FILE_KEYWORDS, k);
+    if (!locked)
+        scan_unlock(box);
+    if (why && !box->keywords_told)
+        log_warn("%s: keyword %s of Dovecot's is not shown: %s", box->path, name, store_error(box->store));
+    box->keywords_told |= why != STORE_OK;
+    return why ? -1 : 0;
 }
 
 size_t mailbox_keyword_count(const struct mailbox *box)

@@ -127,20 +127,20 @@ enum store_why store_subscribe(struct store *st, const char *name, bool on)
 {
     struct str old, new;
     enum store_why why = STORE_OK;
+    char *plain;
     int lock;
 
-    if (strcasecmp(name, "INBOX") == 0)
-        name = "INBOX";
-    else if (!store_name_valid(st, name))
+    if (!store_name_valid(st, name))
         return store_fail(st, STORE_BAD_NAME, "not a mailbox name");
     if ((lock = dotlock_take(st->fd, SUBSCRIPTIONS_LOCK)) < 0)
         return store_fail_errno(st, "lock", SUBSCRIPTIONS);
+    plain = store_canonical(st, name);
     str_init(&old, SUBSCRIPTIONS_BYTES);
     str_init(&new, SUBSCRIPTIONS_BYTES);
     if (read_file(st, &old) < 0) {
         why = store_fail_errno(st, "read", SUBSCRIPTIONS);
     } else {
-        change(st, str_slice(&old), name, on, &new);
+        change(st, str_slice(&old), plain, on, &new);
         if (str_over(&new))
             why = STORE_LIMIT;
         else if (!slice_same(str_slice(&old), str_slice(&new)) &&
@@ -150,6 +150,7 @@ enum store_why store_subscribe(struct store *st, const char *name, bool on)
     dotlock_release(st->fd, SUBSCRIPTIONS_LOCK, lock);
     str_free(&old);
     str_free(&new);
+    free(plain);
     return why;
 }
 
@@ -214,20 +215,22 @@ static bool holds_something(struct store *st, const char *path)
     return found;
 }
 
-static void add_folder(struct listing *l, const char *path, bool marked)
+static void add_folder(struct listing *l, const char *path, unsigned char type, bool marked)
 {
-    char cur[300], *name = store_name_of(l->store, path);
-    struct stat s;
+    char *name = store_name_of(l->store, path);
 
     if (name == NULL)
         return;
-    snprintf(cur, sizeof cur, "%s/cur", path);
-    if (strcmp(path, ".") == 0 || (fstatat(l->store->fd, cur, &s, 0) == 0 && S_ISDIR(s.st_mode))) {
+    if (type == DT_DIR || store_is_mailbox(l->store, path)) {
         struct store_entry *e = entry_of(l, name, 0);
         e->attributes &= ~(unsigned) STORE_NOSELECT_ATTR;
         if (marked && holds_something(l->store, path))
             e->attributes |= STORE_MARKED;
         add_parents(l, name);
+    }
+    if (type == DT_LNK && !store_is_mailbox(l->store, path) && !l->store->told_link) {
+        log_warn("%s/%s: a link that leads nowhere within this user's mail is no mailbox", l->store->root, path);
+        l->store->told_link = true;
     }
     free(name);
 }
@@ -272,10 +275,10 @@ enum store_why store_list(struct store *st, bool missing, bool marked, struct ar
         map_free(&l.names);
         return why;
     }
-    add_folder(&l, ".", marked);
+    add_folder(&l, ".", DT_DIR, marked);
     while ((e = readdir(dir)) != NULL && !l.full)
         if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-            add_folder(&l, e->d_name, marked);
+            add_folder(&l, e->d_name, e->d_type, marked);
     closedir(dir);
     if (!store_subscribed_each(st, on_subscribed, &l))
         log_warn("%s: the subscriptions cannot be read", st->root);

@@ -8,6 +8,7 @@
 #include "store/mailbox.h"
 #include "base/mem.h"
 #include "base/time.h"
+#include "store/dotlock.h"
 #include "store/internal.h"
 
 #include <dirent.h>
@@ -52,6 +53,7 @@ static void clean_tmp(struct mailbox *box)
 
 struct mailbox *mailbox_handle(struct store *st, const char *path, const char *name, bool read_only)
 {
+    static const char *const parts[] = { "tmp", "new", "cur" };
     struct mailbox *box = mem_new(sizeof *box);
 
     box->store = st;
@@ -61,13 +63,11 @@ struct mailbox *mailbox_handle(struct store *st, const char *path, const char *n
     box->items = map_new(STORE_MESSAGES_MAX, item_free);
     box->cur = box->new = (struct dir_state){ .mtime_ns = -1 };
     box->index.fd = box->cur_fd = box->new_fd = -1;
-    box->fd = open_dir(st->fd, path);
+    box->fd = openat(st->fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* a link is the user's own */
     if (box->fd >= 0) {
+        for (size_t i = 0; i < 3; i++) /* some may have been lost in a copy, or never made */
+            (void) mkdirat(box->fd, parts[i], 0700);
         box->cur_fd = open_dir(box->fd, "cur");
-        if (box->cur_fd < 0 && errno == ENOENT && strcmp(path, ".") == 0 && store_make_maildir(st->fd, path) == 0)
-            box->cur_fd = open_dir(box->fd, "cur");
-        (void) mkdirat(box->fd, "new", 0700); /* cur makes it a mailbox; the others may have been lost in a copy */
-        (void) mkdirat(box->fd, "tmp", 0700);
         box->new_fd = open_dir(box->fd, "new");
     }
     return box;
@@ -87,6 +87,7 @@ enum store_why mailbox_open_path(struct store *st, const char *path, const char 
         mailbox_close(&box);
         return why;
     }
+    box->viewed = true;
     snapshot_load(box);
     if (mailbox_unsettled(box)) /* no second look follows: what came in the tick of the last one must be seen now */
         box->cur.mtime_ns = box->new.mtime_ns = -1;
@@ -125,7 +126,7 @@ void mailbox_close(struct mailbox **pbox)
 
     if (box == NULL)
         return;
-    if (box->index_stale && box->fd >= 0)
+    if (box->viewed && box->index_stale && box->fd >= 0)
         snapshot_save(box);
     for (uint32_t i = 0; i < box->count; i++)
         if (box->view[i]->ghost)
@@ -151,6 +152,15 @@ void mailbox_close(struct mailbox **pbox)
 }
 
 bool mailbox_unsettled(const struct mailbox *box) { return box->cur.dirty || box->new.dirty; }
+bool mailbox_named(const struct mailbox *box, const char *name)
+{
+    char *path = store_path(box->store, name);
+    bool same = path && strcmp(path, box->path) == 0;
+
+    free(path);
+    return same;
+}
+
 const char *mailbox_name(const struct mailbox *box) { return box->name; }
 bool mailbox_read_only(const struct mailbox *box) { return box->read_only; }
 const char *mailbox_path(const struct mailbox *box) { return box->path; }
@@ -183,7 +193,8 @@ static int rename_item(struct mailbox *box, struct item *it, uint8_t flags, uint
 }
 
 /* One message. Another session's file changes since the last sync are built upon, not undone. */
-static enum store_why store_one(struct mailbox *box, struct item *it, const struct mail_change *c, uint64_t bits)
+static enum store_why store_one(struct mailbox *box, struct item *it, const struct mail_change *c, uint64_t bits,
+                                struct extra_change *more)
 {
     uint8_t mine = c->flags & MAIL_SETTABLE, flags;
     uint64_t keywords;
@@ -203,35 +214,49 @@ static enum store_why store_one(struct mailbox *box, struct item *it, const stru
         }
         return store_fail_errno(box->store, "rename in", box->path);
     }
-    bool extra = (keywords ^ it->mail.keywords) >> FILE_KEYWORDS != 0;
+    uint64_t differ = (keywords ^ it->mail.keywords) >> FILE_KEYWORDS << FILE_KEYWORDS;
+    *more = (struct extra_change){ it->mail.uid, keywords & differ, it->mail.keywords & differ };
     it->mail.flags = (uint8_t) ((it->mail.flags & MAIL_RECENT) | flags);
     it->mail.keywords = keywords;
     it->mail.modseq = mailbox_next_modseq(box);
     it->changed = !c->silent;
-    if (extra)
+    if (differ)
         snapshot_note_extra(box, it);
     return STORE_OK;
 }
 
 enum store_why mailbox_store(struct mailbox *box, const uint32_t *seqs, size_t n, const struct mail_change *c)
 {
+    struct extra_change *extra;
     enum store_why why;
     bool quiet_cur, quiet_new;
     uint64_t bits;
+    size_t more = 0;
 
     if (box->read_only)
         return STORE_READ_ONLY;
     if ((why = keywords_bits(box, c->keywords, c->how != MAIL_REMOVE, &bits)))
         return why;
+    extra = mem_array(n + 1, sizeof *extra);
     quiet_cur = scan_before(box, false);
     quiet_new = scan_before(box, true);
     for (size_t i = 0; i < n && why == STORE_OK; i++) {
         struct item *it = view_item(box, seqs[i]);
+        extra[more] = (struct extra_change){ 0 };
         if (it && !it->mail.gone)
-            why = store_one(box, it, c, bits);
+            why = store_one(box, it, c, bits, &extra[more]);
+        more += extra[more].add || extra[more].remove;
     }
     scan_after(box, false, quiet_cur);
     scan_after(box, true, quiet_new);
+    if (more && (box->lock_fd = dotlock_take(box->fd, UIDLIST_LOCK)) < 0) {
+        why = store_fail_errno(box->store, "lock", box->path);
+    } else if (more) {
+        enum store_why told = extra_changed(box, extra, more);
+        why = why ? why : told;
+        scan_unlock(box);
+    }
+    free(extra);
     return why;
 }
 

@@ -36,6 +36,7 @@ struct mailbox;
 enum store_why mailbox_open(struct store *, const char *name, bool read_only, struct mailbox **out); /* synced */
 void mailbox_close(struct mailbox **); /* writes what the index may keep */
 const char *mailbox_name(const struct mailbox *);
+bool mailbox_named(const struct mailbox *, const char *name); /* "inbox/a" names INBOX/a */
 bool mailbox_read_only(const struct mailbox *);
 const char *
 mailbox_path(const struct mailbox *); /* relative to the root ("." or ".a.b"): watch PATH/new and PATH/cur */

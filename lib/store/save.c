@@ -97,28 +97,38 @@ enum store_why save_lock(struct mailbox *box)
 enum store_why save_assign(struct mailbox *box, struct arrival *a, size_t n)
 {
     uint32_t uid = box->uids.next_uid;
+    struct extra_change *extra;
     struct file_name f;
     struct str lines;
+    size_t more = 0;
     int ret;
 
     if (n >= UINT32_MAX - uid)
         return store_fail(box->store, STORE_FAILED, "%s: out of UIDs", box->path);
     str_init(&lines, STR_UNLIMITED);
+    extra = mem_array(n + 1, sizeof *extra);
     for (size_t i = 0; i < n; i++) {
         (void) file_name_parse(a[i].name, &f);
         a[i].uid = uid++;
-        uidlist_line(&lines, a[i].uid, (struct slice){ "", 0 }, f.base);
+        uidlist_line(&lines, a[i].uid, slice_of(a[i].keys ? a[i].keys : ""), f.base);
         if (a[i].extra) {
+            extra[more++] = (struct extra_change){ .uid = a[i].uid,
+                                                   .add = a[i].extra >> FILE_KEYWORDS << FILE_KEYWORDS };
             struct item it = { .name = a[i].name, .base_len = (uint16_t) f.base.len, .mail.keywords = a[i].extra };
             snapshot_note_extra(box, &it);
         }
     }
     ret = uidlist_append(&box->uids, box->fd, str_slice(&lines));
     str_free(&lines);
-    if (ret < 0)
-        return store_fail_errno(box->store, "write uidlist of", box->path);
-    box->uids.next_uid = uid;
-    return STORE_OK;
+    enum store_why why = STORE_OK;
+    if (ret < 0) {
+        why = store_fail_errno(box->store, "write uidlist of", box->path);
+    } else {
+        box->uids.next_uid = uid;
+        why = extra_changed(box, extra, more);
+    }
+    free(extra);
+    return why;
 }
 
 static void free_saved(struct saved *s)

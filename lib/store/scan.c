@@ -367,7 +367,7 @@ enum store_why scan_lock(struct mailbox *box)
         if (errno == EBADMSG)
             log_warn("%s: %s cannot be read: made anew", box->path, UIDLIST_NAME);
         box->uids = saved;
-        if (saved.version == 0) {
+        if (saved.version == 0 && !extra_validity(box)) {
             box->uids.uid_validity = uidlist_new_validity(box->store->fd);
             box->uids.next_uid = 1;
         }
@@ -504,6 +504,7 @@ static enum store_why give_uids(struct mailbox *box, uint32_t highest)
             if (need[i]->mail.uid == 0 || need[i]->mail.uid <= highest)
                 need[left++] = need[i];
         qsort(need, left, sizeof(void *), by_arrival);
+        extra_skip_given(box);
         why = scan_assign(box, need, left);
         scan_unlock(box);
     }
@@ -566,7 +567,9 @@ enum store_why scan_sync(struct mailbox *box)
         return why;
     if (!scan_new && !scan_cur)
         box->awaited_count = 0; /* directories that did not change hold no file we have not seen */
-    return settle(box);
+    if ((why = settle(box)) == STORE_OK)
+        extra_sync(box);
+    return why;
 }
 
 int scan_refind(struct mailbox *box, struct item *it)

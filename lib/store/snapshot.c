@@ -13,7 +13,7 @@
 #include <stdlib.h>
 
 enum {
-    SNAPSHOT_VERSION = 2,
+    SNAPSHOT_VERSION = 3,
     PRESENT = 1,
     IN_NEW = 2,
     COMPACT_BYTES = 1 << 20,
@@ -30,6 +30,26 @@ static void get_dir(struct index_reader *r, struct dir_state *d)
 {
     d->mtime_ns = (int64_t) index_get(r, 8);
     d->dirty = index_get(r, 1) != 0;
+}
+
+static void put_dovecot(struct str *out, const struct dovecot_index *x)
+{
+    index_put(out, x->index_id, 4);
+    index_put(out, x->file_seq, 4);
+    index_put(out, x->offset, 8);
+    index_put(out, x->uid_validity, 4);
+    index_put(out, x->next_uid, 4);
+    index_put(out, x->inode, 8);
+}
+
+static void get_dovecot(struct index_reader *r, struct dovecot_index *x)
+{
+    x->index_id = (uint32_t) index_get(r, 4);
+    x->file_seq = (uint32_t) index_get(r, 4);
+    x->offset = index_get(r, 8);
+    x->uid_validity = (uint32_t) index_get(r, 4);
+    x->next_uid = (uint32_t) index_get(r, 4);
+    x->inode = index_get(r, 8);
 }
 
 static void put_item(struct str *out, const struct item *it)
@@ -116,6 +136,7 @@ void snapshot_save(struct mailbox *box)
     put_dir(&out, &box->new);
     index_put(&out, box->modseq, 8);
     index_put(&out, (uint64_t) box->tmp_checked, 8);
+    put_dovecot(&out, &box->dovecot);
     put_extra_keywords(box, &out);
     index_put(&out, count, 4);
     for (uint32_t i = 0; i < box->count; i++) /* by uid: reading it back then sorts nothing */
@@ -193,6 +214,7 @@ static bool load(struct mailbox *box, struct slice payload)
     get_dir(&r, &box->new);
     box->modseq = index_get(&r, 8);
     box->tmp_checked = (int64_t) index_get(&r, 8);
+    get_dovecot(&r, &box->dovecot);
     get_extra_keywords(box, &r);
     if (header.len >= sizeof box->uids.header || memchr(header.p, '\n', header.len))
         return false;
@@ -216,6 +238,7 @@ static void forget_all(struct mailbox *box)
     map_clear(box->items);
     box->count = 0;
     memset(&box->uids, 0, sizeof box->uids);
+    memset(&box->dovecot, 0, sizeof box->dovecot);
     box->cur = box->new = (struct dir_state){ .mtime_ns = -1 };
     for (size_t k = FILE_KEYWORDS; k < STORE_KEYWORDS_MAX; k++) {
         free(box->keywords[k]);

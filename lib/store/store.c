@@ -84,7 +84,7 @@ int store_sync_fd(int fd, bool data_only)
 
 int store_make_maildir(int at, const char *path)
 {
-    static const char *const parts[] = { "tmp", "new", "cur" }; /* cur last: it makes the mailbox visible */
+    static const char *const parts[] = { "tmp", "new", "cur" };
     char sub[PATH_BYTES + 32];
     int fd;
 
@@ -143,7 +143,7 @@ bool store_name_valid(const struct store *st, const char *name)
     if (len == 0 || len > STORE_NAME_BYTES || name[0] == st->separator || name[len - 1] == st->separator)
         return false;
     for (size_t i = 0; i < len; i++) {
-        if (!ascii_isprint(name[i]) || strchr("*%", name[i]))
+        if (!ascii_isprint(name[i])) /* "%" and "*" too: Dovecot makes such names, and they must stay reachable */
             return false;
         if (name[i] == st->separator ? name[i + 1] == st->separator : name[i] == '/' || name[i] == '.')
             return false;
@@ -156,6 +156,15 @@ bool store_name_valid(const struct store *st, const char *name)
     return good;
 }
 
+char *store_canonical(const struct store *st, const char *name)
+{
+    char *copy = mem_strdup(name);
+
+    if (strncasecmp(copy, "INBOX", 5) == 0 && (copy[5] == '\0' || copy[5] == st->separator))
+        memcpy(copy, "INBOX", 5);
+    return copy;
+}
+
 char *store_path(const struct store *st, const char *name)
 {
     char *path, *p;
@@ -164,7 +173,9 @@ char *store_path(const struct store *st, const char *name)
         return mem_strdup(".");
     if (!store_name_valid(st, name) || strlen(name) + 1 > PATH_BYTES)
         return NULL;
+    name = p = store_canonical(st, name);
     path = mem_printf(".%s", name);
+    free(p);
     for (p = path + 1; *p; p++)
         if (*p == st->separator)
             *p = '.';
@@ -191,13 +202,12 @@ char *store_name_of(const struct store *st, const char *path)
     return name;
 }
 
-static bool is_mailbox(const struct store *st, const char *path)
+/* As in Dovecot a directory is enough: opening it makes what is missing there. */
+bool store_is_mailbox(const struct store *st, const char *path)
 {
-    char cur[PATH_BYTES + 8];
     struct stat s;
 
-    snprintf(cur, sizeof cur, "%s/cur", path);
-    return fstatat(st->fd, cur, &s, 0) == 0 && S_ISDIR(s.st_mode);
+    return fstatat(st->fd, path, &s, 0) == 0 && S_ISDIR(s.st_mode);
 }
 
 static DIR *open_root(struct store *st)
@@ -219,7 +229,7 @@ static bool has_children(struct store *st, const char *path)
     bool found = false;
 
     while (dir && !found && (e = readdir(dir)) != NULL)
-        found = strncmp(e->d_name, path, len) == 0 && e->d_name[len] == '.' && is_mailbox(st, e->d_name);
+        found = strncmp(e->d_name, path, len) == 0 && e->d_name[len] == '.' && store_is_mailbox(st, e->d_name);
     if (dir)
         closedir(dir);
     return found;
@@ -232,7 +242,7 @@ enum store_why store_exists(struct store *st, const char *name)
 
     if (path == NULL)
         return store_fail(st, STORE_BAD_NAME, "not a mailbox name");
-    if (strcmp(path, ".") == 0 || is_mailbox(st, path))
+    if (strcmp(path, ".") == 0 || store_is_mailbox(st, path))
         why = STORE_OK;
     else
         why = has_children(st, path) ? STORE_NOSELECT : STORE_NONEXISTENT;
@@ -249,7 +259,7 @@ enum store_why store_create(struct store *st, const char *name)
     path = store_path(st, plain);
     if (path == NULL)
         why = strlen(name) > PATH_BYTES ? STORE_LIMIT : STORE_BAD_NAME;
-    else if (strcmp(path, ".") == 0 || is_mailbox(st, path))
+    else if (strcmp(path, ".") == 0 || store_is_mailbox(st, path))
         why = STORE_EXISTS;
     else if (store_make_maildir(st->fd, path) < 0)
         why = store_fail_errno(st, "create", path);
@@ -290,14 +300,15 @@ enum store_why store_delete(struct store *st, const char *name)
 
     if (path == NULL || strcmp(path, ".") == 0) {
         why = store_fail(st, STORE_BAD_NAME, "cannot be deleted");
-    } else if (!is_mailbox(st, path)) {
+    } else if (!store_is_mailbox(st, path)) {
         why = has_children(st, path) ? STORE_HAS_CHILDREN : STORE_NONEXISTENT;
     } else {
         /* Out of sight in one step, then file by file. "..": no folder's name begins so. */
         snprintf(aside, sizeof aside, "..DOVECOT-TRASHED.%ld.%ld", (long) getpid(), random());
         if (renameat(st->fd, path, st->fd, aside) < 0)
             why = store_fail_errno(st, "delete", path);
-        else if (remove_tree(st->fd, aside, 3) < 0)
+        else if (unlinkat(st->fd, aside, 0) < 0 && /* a link goes alone: what it leads to may be others' */
+                 remove_tree(st->fd, aside, 3) < 0)
             why = store_fail_errno(st, "remove", aside);
     }
     free(path);
@@ -348,7 +359,7 @@ static enum store_why rename_paths(struct store *st, const char *from, const cha
         char *target = mem_printf("%s%s", to, r->from[i] + len);
         if (strlen(target) > PATH_BYTES)
             why = STORE_LIMIT;
-        else if (is_mailbox(st, target))
+        else if (store_is_mailbox(st, target))
             why = STORE_EXISTS;
         free(target);
     }
@@ -371,11 +382,11 @@ enum store_why store_rename(struct store *st, const char *from, const char *to)
 
     if (a == NULL || b == NULL || strcmp(b, ".") == 0)
         why = b && strcmp(b, ".") == 0 ? STORE_EXISTS : STORE_BAD_NAME;
-    else if (is_mailbox(st, b))
+    else if (store_is_mailbox(st, b))
         why = STORE_EXISTS;
     else if (strcmp(a, ".") == 0)
         why = rename_inbox(st, to);
-    else if (!is_mailbox(st, a) && !has_children(st, a))
+    else if (!store_is_mailbox(st, a) && !has_children(st, a))
         why = STORE_NONEXISTENT;
     else if (strncmp(b, a, len) == 0 && b[len] == '.')
         why = store_fail(st, STORE_BAD_NAME, "cannot be moved below itself");

@@ -1,0 +1,237 @@
+/*
+ * extra_test - keywords beyond the 26 letters: told to Dovecot by its log, learned from there, kept when either index goes
+ */
+#include "base/file.h"
+#include "base/mem.h"
+#include "store/internal.h"
+#include "store/message.h"
+
+#include <assert.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { WORDS = 30 };
+static char root[200];
+
+static void in_root(const char *shell)
+{
+    char cmd[600];
+
+    snprintf(cmd, sizeof cmd, "cd '%s' && %s", root, shell);
+    assert(system(cmd) == 0);
+}
+
+static void deliver(const char *name)
+{
+    char cmd[300];
+
+    snprintf(cmd, sizeof cmd, "printf 'Subject: hi\\n\\nbody\\n' >new/%s", name);
+    in_root(cmd);
+}
+
+static struct store *fresh(void)
+{
+    struct store *st;
+    struct store_config c = { .root = root, .separator = '/', .create = true };
+    char cmd[300];
+
+    snprintf(cmd, sizeof cmd, "rm -rf '%s'", root);
+    assert(system(cmd) == 0 && store_open(&c, &st) == STORE_OK);
+    return st;
+}
+
+static struct mailbox *box_of(struct store *st, const char *name)
+{
+    struct mailbox *box;
+
+    assert(mailbox_open(st, name, false, &box) == STORE_OK);
+    return box;
+}
+
+static enum store_why change(struct mailbox *box, enum mail_store_how how, uint32_t seq, const char *word)
+{
+    const char *words[] = { word, NULL };
+    struct mail_change c = { how, 0, words, true };
+
+    return mailbox_store(box, &seq, 1, &c);
+}
+
+static void all_words(struct mailbox *box, uint32_t seq)
+{
+    char word[32];
+
+    for (int i = 0; i < WORDS; i++) {
+        snprintf(word, sizeof word, "k%d", i);
+        assert(change(box, MAIL_ADD, seq, word) == STORE_OK);
+    }
+}
+
+static bool has(struct mailbox *box, uint32_t seq, const char *word)
+{
+    for (size_t k = 0; k < mailbox_keyword_count(box); k++)
+        if (strcmp(mailbox_keyword(box, k), word) == 0)
+            return mailbox_mail(box, seq)->keywords >> k & 1;
+    return false;
+}
+
+static void ignore(void *ctx, enum dovecot_event event, struct slice name, uint32_t first, uint32_t last)
+{
+    (void) ctx, (void) event, (void) name, (void) first, (void) last;
+}
+
+/* A change as Dovecot writes it. */
+static void dovecot_says(uint32_t validity, bool add, const char *word, uint32_t uid)
+{
+    int dir = open(root, O_RDONLY | O_DIRECTORY), fd = dovecot_index_lock(dir, validity);
+    struct dovecot_index x = { 0 };
+    struct uid_range r = { uid, uid };
+    struct str out;
+
+    assert(dir >= 0 && fd >= 0 && dovecot_index_read(&x, dir, UINT32_MAX, ignore, NULL) == 0);
+    str_init(&out, 4096);
+    if (x.next_uid <= uid)
+        dovecot_index_put_messages(&out, &uid, 1);
+    dovecot_index_put_keyword(&out, add, word, &r, 1);
+    assert(dovecot_index_append(&x, fd, str_slice(&out)) == 0);
+    str_free(&out);
+    close(fd);
+    close(dir);
+}
+
+static void test_both_ways(void)
+{
+    struct store *st = fresh();
+    struct mailbox *box, *other;
+    const struct mailbox_changes *c;
+
+    deliver("1.M1P1.h");
+    deliver("2.M1P1.h");
+    box = box_of(st, "INBOX");
+    all_words(box, 1);
+    other = box_of(st, "INBOX");
+    assert(has(other, 1, "k29") && !has(other, 2, "k29"));
+    assert(change(box, MAIL_ADD, 2, "k29") == STORE_OK && change(box, MAIL_REMOVE, 1, "k28") == STORE_OK);
+    assert(mailbox_sync(other, false, &c) == STORE_OK && c->count == 2 && has(other, 2, "k29") &&
+           !has(other, 1, "k28"));
+    dovecot_says(mailbox_uid_validity(box), false, "k29", 2);
+    dovecot_says(mailbox_uid_validity(box), true, "theirs", 2);
+    assert(mailbox_sync(box, false, &c) == STORE_OK && !has(box, 2, "k29") && has(box, 2, "theirs"));
+    assert(c->count == 2 && c->events[0].type == MAILBOX_KEYWORDS && c->events[1].type == MAILBOX_FLAGS);
+    mailbox_close(&other);
+    mailbox_close(&box);
+    in_root("rm posthorn.index");
+    box = box_of(st, "INBOX");
+    assert(has(box, 1, "k29") && !has(box, 1, "k28") && has(box, 2, "theirs") && !has(box, 2, "k29"));
+    assert(has(box, 1, "k3"));
+    mailbox_close(&box);
+    in_root("rm dovecot.index.log");
+    box = box_of(st, "INBOX");
+    assert(has(box, 1, "k29") && has(box, 2, "theirs"));
+    mailbox_close(&box);
+    store_close(&st);
+}
+
+/* APPEND and COPY: Dovecot's index gets the messages before their keywords. */
+static void test_new_messages(void)
+{
+    struct store *st = fresh();
+    struct mailbox *box;
+    struct mailbox_save *save;
+    struct mailbox_copied done;
+    struct arena *a = arena_new();
+    const char *words[] = { "k27", "k2", NULL };
+    uint32_t validity, *uids, seq = 1;
+    size_t count;
+
+    deliver("1.M1P1.h");
+    box = box_of(st, "INBOX");
+    all_words(box, 1);
+    assert(mailbox_save_begin(st, "INBOX", &save) == STORE_OK);
+    assert(mailbox_save_start(save, 0, words, MAILBOX_SAVE_NOW) == STORE_OK);
+    assert(mailbox_save_write(save, "a: b\r\n\r\n", 8) == STORE_OK && mailbox_save_finish(save) == STORE_OK);
+    assert(mailbox_save_commit(&save, a, &validity, &uids, &count) == STORE_OK && count == 1);
+    assert(mailbox_copy(box, &seq, 1, "INBOX", false, a, &done) == STORE_OK && done.count == 1);
+    mailbox_close(&box);
+    in_root("rm posthorn.index");
+    box = box_of(st, "INBOX");
+    assert(mailbox_count(box) == 3 && box->dovecot.next_uid == mailbox_uid_next(box));
+    assert(has(box, 2, "k27") && has(box, 2, "k2") && !has(box, 2, "k28") && has(box, 3, "k28") &&
+           has(box, 3, "k29"));
+    mailbox_close(&box);
+    arena_free(&a);
+    store_close(&st);
+}
+
+/* Keywords that fit nowhere are Dovecot's alone; one that Dovecot gave a letter is what the files' names say. */
+static void test_names(void)
+{
+    struct store *st = fresh();
+    struct mailbox *box;
+    const struct mailbox_changes *c;
+    char word[32];
+
+    deliver("1.M1P1.h");
+    box = box_of(st, "INBOX");
+    for (int i = 0; i < 2 * STORE_KEYWORDS_MAX; i++) {
+        snprintf(word, sizeof word, "d%d", i);
+        dovecot_says(mailbox_uid_validity(box), true, word, 1);
+    }
+    assert(mailbox_sync(box, false, &c) == STORE_OK && has(box, 1, "d0") && has(box, 1, "d37") &&
+           !has(box, 1, "d38"));
+    assert(change(box, MAIL_ADD, 1, "letter") == STORE_OK && strcmp(mailbox_keyword(box, 0), "letter") == 0);
+    in_root("printf '0 letter\\n1 d5\\n' >dovecot-keywords");
+    assert(mailbox_sync(box, false, &c) == STORE_OK && !has(box, 1, "d5") && has(box, 1, "letter") &&
+           has(box, 1, "d6"));
+    assert(change(box, MAIL_ADD, 1, "d5") == STORE_OK && has(box, 1, "d5"));
+    in_root("ls cur | grep -q ':2,ab$'");
+    mailbox_close(&box);
+    store_close(&st);
+}
+
+/* No uidlist: Dovecot's index still knows UIDVALIDITY and which UIDs were given. One that knows of more than the
+ * uidlist: they are not given again. */
+static void test_uids(void)
+{
+    struct store *st = fresh();
+    struct mailbox *box;
+    const struct mailbox_changes *c;
+    struct str out;
+    uint32_t uids[] = { 2, 3, 4 };
+
+    deliver("1.M1P1.h");
+    box = box_of(st, "INBOX");
+    all_words(box, 1);
+    uint32_t validity = mailbox_uid_validity(box);
+    int fd = dovecot_index_lock(box->fd, validity);
+    str_init(&out, 4096);
+    dovecot_index_put_messages(&out, uids, 3);
+    struct dovecot_index x = box->dovecot;
+    assert(dovecot_index_append(&x, fd, str_slice(&out)) == 0);
+    str_free(&out);
+    close(fd);
+    deliver("2.M1P1.h");
+    mailbox_close(&box);
+    box = box_of(st, "INBOX");
+    assert(mailbox_sync(box, false, &c) == STORE_OK && mailbox_count(box) == 2 && mailbox_mail(box, 2)->uid == 5);
+    mailbox_close(&box);
+    in_root("rm posthorn.index dovecot-uidlist");
+    box = box_of(st, "INBOX");
+    assert(mailbox_uid_validity(box) == validity && mailbox_count(box) == 2 && mailbox_mail(box, 1)->uid >= 5);
+    mailbox_close(&box);
+    store_close(&st);
+}
+
+int main(void)
+{
+    char cmd[300];
+
+    snprintf(root, sizeof root, "%s/extra-test-%d", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", (int) getpid());
+    test_both_ways();
+    test_new_messages();
+    test_names();
+    test_uids();
+    snprintf(cmd, sizeof cmd, "rm -rf '%s'", root);
+    return system(cmd) != 0;
+}

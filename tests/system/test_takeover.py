@@ -1,0 +1,317 @@
+"""A Maildir that Debian's Dovecot wrote, served by ours, then by Dovecot again, and once more: a client must not notice.
+
+What it may remember (UIDVALIDITY, UIDNEXT, UIDs, flags, keywords, dates, sizes, folders, subscriptions, UIDLs) is recorded at each
+swap and compared; between the swaps each side delivers, stores, expunges, copies, moves, renames. mbsync keeps a copy of
+its own all the way and says what it had to transfer. Skipped when Debian's packages cannot be had.
+"""
+import datetime
+import os
+import pathlib
+import poplib
+import random
+import re
+import shutil
+import smtplib
+import subprocess
+import sys
+
+import mailstate
+import pytest
+from conftest import ROOT, own_instance, wait_until
+
+sys.path.insert(0, str(ROOT / "tests/peer"))
+import dovecot  # noqa: E402
+
+MESSAGES = int(os.environ.get("POSTHORN_TAKEOVER_MESSAGES", 20000))
+PORTS, PEER_PORTS = 22000, 23000
+FOLDERS = ["INBOX", "Sent", "Drafts", "Trash", "Junk", "Archive", "Archive/2024", "Archive/2024/Q1", "Entw&APw-rfe", "&Jjo-", "A&-B", "x y", " lead", "tail ",
+           "a/~b", "b%c", "c*d", "INBOX/kid", "INBOX/kid/deep", "x" * 200, '"quo"', "back\\sl", "#news", "(paren)", "{brace}", "keywords", "empty",
+           "very/deep/" + "/".join("abcdefghij"), "lists/postfix-users", "files"]
+KEYWORDS = [f"$Label{n}" for n in range(1, 6)] + ["Junk", "NonJunk", "$Forwarded", "$MDNSent", "uni.que"] + [f"kw{n}" for n in range(30)]
+SYSTEM = [rb"\Seen", rb"\Answered", rb"\Flagged", rb"\Deleted", rb"\Draft"]
+
+
+def letter(ident, random_):
+    lines = ["From: Sender <sender@elsewhere.example>", "To: bob@example.test", f"Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?= {ident}", f"Message-ID: <{ident}@takeover.example>",
+             "Date: Mon, 01 Jan 2024 00:00:00 +0000", "", *["line " * random_.randrange(1, 9)] * random_.randrange(1, 12), ""]
+    return "\r\n".join(lines).encode() + ("Grüße\r\n".encode() if random_.random() < 0.1 else b"")
+
+
+def date(n):
+    return (datetime.datetime(2019, 3, 1, 12) + datetime.timedelta(minutes=37 * n)).strftime("%d-%b-%Y %H:%M:%S +0100").encode()
+
+
+def random_flags(random_, keywords):
+    flags = [f for f in SYSTEM if random_.random() < 0.3]
+    if random_.random() < 0.4:
+        flags += [k.encode() for k in random_.sample(keywords, random_.choice([1, 1, 2, min(5, len(keywords))]))]
+    return b" ".join(flags)
+
+
+def populate(imap, count, box_dir, owner):
+    """The first state, by Dovecot's own APPEND; "files" is made of bare files, as other programs leave them."""
+    random_, number = random.Random(4), 0
+    for name in FOLDERS[1:-1]:
+        imap.ok(b"CREATE " + mailstate.quoted(name))
+    targets = [f for f in FOLDERS[:-1] if f != "empty"]
+    for name in targets:
+        share = count * 3 // 20 if name in ("INBOX", "keywords") else count * 12 // 20 // (len(targets) - 2)
+        keywords = KEYWORDS if name in ("keywords", "INBOX") else KEYWORDS[:20]
+        for first in range(0, share, 400):
+            batch = [(random_flags(random_, keywords), date(number + n) if random_.random() < 0.8 else None, letter(f"d{number + n}", random_)) for n in range(min(400, share - first))]
+            imap.append(name, batch)
+            number += len(batch)
+    bare_files(box_dir / ".files", count - number, owner, random_)
+    for name in FOLDERS[::2]:
+        imap.ok(b"SUBSCRIBE " + mailstate.quoted(name))
+    imap.ok(b"CREATE gone")
+    imap.ok(b"SUBSCRIBE gone")
+    imap.ok(b"DELETE gone")
+
+
+def bare_files(folder, count, owner, random_):
+    for sub in ("cur", "new", "tmp"):
+        (folder / sub).mkdir(parents=True)
+    for n in range(count):
+        text = letter(f"f{n}", random_).replace(b"\r\n", b"\r\n" if n % 7 == 0 else b"\n")
+        virtual = len(text.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
+        base = [f"{1400000000 + n}.V801I{n:x}.mx", f"{1400000000 + n}.{n}_0.mx,S={len(text)}", f"{1400000000 + n}.M5P{n}.mx,S={len(text)},W={virtual}", f"odd,name;\u00e9+{n}"][n % 4]
+        info = random_.choice(["", ":2,", ":2,S", ":2,FRS", ":2,PST", ":2,DS", ":2,S,extra=1"])
+        path = folder / ("cur" if info else "new") / (base + info)
+        path.write_bytes(text)
+        os.utime(path, (1400000000 + 61 * n,) * 2)
+    for top, _, files in os.walk(folder):
+        for path in [top, *(os.path.join(top, f) for f in files)]:
+            os.chown(path, *owner)
+
+
+class Account:
+    """bob's mail, at one server or the other."""
+
+    def __init__(self, instance):
+        self.instance, self.user = instance, instance.user2
+        self.box_dir = pathlib.Path(instance.mail_dir) / instance.domain / self.user.split("@")[0]
+        owner = os.stat(instance.mail_dir)
+        self.owner = (owner.st_uid, owner.st_gid)
+        self.peer = dovecot.Dovecot(instance.mail_dir, PEER_PORTS, settings="mail_fsync = never")
+        self.seen = {}  # (UIDVALIDITY, uid) -> what never changes
+        self.next = {}  # UIDVALIDITY -> UIDNEXT
+        self.side, self.log = None, 0
+
+    def go(self, side):
+        """Stops one server, starts the other."""
+        if self.side == "dovecot":
+            self.peer.stop()
+        else:
+            self.stop_ours()
+        if side == "dovecot":
+            self.peer.start()
+        else:
+            self.instance.postfix("start")
+            self.instance.read_env()
+        self.side = side
+
+    def stop_ours(self):
+        self.instance.postfix("stop")
+        wait_until(lambda: self.instance.postfix("status", ok=False).returncode != 0, what="stop")
+
+    @property
+    def imap_port(self):
+        return self.peer.imap_port if self.side == "dovecot" else self.instance.imaps_port
+
+    def imap(self):
+        if self.side == "dovecot":
+            return mailstate.connect(self.imap_port, self.user, dovecot.PASSWORD)
+        return mailstate.connect(self.imap_port, self.user, self.instance.users[self.user], self.instance.tls)
+
+    def lmtp(self):
+        return smtplib.LMTP("127.0.0.1", self.peer.lmtp_port if self.side == "dovecot" else self.instance.lmtp_port, local_hostname="client.example")
+
+    def record(self):
+        with self.imap() as imap:
+            found = mailstate.record(imap)
+        for name, (validity, following, messages) in found["boxes"].items():
+            assert following >= self.next.get(validity, 0), f"{name!r}: UIDNEXT fell"
+            for uid, (_, when, size, ident) in messages.items():
+                assert self.seen.setdefault((validity, uid), (when, size, ident)) == (when, size, ident), f"{name!r}: uid {uid} stands for another message"
+                assert uid < following
+            self.next[validity] = following
+        return found
+
+    def uidls(self):
+        if self.side == "dovecot":
+            p = poplib.POP3("127.0.0.1", self.peer.pop3_port, timeout=60)
+        else:
+            p = poplib.POP3_SSL("localhost", self.instance.pop3s_port, context=self.instance.tls, timeout=60)
+        p.user(self.user)
+        p.pass_(dovecot.PASSWORD if self.side == "dovecot" else self.instance.users[self.user])
+        found = p.uidl()[1], p.list()[1]
+        p.quit()
+        return found
+
+    def mbsync(self, directory):
+        """The files of its copy: their names hold UID and flags. Folders that come and go, and names its Maildir cannot hold, are left out."""
+        rc = directory / "mbsyncrc"
+        tls = f"SSLType IMAPS\nCertificateFile {self.instance.ca_file}" if self.side == "ours" else "SSLType None\nAuthMechs LOGIN"
+        password = dovecot.PASSWORD if self.side == "dovecot" else self.instance.users[self.user]
+        rc.write_text(f"""FSync no
+
+IMAPAccount a
+Host localhost
+Port {self.imap_port}
+User {self.user}
+Pass {password}
+{tls}
+
+IMAPStore far
+Account a
+
+MaildirStore near
+Path {directory}/near/
+Inbox {directory}/near/INBOX
+SubFolders Verbatim
+
+Channel c
+Far :far:
+Near :near:
+Patterns * !work* !xxxx* !very*
+Create Near
+Expunge None
+SyncState *
+""")
+        (directory / "near").mkdir(exist_ok=True)
+        out = subprocess.run(["mbsync", "-c", str(rc), "-a"], capture_output=True, text=True, timeout=110)
+        assert out.returncode == 0, out.stdout[-2000:] + out.stderr[-2000:]
+        return {str(p.relative_to(directory)) for p in (directory / "near").rglob("*") if p.parent.name in ("cur", "new")}
+
+
+@pytest.fixture(scope="module")
+def account():
+    if dovecot.programs() is None:
+        pytest.skip("Debian's dovecot packages cannot be fetched")
+    with own_instance(PORTS) as instance:
+        a = Account(instance)
+        with a.peer:
+            a.stop_ours()
+            a.side = "dovecot"
+            yield a
+
+
+def some(imap, random_, count):
+    """A set of UIDs of the selected mailbox: single ones and runs."""
+    uids = [int(u) for line in imap.ok(b"UID SEARCH ALL")[:-1] if line.startswith(b"* SEARCH") for u in line.split()[2:]]
+    assert uids
+    runs = []
+    while count > 0 and uids:
+        length = random_.choice([1, 1, 2, 7])
+        at = random_.randrange(len(uids))
+        runs.append(b"%d:%d" % (uids[at], uids[min(at + length, len(uids)) - 1]))
+        count -= length
+    return b",".join(runs)
+
+
+def work(account, n):
+    """What goes on between two swaps, at the server that runs. n: of this time; keywords and folders are named for it."""
+    random_, fresh = random.Random(n), f"new{n}".encode()
+    with account.lmtp() as s:
+        for k in range(15):
+            s.sendmail("a@elsewhere.example", [account.user], letter(f"l{n}.{k}", random_))
+    with account.imap() as imap:
+        for box in ("INBOX", "keywords", "files", "x y", "Archive/2024/Q1"):
+            imap.ok(b"SELECT " + mailstate.quoted(box))
+            for flag in [*SYSTEM, b"kw0", b"kw29", b"kw27", fresh]:
+                imap.ok(b"UID STORE %s %sFLAGS.SILENT (%s)" % (some(imap, random_, 20), random_.choice([b"+", b"+", b"-"]), flag))
+            imap.ok(b"UID STORE %s +FLAGS (%s %s-more)" % (some(imap, random_, 5), fresh, fresh))
+            imap.ok(rb"UID STORE %s FLAGS (\Seen kw28 $Label1)" % some(imap, random_, 9))
+            imap.ok(b"UID STORE %s FLAGS ()" % some(imap, random_, 9))
+            gone = some(imap, random_, 12)
+            imap.ok(rb"UID STORE %s +FLAGS.SILENT (\Deleted)" % gone)
+            imap.ok(b"UID EXPUNGE " + gone)
+            for command, to in ((b"COPY", "keywords"), (b"COPY", "x" * 200), (b"COPY", box), (b"MOVE", "&Jjo-"), (b"MOVE", "empty"), (b"COPY", "INBOX/kid/deep")):
+                imap.ok(b"UID %s %s %s" % (command, some(imap, random_, 6), mailstate.quoted(to)))
+            imap.append(box, [(rb"\Flagged kw25 kw26 %s" % fresh, date(n), letter(f"a{n}.{box}.{k}", random_)) for k in range(3)])
+        folders(imap, n, random_)
+
+
+def folders(imap, n, random_):
+    """Folders come, go, come back under the same name, change their names with and without children."""
+    if n > 1:
+        imap.ok(b"DELETE work-gone")
+        imap.ok(b"RENAME work/moved%d work/moved%d" % (n - 1, n))
+        imap.ok(b"RENAME work-again%d work-again%d" % (n - 1, n))
+    else:
+        imap.ok(b"CREATE work/moved1/most")
+        imap.ok(b"CREATE work/moved1")
+        imap.ok(b"CREATE work-again1")
+    imap.ok(b"CREATE work-gone")
+    for box in ("work-gone", f"work/moved{n}", f"work/moved{n}/most", f"work-again{n}"):
+        imap.append(box, [(b"kw1", None, letter(f"w{n}.{box}.{k}", random_)) for k in range(2)])
+    imap.ok(b"SUBSCRIBE work-gone")
+    imap.ok(b"SUBSCRIBE work/moved%d" % n)
+    imap.ok(b"UNSUBSCRIBE " + mailstate.quoted(FOLDERS[2 * n]))
+    imap.ok(b"SUBSCRIBE " + mailstate.quoted(FOLDERS[2 * n + 1]))
+
+
+def test_round_trips(account, tmp_path):
+    with account.imap() as imap:
+        populate(imap, MESSAGES, account.box_dir, account.owner)
+    before, uidls, copy = account.record(), account.uidls(), account.mbsync(tmp_path)
+    assert len(before["boxes"]) == len(FOLDERS) and sum(len(box[2]) for box in before["boxes"].values()) >= MESSAGES - 20
+    assert len(copy) > MESSAGES * 9 // 10
+    keywords = {flag for flags, _, _, _ in before["boxes"]["keywords"][2].values() for flag in flags if not flag.startswith(b"\\")}
+    assert len(keywords) == len(KEYWORDS) > 26
+    for n, side in enumerate(["ours", "dovecot", "ours", "dovecot"], 1):
+        account.go(side)
+        assert mailstate.differences(before, account.record()) == []
+        assert account.mbsync(tmp_path) == copy
+        assert account.uidls() == uidls
+        work(account, n)
+        before, uidls, copy = account.record(), account.uidls(), account.mbsync(tmp_path)
+    complaints = [line for line in account.peer.complaints() if "Killed with signal 15" not in line]
+    assert complaints == []
+    assert re.findall(r"^.*\b(?:warning|error|fatal|panic): .*$", account.instance.log(), re.M) == []
+
+
+# Commands whose answer, or what LIST shows after it, tells how a name is taken.
+NAMES = ["plain", "a", "a/b", "x y", " lead", "tail ", "&Jjo-", "A&-B", "~tilde", "a/~b", "b%c", "c*d", "dot.ted", "Inbox", "inbox/low", "INBOX/kid/deep", "x" * 200, "y" * 255,
+         "q/" * 14 + "z", '"quo"', "back\\sl", "#news", "&AOk-&AOk-", "a//b", "/lead", "a/b/", "mixed/INBOX", "cur", "a/tmp", "..", "a/..", "foo~", "&", "&-", "x&", "(paren)", "{brace}", "a\tb", ""]
+RENAMES = [("a", "A1"), ("A1", "A1/x"), ("A1", "new/n"), ("nx", "ny"), ("x y", "b/x y"), ("b", "c"), ("c", "d%e"), ("inbox/low", "iNbOx/high"), ("moved", "INBOX"), ("INBOX/kid", "nokid")]
+
+
+def conversation(imap):
+    """{command: answer}, without words that may differ and what must."""
+    said = {}
+
+    def do(command):
+        lines = imap(command)
+        lines[-1] = b" ".join(lines[-1].split()[:1])
+        skip = (b"* OK [UIDVALIDITY", b"* OK [CLOSED")
+        said[command.decode()] = sorted(line for line in lines if not line.startswith(skip))
+
+    for verb, after in ((b"CREATE", b""), (b"SUBSCRIBE", b""), (b"STATUS", b" (MESSAGES UIDNEXT)"), (b"SELECT", b"")):
+        for name in NAMES:
+            if (verb, name) != (b"SUBSCRIBE", "a/b/"):  # ours takes it for a/b, as in CREATE
+                do(b"%s %s%s" % (verb, mailstate.quoted(name), after))
+    for pattern in (b"*", b"%", b"INBOX/%", b"INBOX%", b"inbox*", b"a/%", b"%/%", b"b%c", b"c*d"):
+        do(b'LIST "" "%s"' % pattern)
+        do(b'LSUB "" "%s"' % pattern)
+    do(b'LIST "a" "%"')
+    for old, new in RENAMES:
+        do(b"RENAME %s %s" % (mailstate.quoted(old), mailstate.quoted(new)))
+    do(b'LIST "" *')
+    for name in NAMES:
+        if name not in ("", "new"):
+            do(b"DELETE " + mailstate.quoted(name))
+    do(b'LSUB "" *')
+    return said
+
+
+def test_names(account):
+    """Every folder that Dovecot makes is reached by the same name here, and the other way round."""
+    said = {}
+    for side in ("dovecot", "ours"):
+        account.go(side)
+        shutil.rmtree(account.box_dir, ignore_errors=True)
+        with account.imap() as imap:
+            said[side] = conversation(imap)
+    assert {k: (v, said["ours"][k]) for k, v in said["dovecot"].items() if v != said["ours"][k]} == {}

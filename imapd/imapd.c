@@ -20,19 +20,30 @@ static const struct param params[] = {
       .min = 1,
       .max = 1740,
       .doc = "How often a client in IDLE is told that the connection is alive." },
+    { .name = "imap_hibernate_timeout",
+      .type = PARAM_SECONDS,
+      .num = &imapd_hibernate_seconds,
+      .def = "30s",
+      .min = 0,
+      .max = 1740,
+      .doc =
+          "After this time in IDLE without news a session is kept by dispatcher, without a process, until its client "
+          "or its mailbox stirs; 0: never." },
     { .type = PARAM_END },
 };
 
 static void session(struct dispatcher_link *link, struct dispatcher_session *s, const char *root)
 {
     struct imapd_start start = { .link = link,
+                                 .client = s,
                                  .user = s->user,
                                  .id = s->id,
                                  .root = root,
                                  .separator = conf_mail_separator[0],
                                  .tag = s->tag && s->tag[0] ? s->tag : NULL,
                                  .capability_untagged = s->capability_untagged,
-                                 .input = str_slice(&s->input) };
+                                 .input = str_slice(&s->input),
+                                 .state = str_slice(&s->state) };
     int fd = s->fd;
 
     s->fd = -1;

@@ -146,6 +146,12 @@ static void tell(struct imapd_session *s, const struct mailbox_event *e)
     }
 }
 
+void imapd_tell(struct imapd_session *s, const struct mailbox_changes *changes)
+{
+    for (size_t i = 0; i < changes->count; i++)
+        tell(s, &changes->events[i]);
+}
+
 void imapd_sync(struct imapd_session *s, bool keep_expunged)
 {
     const struct mailbox_changes *changes;
@@ -162,8 +168,7 @@ void imapd_sync(struct imapd_session *s, bool keep_expunged)
         log_warn("imap(%s)<%s>: %s: %s", s->user, s->id, mailbox_name(s->box), store_error(s->store));
         return;
     }
-    for (size_t i = 0; i < changes->count; i++)
-        tell(s, &changes->events[i]);
+    imapd_tell(s, changes);
 }
 
 int imapd_resolve(struct imapd_session *s, struct imap_arg *a, struct imap_set *set, uint32_t **seqs, size_t *count)
@@ -358,7 +363,7 @@ static void too_long(struct imapd_session *s)
 
 static void serve(struct imapd_session *s)
 {
-    while (s->state != IMAPD_LOGOUT) {
+    while (s->state != IMAPD_LOGOUT && s->state != IMAPD_ASLEEP) {
         if (stream_wait_input(s->io, time_mono_ms() + IMAPD_AUTOLOGOUT_MS) != 0) {
             if (errno == EINTR) /* a notice that came when IDLE was over */
                 continue;
@@ -407,11 +412,31 @@ static bool open_store(struct imapd_session *s, const struct imapd_start *start)
     return false;
 }
 
+static void log_end(const struct imapd_session *s)
+{
+    log_info("imap(%s)<%s>: Disconnected: %s in=%llu out=%llu expunged=%llu body_count=%llu", s->user, s->id,
+             s->ended ? s->ended : "Connection closed", (unsigned long long) (s->bytes_in + stream_bytes_in(s->io)),
+             (unsigned long long) (s->bytes_out + stream_bytes_out(s->io)), s->expunged, s->body_fetched);
+}
+
+static void end(struct imapd_session *s)
+{
+    imapd_close_mailbox(s);
+    if (s->store)
+        store_close(&s->store);
+    stream_free(&s->io);
+    str_free(&s->command);
+    str_free(&s->answer);
+    str_free(&s->out);
+    arena_free(&s->arena);
+}
+
 void imapd_session_run(int fd, const struct imapd_start *start)
 {
     struct imapd_session s = { .io = stream_new(fd),
                                .state = IMAPD_AUTHENTICATED,
                                .link = start->link,
+                               .client = start->client,
                                .root = start->root,
                                .user = start->user,
                                .id = start->id,
@@ -423,19 +448,14 @@ void imapd_session_run(int fd, const struct imapd_start *start)
     stream_timeout(s.io, IMAPD_AUTOLOGOUT_MS + 60 * 1000); /* behind the session's own, which says BYE */
     stream_unread(s.io, start->input.p, start->input.len);
     if (open_store(&s, start)) {
-        greet(&s, start);
+        if (start->state.len == 0)
+            greet(&s, start);
+        else
+            imapd_wake(&s, start->state);
         serve(&s);
     }
     stream_flush(s.io);
-    log_info("imap(%s)<%s>: Disconnected: %s in=%llu out=%llu expunged=%llu body_count=%llu", s.user, s.id,
-             s.ended ? s.ended : "Connection closed", (unsigned long long) stream_bytes_in(s.io),
-             (unsigned long long) stream_bytes_out(s.io), s.expunged, s.body_fetched);
-    imapd_close_mailbox(&s);
-    if (s.store)
-        store_close(&s.store);
-    stream_free(&s.io);
-    str_free(&s.command);
-    str_free(&s.answer);
-    str_free(&s.out);
-    arena_free(&s.arena);
+    if (s.state != IMAPD_ASLEEP)
+        log_end(&s);
+    end(&s);
 }

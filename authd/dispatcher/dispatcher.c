@@ -8,11 +8,12 @@
  * Invariants  login never names a user; uid and gid are authd's, never 0, within the range that master and spawner
  *             check again
  *             one process a user and protocol; a session is counted until its process says "ended" or ends itself
- *             never reads mail, never keeps a client's descriptor after it was handed on
+ *             never reads mail, nor what a client says; keeps a client's descriptor only while its session sleeps
  * Errors      in doubt "unavailable": the client is told to come again
  * Privilege   own user, chroot, no files and no network once the jail is closed
  */
 #include "procs.h"
+#include "sleep.h"
 
 #include "service/service.h"
 
@@ -135,8 +136,8 @@ static void on_session(struct service_conn *conn, struct msg *in)
     snprintf(claim.cookie, sizeof claim.cookie, "%s", msg_get_str(in, "cookie", sizeof claim.cookie - 1));
     if (dispatcher_session_decode(in, &h.session) < 0 || !msg_done(in))
         log_warn("login sent a session that cannot be used");
-    else if (h.session->user[0] || h.session->maildir[0])
-        log_warn("session <%s>: login may not name a user", h.session->id);
+    else if (h.session->user[0] || h.session->maildir[0] || h.session->state.len)
+        log_warn("session <%s>: login may not name a user or give a state", h.session->id);
     else {
         free(h.session->user);
         free(h.session->maildir);
@@ -170,6 +171,7 @@ static const struct service dispatcher = {
     .version = DISPATCHER_VERSION,
     .requests = requests,
     .solitary = true,
+    .pre_jail = sleep_open,
     .post_jail = start,
     .drained = procs_drained,
 };

@@ -1,5 +1,7 @@
-/* procs - the table of users' processes; who may call it and what holds: procs.h */
+/* procs - the table of users and their processes; who may call it and what holds: procs.h */
 #include "procs.h"
+
+#include "sleep.h"
 
 #include "base/log.h"
 #include "base/map.h"
@@ -14,7 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { PROCS_MAX = 100000, SESSIONS_OF_ONE = 10000, SPAWN_TIMEOUT_MS = 30000, SEND_TIMEOUT_MS = 10000, TRIES = 2 };
+enum { USERS_MAX = 100000, SESSIONS_OF_ONE = 10000, SPAWN_TIMEOUT_MS = 30000, SEND_TIMEOUT_MS = 10000, TRIES = 2 };
 
 static int64_t idle_time;
 const struct param procs_params[] = {
@@ -29,46 +31,104 @@ const struct param procs_params[] = {
 };
 
 struct proc {
-    char *key;
+    struct user *user;
     pid_t pid;
     struct stream *control; /* NULL while it is being spawned */
     bool failed;            /* the spawn did */
-    bool gone;              /* no longer in the map; freed when `users` is 0 */
-    unsigned users;         /* fibers that hold this pointer */
+    bool gone;              /* its user has it no longer; freed when `holders` is 0 */
+    unsigned holders;       /* fibers that hold this pointer */
+    size_t awake;           /* sessions that it serves */
     struct event_cond spawned;
-    struct map *sessions;    /* id -> the client's address */
     struct event_sem writer; /* one frame at a time */
     struct event_timer *idle;
 };
-static struct map *procs; /* key -> struct proc; lives as long as the process */
+struct session {
+    char *rip;
+    struct proc *proc;     /* NULL while it sleeps */
+    struct fiber *sleeper; /* NULL while it is awake */
+};
+struct user {
+    struct proc_order order; /* of the first session: its strings are the user's own */
+    struct map *sessions;    /* id -> struct session */
+    struct proc *proc;       /* NULL: none, or none yet */
+    unsigned holders;
+};
+static struct map *users; /* key -> struct user; lives as long as the process */
 
-static void hold(struct proc *p) { p->users++; }
+static void session_free(void *p)
+{
+    struct session *s = p;
+
+    free(s->rip);
+    free(s);
+}
+
+static struct user *user_get(const struct proc_order *o)
+{
+    struct user *u;
+
+    if (users == NULL)
+        users = map_new(USERS_MAX, NULL);
+    if ((u = map_get(users, slice_of(o->key))) == NULL) {
+        u = mem_new(sizeof *u);
+        u->order = *o;
+        u->order.key = mem_strdup(o->key);
+        u->order.program = mem_strdup(o->program);
+        u->order.directory = mem_strdup(o->directory);
+        u->sessions = map_new(SESSIONS_OF_ONE, session_free);
+        if (!map_set(users, slice_of(o->key), u))
+            log_warn("more than %d users at a time: one is turned away", USERS_MAX);
+    }
+    u->holders++;
+    return u;
+}
+
+/* Goes when nobody holds it and there is nothing left to know. */
+static void user_put(struct user *u)
+{
+    if (--u->holders || u->proc || map_count(u->sessions))
+        return;
+    if (map_get(users, slice_of(u->order.key)) == u)
+        map_take(users, slice_of(u->order.key));
+    map_free(&u->sessions);
+    free((char *) (uintptr_t) u->order.key);
+    free((char *) (uintptr_t) u->order.program);
+    free((char *) (uintptr_t) u->order.directory);
+    free(u);
+}
+
+static void hold(struct proc *p) { p->holders++; }
 
 static void release(struct proc *p)
 {
-    if (--p->users || !p->gone)
+    if (--p->holders || !p->gone)
         return;
     stream_free(&p->control);
-    map_free(&p->sessions);
     event_timer_free(&p->idle);
-    free(p->key);
+    user_put(p->user);
     free(p);
 }
 
-/* Out of the map: nobody is handed to it any more. Its reader ends with its channel. */
+/* Nobody is handed to it any more; the sessions it served have ended with it. Its reader ends with its channel. */
 static void forget(struct proc *p)
 {
+    struct slice id;
+    void *value;
+
     if (p->gone)
         return;
-    map_take(procs, slice_of(p->key));
     p->gone = true;
+    p->user->proc = NULL;
+    for (size_t at = 0; map_next(p->user->sessions, &at, &id, &value);)
+        if (((struct session *) value)->proc == p)
+            map_del(p->user->sessions, id);
 }
 
 static void on_idle(void *arg)
 {
     struct proc *p = arg;
 
-    if (p->gone || map_count(p->sessions))
+    if (p->gone || p->awake)
         return;
     hold(p);
     forget(p);
@@ -77,46 +137,98 @@ static void on_idle(void *arg)
     release(p);
 }
 
-static void idle_begins(struct proc *p)
+static void one_less(struct proc *p)
 {
-    if (p->gone)
+    if (--p->awake || p->gone)
         return;
     event_timer_free(&p->idle);
     p->idle = event_timer_new(service_stopping() ? 0 : idle_time * 1000, on_idle, p);
 }
 
-/* What a process says: sessions that ended. Runs until its channel closes. */
+struct sleeping {
+    struct user *user;
+    struct dispatcher_session *session;
+    struct dispatcher_sleep how;
+    char *notify;
+};
+
+static void sleep_body(void *arg)
+{
+    struct sleeping *z = arg;
+    struct proc_order order = z->user->order;
+    enum sleep_end end;
+    pid_t pid;
+
+    end = sleep_wait(z->session, &z->how);
+    /* Its entry makes room for the one that procs_send enters. */
+    map_del(z->user->sessions, slice_of(z->session->id));
+    order.from_one_address = 0; /* it has been let in */
+    if (end == SLEEP_WAKE && procs_send(&order, z->session, &pid) < 0)
+        log_warn("session <%s>: cannot be woken: its client is disconnected", z->session->id);
+    dispatcher_session_free(&z->session);
+    user_put(z->user);
+    free(z->notify);
+    free(z);
+}
+
+/* A session that its process gives back. */
+static int on_sleep(struct proc *p, struct msg *m)
+{
+    struct sleeping *z;
+    struct session *s;
+    struct dispatcher_session *d;
+
+    if (dispatcher_session_decode(m, &d) < 0)
+        return -1;
+    s = map_get(p->user->sessions, slice_of(d->id));
+    z = mem_new(sizeof *z);
+    if (s == NULL || s->proc != p || d->state.len == 0 || dispatcher_sleep_decode(m, &z->how) < 0) {
+        dispatcher_session_free(&d);
+        free(z);
+        return -1;
+    }
+    z->notify = mem_strdup(z->how.notify);
+    z->how.notify = z->notify;
+    z->session = d;
+    z->user = p->user;
+    z->user->holders++;
+    s->proc = NULL;
+    s->sleeper = fiber_new("asleep", sleep_body, z);
+    fiber_detach(s->sleeper);
+    one_less(p);
+    return 0;
+}
+
+static int on_ended(struct proc *p, struct msg *m)
+{
+    struct slice id = slice_of(msg_get_str(m, "session", DISPATCHER_TEXT_BYTES));
+    struct session *s = msg_done(m) ? map_get(p->user->sessions, id) : NULL;
+
+    if (s == NULL || s->proc != p)
+        return -1;
+    map_del(p->user->sessions, id);
+    one_less(p);
+    return 0;
+}
+
+/* What a process says of its sessions. Runs until its channel closes. */
 static void read_process(void *arg)
 {
     struct proc *p = arg;
     struct msg *m;
 
     while (msg_recv(p->control, &m) == 0) {
-        const char *id = msg_get_str(m, "session", DISPATCHER_TEXT_BYTES);
-        if (strcmp(msg_name(m), DISPATCHER_W_ENDED) != 0 || !msg_done(m))
+        int rc = -1;
+        if (strcmp(msg_name(m), DISPATCHER_W_ENDED) == 0)
+            rc = on_ended(p, m);
+        else if (strcmp(msg_name(m), DISPATCHER_W_SLEEP) == 0)
+            rc = on_sleep(p, m);
+        if (rc < 0)
             log_warn("process %ld sent a frame \"%s\" that cannot be used", (long) p->pid, msg_name(m));
-        else if (map_del(p->sessions, slice_of(id)) && map_count(p->sessions) == 0)
-            idle_begins(p);
         msg_free(&m);
     }
     forget(p);
     release(p);
-}
-
-static struct proc *proc_new(const char *key)
-{
-    struct proc *p = mem_new(sizeof *p);
-
-    if (procs == NULL)
-        procs = map_new(PROCS_MAX, NULL);
-    p->key = mem_strdup(key);
-    p->sessions = map_new(SESSIONS_OF_ONE, free);
-    p->writer.permits = 1;
-    if (!map_set(procs, slice_of(key), p)) {
-        log_warn("more than %d users at a time: one is turned away", PROCS_MAX);
-        p->gone = true;
-    }
-    return p;
 }
 
 static int spawn(struct proc *p, const struct proc_order *o)
@@ -142,10 +254,21 @@ static int spawn(struct proc *p, const struct proc_order *o)
     return 0;
 }
 
-/* The process of that key, held; NULL when it cannot be had. */
-static struct proc *find(const struct proc_order *o)
+static struct proc *proc_new(struct user *u)
 {
-    struct proc *p = procs ? map_get(procs, slice_of(o->key)) : NULL;
+    struct proc *p = mem_new(sizeof *p);
+
+    p->writer.permits = 1;
+    p->user = u;
+    u->holders++;
+    u->proc = p;
+    return p;
+}
+
+/* The user's process, held; NULL when it cannot be had. */
+static struct proc *find(struct user *u, const struct proc_order *o)
+{
+    struct proc *p = u->proc;
 
     if (p) {
         hold(p);
@@ -153,9 +276,9 @@ static struct proc *find(const struct proc_order *o)
             if (event_cond_wait(&p->spawned, time_mono_ms() + SPAWN_TIMEOUT_MS) < 0)
                 break;
     } else {
-        p = proc_new(o->key);
+        p = proc_new(u);
         hold(p);
-        if (p->gone || spawn(p, o) < 0) {
+        if (map_get(users, slice_of(o->key)) != u || spawn(p, o) < 0) {
             p->failed = true;
             forget(p);
         }
@@ -176,69 +299,100 @@ static int send_once(struct proc *p, const struct dispatcher_session *s)
         return -1;
     m = dispatcher_session_encode(s, DISPATCHER_W_SESSION);
     rc = msg_send(p->control, m, 0);
-    if (rc == 0)
-        rc = stream_flush(p->control);
     msg_free(&m);
     event_sem_put(&p->writer);
     return rc;
 }
 
-static size_t sessions_from(const struct proc *p, const char *rip)
+static size_t sessions_from(const struct user *u, const char *rip)
 {
     struct slice id;
-    void *from;
+    void *value;
     size_t n = 0;
 
-    for (size_t at = 0; map_next(p->sessions, &at, &id, &from);)
-        n += strcmp(from, rip) == 0;
+    for (size_t at = 0; map_next(u->sessions, &at, &id, &value);)
+        n += strcmp(((struct session *) value)->rip, rip) == 0;
     return n;
 }
 
 /* Counted and entered in one step: those who waited for the same spawn come here one after the other. */
-static int enter(struct proc *p, const struct proc_order *o, const struct dispatcher_session *s)
+static int enter(struct proc *p, const struct proc_order *o, const struct dispatcher_session *d)
 {
-    if (o->from_one_address && sessions_from(p, s->rip) >= o->from_one_address) {
+    struct map *sessions = p->user->sessions;
+    struct session *s;
+
+    if (o->from_one_address && sessions_from(p->user, d->rip) >= o->from_one_address) {
         errno = EUSERS;
         return -1;
     }
-    if (map_get(p->sessions, slice_of(s->id)) || !map_set(p->sessions, slice_of(s->id), mem_strdup(s->rip))) {
-        log_warn("session <%s>: there is one of that name, or more than %d of one user: turned away", s->id,
+    s = mem_new(sizeof *s);
+    s->rip = mem_strdup(d->rip);
+    s->proc = p;
+    if (map_get(sessions, slice_of(d->id)) || !map_set(sessions, slice_of(d->id), s)) {
+        log_warn("session <%s>: there is one of that name, or more than %d of one user: turned away", d->id,
                  SESSIONS_OF_ONE);
+        session_free(s);
         errno = EAGAIN;
         return -1;
     }
+    p->awake++;
+    event_timer_free(&p->idle);
     return 0;
+}
+
+/* One try. *again: the process ended between being found and being told. */
+static int hand(struct user *u, const struct proc_order *o, const struct dispatcher_session *s, pid_t *pid,
+                bool *again)
+{
+    struct proc *p = find(u, o);
+    int rc, keep;
+
+    *again = false;
+    if (p == NULL) {
+        errno = EAGAIN;
+        return -1;
+    }
+    *pid = p->pid;
+    rc = enter(p, o, s);
+    if (rc == 0 && (rc = send_once(p, s)) < 0) {
+        forget(p);
+        *again = true;
+    }
+    keep = errno;
+    release(p);
+    errno = keep;
+    return rc;
 }
 
 int procs_send(const struct proc_order *o, const struct dispatcher_session *s, pid_t *pid)
 {
-    /* The second try: the process ended between being found and being told. */
-    for (int i = 0; i < TRIES; i++) {
-        struct proc *p = find(o);
-        if (p == NULL) {
-            errno = EAGAIN;
-            return -1;
-        }
-        if (enter(p, o, s) < 0) {
-            int keep = errno;
-            release(p);
-            errno = keep;
-            return -1;
-        }
-        event_timer_free(&p->idle);
-        int rc = send_once(p, s);
-        *pid = p->pid;
-        if (rc < 0) {
-            map_del(p->sessions, slice_of(s->id));
-            forget(p);
-        }
-        release(p);
-        if (rc == 0)
-            return 0;
+    struct user *u = user_get(o);
+    bool again = true;
+    int rc = -1, keep;
+
+    for (int i = 0; i < TRIES && rc < 0 && again; i++)
+        rc = hand(u, o, s, pid, &again);
+    if (rc < 0 && again) {
+        log_warn("session <%s>: its process did not take it", s->id);
+        errno = EAGAIN;
     }
-    log_warn("session <%s>: its process did not take it", s->id);
-    errno = EAGAIN;
-    return -1;
+    keep = errno;
+    user_put(u);
+    errno = keep;
+    return rc;
+}
+
+/* When all stops, those who sleep are told so; a reload leaves them here until they end by themselves. */
+static void end_sleepers(struct user *u)
+{
+    struct slice id;
+    void *value;
+
+    for (size_t at = 0; map_next(u->sessions, &at, &id, &value);) {
+        struct session *s = value;
+        if (s->sleeper)
+            fiber_cancel(s->sleeper);
+    }
 }
 
 bool procs_drained(void)
@@ -246,9 +400,16 @@ bool procs_drained(void)
     struct slice key;
     void *value;
 
-    if (procs == NULL)
+    if (users == NULL)
         return true;
-    for (size_t at = 0; map_next(procs, &at, &key, &value);)
-        on_idle(value);
-    return map_count(procs) == 0;
+    for (size_t at = 0; map_next(users, &at, &key, &value);) {
+        struct user *u = value;
+        u->holders++;
+        if (service_stopping())
+            end_sleepers(u);
+        if (u->proc)
+            on_idle(u->proc);
+        user_put(u);
+    }
+    return map_count(users) == 0;
 }

@@ -1,9 +1,10 @@
 /*
- * procs - the users' processes that dispatcher knows, and the sessions each has
+ * procs - the users' processes that dispatcher knows, and the sessions each has, awake or asleep
  *
  * Callers     dispatcher.c
- * Invariants  one process a key; several hand-overs of one user wait for the one spawn; a process without sessions is
- *             let go after mail_process_idle_time by closing its control channel
+ * Invariants  one process a key; several hand-overs of one user wait for the one spawn; a process without sessions
+ *             that are awake is let go after mail_process_idle_time by closing its control channel
+ *             a session that sleeps counts as one of its user
  */
 #ifndef DISPATCHER_PROCS_H
 #define DISPATCHER_PROCS_H

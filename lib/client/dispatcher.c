@@ -39,6 +39,7 @@ struct dispatcher_session *dispatcher_session_new(void)
 
     s->fd = -1;
     str_init(&s->input, DISPATCHER_INPUT_BYTES);
+    str_init(&s->state, DISPATCHER_STATE_BYTES);
     return s;
 }
 
@@ -51,6 +52,7 @@ void dispatcher_session_free(struct dispatcher_session **session)
     if (s->fd >= 0)
         close(s->fd);
     str_free(&s->input);
+    str_free(&s->state);
     free(s->protocol);
     free(s->id);
     free(s->rip);
@@ -81,6 +83,7 @@ struct msg *dispatcher_session_encode(const struct dispatcher_session *s, const 
     msg_put(m, "input", str_slice(&s->input));
     put_text(m, "user", s->user);
     put_text(m, "maildir", s->maildir);
+    msg_put(m, "state", str_slice(&s->state));
     msg_put_fd(m, s->fd);
     return m;
 }
@@ -104,6 +107,7 @@ int dispatcher_session_decode(struct msg *m, struct dispatcher_session **out)
     str_addslice(&s->input, msg_get(m, "input", DISPATCHER_INPUT_BYTES));
     s->user = get_text(m, "user", DISPATCHER_TEXT_BYTES);
     s->maildir = get_text(m, "maildir", DISPATCHER_PATH_BYTES);
+    str_addslice(&s->state, msg_get(m, "state", DISPATCHER_STATE_BYTES));
     s->fd = msg_take_fd(m);
     if (s->fd < 0 || s->protocol[0] == '\0' || s->id[0] == '\0') {
         dispatcher_session_free(&s);
@@ -148,6 +152,7 @@ enum dispatcher_answer dispatcher_hand_over(const struct dispatcher_session *s, 
 /* The user's process. */
 struct dispatcher_link {
     struct stream *stream;
+    struct event_sem sending; /* sessions take turns */
 };
 
 struct dispatcher_link *dispatcher_link_new(int control_fd)
@@ -155,6 +160,7 @@ struct dispatcher_link *dispatcher_link_new(int control_fd)
     struct dispatcher_link *l = mem_new(sizeof *l);
 
     l->stream = stream_new(control_fd);
+    l->sending.permits = 1;
     return l;
 }
 
@@ -188,15 +194,80 @@ int dispatcher_link_next(struct dispatcher_link *l, struct dispatcher_session **
     }
 }
 
+static int say(struct dispatcher_link *l, struct msg *m)
+{
+    int rc = -1;
+
+    fiber_shield(true); /* half a frame would be the end of all sessions */
+    if (event_sem_get(&l->sending, EVENT_NEVER) == 0) {
+        rc = msg_send(l->stream, m, 0);
+        event_sem_put(&l->sending);
+    }
+    fiber_shield(false);
+    msg_free(&m);
+    return rc;
+}
+
 void dispatcher_link_ended(struct dispatcher_link *l, const char *id)
 {
     struct msg *m = msg_new(DISPATCHER_W_ENDED);
 
     msg_put_str(m, "session", id);
-    stream_deadline(l->stream, EVENT_NEVER);
-    if (msg_send(l->stream, m, 0) == 0)
-        stream_flush(l->stream); /* dispatcher gone: it learns of the end with its own */
-    msg_free(&m);
+    (void) say(l, m); /* dispatcher gone: it learns of the end with its own */
+}
+
+static const char *const dir_names[DISPATCHER_SLEEP_DIRS] = { "dir_0", "dir_1" };
+
+void dispatcher_sleep_encode(struct msg *m, const struct dispatcher_sleep *how)
+{
+    for (int i = 0; i < DISPATCHER_SLEEP_DIRS; i++) {
+        if (how->dir_fd[i] < 0)
+            continue;
+        msg_put_num(m, dir_names[i], how->mtime_ns[i]);
+        msg_put_fd(m, how->dir_fd[i]);
+    }
+    msg_put_str(m, "notify", how->notify);
+    msg_put_num(m, "notify_ms", how->notify_ms);
+    msg_put_num(m, "notify_in_ms", how->notify_in_ms);
+    msg_put_num(m, "end_in_ms", how->end_in_ms);
+}
+
+int dispatcher_sleep_decode(struct msg *m, struct dispatcher_sleep *out)
+{
+    bool bad = false;
+
+    for (int i = 0; i < DISPATCHER_SLEEP_DIRS; i++) {
+        out->dir_fd[i] = -1;
+        if (!msg_has(m, dir_names[i]))
+            continue;
+        out->mtime_ns[i] = msg_get_num(m, dir_names[i], INT64_MIN, INT64_MAX);
+        out->dir_fd[i] = msg_take_fd(m);
+        bad = bad || out->dir_fd[i] < 0;
+    }
+    out->notify = msg_get_str(m, "notify", DISPATCHER_NOTIFY_BYTES);
+    out->notify_ms = msg_get_num(m, "notify_ms", 1, DISPATCHER_SLEEP_MS_MAX);
+    out->notify_in_ms = msg_get_num(m, "notify_in_ms", 0, DISPATCHER_SLEEP_MS_MAX);
+    out->end_in_ms = msg_get_num(m, "end_in_ms", 0, DISPATCHER_SLEEP_MS_MAX);
+    if (!bad && msg_done(m))
+        return 0;
+    for (int i = 0; i < DISPATCHER_SLEEP_DIRS; i++)
+        if (out->dir_fd[i] >= 0)
+            close(out->dir_fd[i]);
+    return -1;
+}
+
+int dispatcher_link_sleep(struct dispatcher_link *l, struct dispatcher_session *s, const struct dispatcher_sleep *how)
+{
+    struct msg *m;
+    int rc;
+
+    if (str_over(&s->state))
+        return -1;
+    m = dispatcher_session_encode(s, DISPATCHER_W_SLEEP);
+    dispatcher_sleep_encode(m, how);
+    rc = say(l, m);
+    s->slept = rc == 0;
+    return rc;
 }
 
 /*

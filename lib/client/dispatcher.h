@@ -4,6 +4,10 @@
  * login gives the socket with authd's request id and cookie (never a user name); dispatcher asks authd whose it is,
  * finds or spawns that user's imapd or pop3d and sends the socket on, over that process's control channel.
  *
+ * A session that waits for long (IMAP's IDLE) can sleep: its process gives the socket back with what it must remember,
+ * and may end. dispatcher wakes it, in a process of the same user, when the client says something, when one of the
+ * directories that came with it has changed, or when its time is over.
+ *
  * Callers     login (dispatcher_hand_over), imapd and pop3d (dispatcher_link_*), dispatcher (encode, decode)
  * Invariants  a session id is unique among the sessions of a process; each session that a link gave is ended once
  *             a user's process never learns cookies, and never names a user: dispatcher tells it
@@ -18,8 +22,9 @@
 
 #define DISPATCHER_SERVICE  "private/dispatcher"
 #define DISPATCHER_PROTOCOL "dispatcher"
-enum { DISPATCHER_VERSION = 1 };
+enum { DISPATCHER_VERSION = 2 };
 enum { DISPATCHER_INPUT_BYTES = 65536, DISPATCHER_TAG_BYTES = 256, DISPATCHER_TEXT_BYTES = 1024 };
+enum { DISPATCHER_STATE_BYTES = 16384, DISPATCHER_SLEEP_DIRS = 2 };
 
 struct dispatcher_session {
     char *protocol;        /* "imap", "pop3" */
@@ -33,8 +38,10 @@ struct dispatcher_session {
     struct str input;         /* what the client sent behind its last command */
     int fd;
     /* Known only behind dispatcher: */
-    char *user;    /* canonical user name */
-    char *maildir; /* of the INBOX as seen after the chroot: "/" or "/Maildir" */
+    char *user;       /* canonical user name */
+    char *maildir;    /* of the INBOX as seen after the chroot: "/" or "/Maildir" */
+    struct str state; /* of a session that has slept: what its process gave; empty: a new one */
+    bool slept;       /* dispatcher_link_sleep has taken it */
 };
 struct dispatcher_session *dispatcher_session_new(void);
 void dispatcher_session_free(struct dispatcher_session **); /* closes fd unless it is -1 */
@@ -58,6 +65,17 @@ void dispatcher_link_free(struct dispatcher_link **);
 int dispatcher_link_next(struct dispatcher_link *, struct dispatcher_session **out, int64_t deadline);
 /* The session is over; dispatcher forgets it and may end the process when it was the last. */
 void dispatcher_link_ended(struct dispatcher_link *, const char *id);
+
+/* What wakes a sleeping session, beside its client. */
+struct dispatcher_sleep {
+    int dir_fd[DISPATCHER_SLEEP_DIRS];       /* -1: none; opened for this and nothing else */
+    int64_t mtime_ns[DISPATCHER_SLEEP_DIRS]; /* as the session saw them last: another wakes it at once */
+    const char *notify;                      /* written to the client every notify_ms: "* OK Still here\r\n" */
+    int64_t notify_ms, notify_in_ms, end_in_ms;
+};
+/* Gives the session away: its fd and dir_fds are duplicated, session->state (at most DISPATCHER_STATE_BYTES) travels
+ * with it. 0: it sleeps, and nothing may be written to it any more; -1: go on as before. */
+int dispatcher_link_sleep(struct dispatcher_link *, struct dispatcher_session *, const struct dispatcher_sleep *);
 
 /* Change notice: `changed` runs in a fiber of its own, soon after an entry of that directory came, went or was
  * renamed (it may also run for nothing: look). dir_fd is borrowed for the call. NULL with errno when the system gives

@@ -41,7 +41,8 @@ static void session(void *arg)
     char *root = join(s->directory, one->session->maildir ? one->session->maildir : "/");
 
     s->run(s->link, one->session, root);
-    dispatcher_link_ended(s->link, one->session->id);
+    if (!one->session->slept)
+        dispatcher_link_ended(s->link, one->session->id);
     dispatcher_session_free(&one->session);
     free(root);
     free(one);

@@ -75,6 +75,12 @@ enum store_why mailbox_sync(struct mailbox *, bool keep_expunged, const struct m
 enum { MAILBOX_SETTLE_MS = 2100 };
 bool mailbox_unsettled(const struct mailbox *);
 
+/* A session that sleeps: what its client knows, as bytes (appended to *out); later, on the same mailbox opened anew,
+ * the changes since. freeze: -1 when it would be more than max bytes, or when the client is still to be told something
+ * (sync first). thaw: STORE_DAMAGED when the mailbox is another, or has changed in a way that IMAP cannot tell. */
+int mailbox_freeze(const struct mailbox *, size_t max, struct str *out);
+enum store_why mailbox_thaw(struct mailbox *, struct slice frozen, const struct mailbox_changes **out);
+
 /* Changing. */
 enum mail_store_how { MAIL_SET, MAIL_ADD, MAIL_REMOVE };
 /* keywords: names, made where new (STORE_LIMIT when there is no room); silent: no MAILBOX_FLAGS event for this view's

@@ -1,0 +1,207 @@
+"""IMAP sessions in IDLE that sleep at dispatcher: no process, woken by mail, by their client, by time; nothing is missed."""
+import contextlib
+import imaplib
+import pathlib
+import re
+import socket
+import ssl
+import subprocess
+import time
+
+import pytest
+
+from conftest import own_instance, wait_until
+
+
+@pytest.fixture(scope="module")
+def i():
+    with own_instance(27600, "imap_hibernate_timeout = 2", "mail_process_idle_time = 1", "mail_max_userip_connections = 0",
+                      "imap_idle_notify_interval = 4s") as instance:
+        yield instance
+
+
+class Idler:
+    """A client that keeps what it is told as an IMAP client must: message numbers, UIDs, flags."""
+
+    def __init__(self, i, user, password, tls=False):
+        if tls:
+            self.imap = imaplib.IMAP4_SSL("localhost", i.imaps_port, ssl_context=ssl.create_default_context(cafile=i.ca_file), timeout=20)
+        else:
+            self.imap = imaplib.IMAP4("127.0.0.1", i.imap_port, timeout=20)
+        self.imap.login(user, password)
+        self.imap.select("INBOX")
+        self.mails = self.view()
+
+    def view(self):
+        data = self.imap.uid("FETCH", "1:*", "(FLAGS)")[1]
+        return [parse(x) for x in data if x]
+
+    def idle(self):
+        self.imap.send(b"i1 IDLE\r\n")
+        assert self.imap.readline().startswith(b"+ ")
+
+    def hear(self, until=b"i1 OK", seconds=15):
+        """Applies what the server says until a line begins with `until`."""
+        self.imap.sock.settimeout(seconds)
+        while True:
+            line = self.imap.readline()
+            assert line, "disconnected"
+            if m := re.match(rb"\* (\d+) EXPUNGE", line):
+                del self.mails[int(m[1]) - 1]
+            elif m := re.match(rb"\* (\d+) EXISTS", line):
+                assert int(m[1]) >= len(self.mails)
+                self.mails += [None] * (int(m[1]) - len(self.mails))
+            elif m := re.match(rb"\* (\d+) FETCH", line):
+                self.mails[int(m[1]) - 1] = flags_of(line, self.mails[int(m[1]) - 1])
+            if line.startswith(until) or until in line:
+                return line
+
+    def done(self):
+        self.imap.send(b"DONE\r\n")
+        self.hear()
+
+    def check(self):
+        """What it was told is what is there."""
+        now = self.view()
+        assert len(now) == len(self.mails)
+        for told, real in zip(self.mails, now):
+            assert told is None or told == real, (told, real)
+        self.mails = now
+
+
+def says(c):
+    c.imap.sock.settimeout(10)
+    while (line := c.imap.readline()).startswith(b"* OK Still here"):
+        pass
+    return line
+
+
+def parse(line):
+    line = line if isinstance(line, bytes) else line[0]
+    uid = int(re.search(rb"UID (\d+)", line)[1])
+    return uid, frozenset(re.search(rb"FLAGS \(([^)]*)\)", line)[1].split()) - {b"\\Recent"}
+
+
+def flags_of(line, before):
+    uid = before[0] if before else int(re.search(rb"UID (\d+)", line)[1])
+    return uid, frozenset(re.search(rb"FLAGS \(([^)]*)\)", line)[1].split()) - {b"\\Recent"}
+
+
+def processes(i, name="imapd"):
+    out = subprocess.run(["ps", "-eo", "pid,ppid,comm"], capture_output=True, text=True).stdout
+    rows = [l.split() for l in out.splitlines()[1:]]
+    masters = {i.master()}
+    spawners = {int(r[0]) for r in rows if r[2] == name and int(r[1]) in masters}
+    return [int(r[0]) for r in rows if r[2] == name and int(r[1]) in spawners]
+
+
+def asleep(i):
+    wait_until(lambda: not processes(i), 20)
+
+
+def append(i, user, password, n=1):
+    with imaplib.IMAP4("127.0.0.1", i.imap_port, timeout=20) as m:
+        m.login(user, password)
+        for _ in range(n):
+            m.append("INBOX", None, None, b"Subject: x\r\n\r\nbody\r\n")
+
+
+def drop(i, mailbox, name):
+    """A file as another delivery agent would leave it: no session of ours has a part in it."""
+    new = pathlib.Path(i.mail_dir) / mailbox / "new"
+    tmp = new.parent / "tmp" / name
+    tmp.write_bytes(b"Subject: dropped\n\nbody\n")
+    st = new.stat()
+    subprocess.run(["chown", f"{st.st_uid}:{st.st_gid}", tmp], check=True)
+    tmp.rename(new / name)
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_sleeps_and_wakes(i, tls):
+    append(i, i.user1, i.pass1, 5)
+    c = Idler(i, i.user1, i.pass1, tls)
+    c.idle()
+    asleep(i)
+    domain, local = i.user1.split("@")[1], i.user1.split("@")[0]
+    began = time.monotonic()
+    drop(i, f"{domain}/{local}", f"{time.time_ns()}.M1P1.h")
+    c.hear(b"EXISTS")
+    assert time.monotonic() - began < 1.0
+    asleep(i)  # again, and its client speaks
+    c.done()
+    c.check()
+    assert c.imap.noop()[0] == "OK"
+    c.imap.logout()
+
+
+def test_told_all_that_happened(i):
+    append(i, i.user1, i.pass1, 12)
+    c = Idler(i, i.user1, i.pass1)
+    for _ in range(3):
+        c.idle()
+        asleep(i)
+        with imaplib.IMAP4("127.0.0.1", i.imap_port, timeout=20) as other:
+            other.login(i.user1, i.pass1)
+            other.select("INBOX")
+            other.store("2,4", "+FLAGS", "(\\Deleted)")
+            other.expunge()
+            other.store("1,3:5", "+FLAGS", "(\\Flagged $Forwarded)")
+            other.store("6", "-FLAGS", "(\\Seen)")
+            other.append("INBOX", "(\\Seen)", None, b"Subject: y\r\n\r\nbody\r\n")
+        c.hear(b"EXISTS")
+        c.done()
+        c.check()
+    c.imap.logout()
+
+
+def test_still_here_and_pipelined_done(i):
+    c = Idler(i, i.user2, i.pass2)
+    c.idle()
+    asleep(i)
+    c.imap.sock.settimeout(10)
+    assert b"Still here" in c.imap.readline()
+    c.imap.send(b"DONE\r\ni2 NOOP\r\n")
+    c.hear(b"i2 OK")
+    c.imap.logout()
+
+
+def test_client_that_goes_and_many(i):
+    """Sleeping sessions of one user; some clients vanish, the others are told."""
+    clients = [Idler(i, i.user2, i.pass2) for _ in range(30)]
+    for c in clients:
+        c.idle()
+    asleep(i)
+    for c in clients[:10]:
+        c.imap.sock.shutdown(socket.SHUT_RDWR)
+        c.imap.sock.close()
+    domain, local = i.user2.split("@")[1], i.user2.split("@")[0]
+    drop(i, f"{domain}/{local}", f"{time.time_ns()}.M2P1.h")
+    for c in clients[10:]:
+        c.hear(b"EXISTS")
+    for c in clients[10:]:
+        c.done()
+        c.check()
+        c.imap.logout()
+    wait_until(lambda: not processes(i), 20)
+
+
+def test_mailbox_deleted_and_stop(i):
+    with imaplib.IMAP4("127.0.0.1", i.imap_port, timeout=20) as m:
+        m.login(i.user1, i.pass1)
+        m.create("Gone")
+    c = Idler(i, i.user1, i.pass1)
+    c.imap.select("Gone")
+    c.mails = []
+    c.idle()
+    asleep(i)
+    with imaplib.IMAP4("127.0.0.1", i.imap_port, timeout=20) as m:
+        m.login(i.user1, i.pass1)
+        m.delete("Gone")
+    assert says(c).startswith(b"* BYE")
+    with contextlib.suppress(OSError):
+        c.imap.sock.close()
+    d = Idler(i, i.user1, i.pass1)
+    d.idle()
+    asleep(i)
+    subprocess.run([f"{i.sbin_dir}/postfix", "-c", i.config_dir, "stop"], check=True, capture_output=True)
+    assert says(d).startswith(b"* BYE Server shutting down")

@@ -131,6 +131,7 @@ static struct service proxymap = {
     .name = "proxymap",
     .summary = "looks up tables and asks databases for daemons whose jail hides them",
     .jail = JAIL_USER,
+    .solitary = true, /* one pool and one cache for all */
     .may = MAY_OPEN | MAY_UNIX | MAY_THREADS,
     .paths = paths,
     .protocol = PROXY_PROTOCOL,

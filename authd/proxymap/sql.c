@@ -86,7 +86,8 @@ static struct msg *denied(const char *source)
     return service_status("denied");
 }
 
-static struct msg *ask(const char *source, enum sql_dovecot_query which, struct variables *v, struct arena *a)
+static struct msg *ask(const char *source, enum sql_dovecot_query which, bool fresh, struct variables *v,
+                       struct arena *a)
 {
     const struct var_scope scope = { .get = get, .ctx = v };
     struct table *t = sources_sql(source);
@@ -97,11 +98,12 @@ static struct msg *ask(const char *source, enum sql_dovecot_query which, struct 
 
     if (t == NULL)
         return denied(source);
-    answer = sql_source_ask(t, which, &scope, a, &rows, &err);
+    answer = sql_source_ask(t, which, fresh, &scope, a, &rows, &err);
     if (answer == LOOKUP_RETRY)
         return retry(err.text);
     m = msg_new(answer == LOOKUP_FOUND ? "found" : "none");
-    msg_put_str(m, "scheme", sql_source_scheme(t));
+    msg_put_str(m, "scheme", sql_source_config(t)->default_pass_scheme);
+    msg_put_str(m, "variables", sql_source_config(t)->variables[which]);
     if (answer == LOOKUP_FOUND && put_row(m, &rows, 0) < 0) {
         msg_free(&m);
         return retry("the row is too long");
@@ -115,11 +117,12 @@ void sql_on_ask(struct service_conn *c, struct msg *in)
     struct variables *v = arena_alloc(a, sizeof *v);
     const char *source = msg_get_str(in, "source", PROXY_SOURCE_BYTES);
     const char *query = msg_get_str(in, "query", PROXY_NAME_BYTES);
-    bool password = strcmp(query, "password") == 0, whole = take_variables(in, a, v) == 0 && msg_done(in);
+    bool password = strcmp(query, "password") == 0, fresh = msg_get_num(in, "fresh", 0, 1);
+    bool whole = take_variables(in, a, v) == 0 && msg_done(in);
     struct msg *reply;
 
     if (whole && (password || strcmp(query, "user") == 0))
-        reply = ask(source, password ? SQL_DOVECOT_PASSWORD : SQL_DOVECOT_USER, v, a);
+        reply = ask(source, password ? SQL_DOVECOT_PASSWORD : SQL_DOVECOT_USER, fresh, v, a);
     else
         reply = retry("the request is malformed");
     service_reply(c, &reply);
@@ -145,7 +148,7 @@ static struct msg *send_rows(struct service_conn *c, const char *source, struct 
 
     if (t == NULL)
         return denied(source);
-    if (sql_source_ask(t, SQL_DOVECOT_ITERATE, &scope, a, &rows, &err) == LOOKUP_RETRY)
+    if (sql_source_ask(t, SQL_DOVECOT_ITERATE, false, &scope, a, &rows, &err) == LOOKUP_RETRY)
         return retry(err.text);
     for (size_t i = 0; i < rows.rows; i++) {
         struct msg *m = msg_new("row");

@@ -45,23 +45,25 @@ static enum lookup refused(struct msg *m, const char *source, struct err *err)
 }
 
 static enum lookup read_answer(struct msg *m, const char *source, struct arena *a, struct proxymap_row *out,
-                               const char **scheme, struct err *err)
+                               struct proxymap_about *about, struct err *err)
 {
     bool found = strcmp(msg_name(m), "found") == 0;
-    const char *text;
+    const char *scheme, *variables;
 
     if (!found && strcmp(msg_name(m), "none") != 0)
         return refused(m, source, err);
-    text = msg_get_str(m, "scheme", PROXY_NAME_BYTES);
+    scheme = msg_get_str(m, "scheme", PROXY_NAME_BYTES);
+    variables = msg_get_str(m, "variables", PROXY_VARIABLES_BYTES);
     if (take_row(m, a, out, err) < 0)
         return LOOKUP_RETRY;
-    if (scheme)
-        *scheme = arena_strdup(a, text);
+    if (about)
+        *about = (struct proxymap_about){ arena_strdup(a, scheme), arena_strdup(a, variables) };
     return found ? LOOKUP_FOUND : LOOKUP_NONE;
 }
 
-enum lookup proxymap_sql(const char *source, enum proxymap_query query, const struct proxymap_var *var, size_t vars,
-                         struct arena *a, struct proxymap_row *out, const char **scheme, struct err *err)
+enum lookup proxymap_sql(const char *source, enum proxymap_query query, bool fresh, const struct proxymap_var *var,
+                         size_t vars, struct arena *a, struct proxymap_row *out, struct proxymap_about *about,
+                         struct err *err)
 {
     struct msg *m = msg_new("sql"), *reply;
     enum lookup answer;
@@ -71,6 +73,7 @@ enum lookup proxymap_sql(const char *source, enum proxymap_query query, const st
         proxymap = ipc_client_new(PROXY_SERVICE, PROXY_PROTOCOL, PROXY_VERSION);
     msg_put_str(m, "source", source);
     msg_put_str(m, "query", query == PROXYMAP_PASSWORD ? "password" : "user");
+    msg_put_num(m, "fresh", fresh);
     for (size_t i = 0; i < vars; i++) {
         msg_put_str(m, "name", var[i].name);
         msg_put_str(m, "value", var[i].value);
@@ -80,7 +83,7 @@ enum lookup proxymap_sql(const char *source, enum proxymap_query query, const st
         (void) err_set(err, 0, NULL, "the proxymap service cannot be asked: %s", strerror(errno));
         return LOOKUP_RETRY;
     }
-    answer = read_answer(reply, source, a, out, scheme, err);
+    answer = read_answer(reply, source, a, out, about, err);
     msg_free(&reply);
     return answer;
 }

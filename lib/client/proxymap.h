@@ -12,6 +12,7 @@
 #define CLIENT_PROXYMAP_H
 #include "base/err.h"
 #include "base/mem.h"
+#include <stdbool.h>
 
 struct proxymap_var { /* of conf/var.h: long names; "userdb:x" and "passdb:x" too. What is not given is unknown */
     const char *name, *value;
@@ -21,9 +22,14 @@ struct proxymap_row {
     const char **name, **value; /* value NULL: SQL NULL */
 };
 enum proxymap_query { PROXYMAP_PASSWORD, PROXYMAP_USER };
-/* In a fiber. *default_pass_scheme (may be NULL) is set for FOUND and NONE. */
-enum lookup proxymap_sql(const char *source, enum proxymap_query, const struct proxymap_var *, size_t vars,
-                         struct arena *, struct proxymap_row *out, const char **default_pass_scheme, struct err *);
+struct proxymap_about { /* the query, told with FOUND and NONE */
+    const char *default_pass_scheme;
+    const char *variables; /* names that its text uses, blanks between: what the answer depends on */
+};
+/* In a fiber. fresh: no remembered answer will do. about may be NULL. */
+enum lookup proxymap_sql(const char *source, enum proxymap_query, bool fresh, const struct proxymap_var *,
+                         size_t vars, struct arena *, struct proxymap_row *out, struct proxymap_about *about,
+                         struct err *);
 /* iterate_query: fn for each row, as they arrive; it may wait. -1: rows are missing. */
 int proxymap_sql_each(const char *source, void (*fn)(void *ctx, const struct proxymap_row *), void *ctx,
                       struct err *);

@@ -20,6 +20,7 @@ static struct msg *answer(struct msg *in)
 {
     const char *source = msg_get_str(in, "source", 100), *query = msg_get_str(in, "query", 100);
     struct slice user, name;
+    bool fresh = msg_get_num(in, "fresh", 0, 1);
     struct msg *m;
 
     assert(msg_next(in, "name", 100, &name) && slice_eq(name, "user") && msg_next(in, "value", 100, &user));
@@ -32,7 +33,7 @@ static struct msg *answer(struct msg *in)
     if (slice_eq(user, "later"))
         msg_put_str(m, "why", "the database is away");
     else if (strcmp(source, "/no") != 0)
-        msg_put_str(m, "scheme", "SSHA");
+        msg_put_str(m, "scheme", "SSHA"), msg_put_str(m, "variables", fresh ? "fresh" : "user rip");
     if (strcmp(msg_name(m), "found") == 0) {
         struct str cell;
         str_init(&cell, STR_UNLIMITED);
@@ -102,15 +103,16 @@ static int connector(const char *service, int64_t deadline)
 
 static struct arena *arena;
 static struct proxymap_row row;
-static const char *scheme;
+static struct proxymap_about about;
+static bool fresh;
 static struct err err;
 
 static enum lookup ask(const char *source, enum proxymap_query query, const char *user)
 {
     const struct proxymap_var var = { "user", user };
 
-    scheme = NULL;
-    return proxymap_sql(source, query, &var, 1, arena, &row, &scheme, &err);
+    about = (struct proxymap_about){ NULL, NULL };
+    return proxymap_sql(source, query, fresh, &var, 1, arena, &row, &about, &err);
 }
 
 static void collect(void *ctx, const struct proxymap_row *r)
@@ -127,9 +129,13 @@ static void test(void *unused)
     arena = arena_new();
     assert(ask("/f", PROXYMAP_PASSWORD, "joe") == LOOKUP_FOUND && row.columns == 3);
     assert(strcmp(row.name[0], "query") == 0 && strcmp(row.value[0], "password") == 0 && row.value[1] == NULL);
-    assert(strcmp(row.value[2], "") == 0 && strcmp(scheme, "SSHA") == 0);
+    assert(strcmp(row.value[2], "") == 0 && strcmp(about.default_pass_scheme, "SSHA") == 0);
     assert(ask("/f", PROXYMAP_USER, "joe") == LOOKUP_FOUND && strcmp(row.value[0], "user") == 0);
-    assert(ask("/f", PROXYMAP_USER, "nobody") == LOOKUP_NONE && strcmp(scheme, "SSHA") == 0 && row.columns == 0);
+    assert(ask("/f", PROXYMAP_USER, "nobody") == LOOKUP_NONE && strcmp(about.default_pass_scheme, "SSHA") == 0 &&
+           row.columns == 0);
+    assert(strcmp(about.variables, "user rip") == 0);
+    fresh = true;
+    assert(ask("/f", PROXYMAP_USER, "nobody") == LOOKUP_NONE && strcmp(about.variables, "fresh") == 0);
     assert(ask("/f", PROXYMAP_USER, "later") == LOOKUP_RETRY && strcmp(err.text, "the database is away") == 0);
     assert(ask("/no", PROXYMAP_USER, "joe") == LOOKUP_RETRY && strstr(err.text, "no passdb or userdb names it"));
     assert(ask("/f", PROXYMAP_USER, "nul") == LOOKUP_RETRY && strstr(err.text, "column odd"));

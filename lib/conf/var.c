@@ -66,10 +66,11 @@ void var_unknown(struct var_run *run, struct slice name, struct str *out)
     str_printf(out, "UNSUPPORTED_VARIABLE_%.*s", shown, name.p);
 }
 
+static const char *const parts[] = { "domain_first", "domain_last", "username", "domain" };
+
 /* The part of an address that a name such as "orig_domain" stands for; false: it is no such name. */
 static bool from_user(struct var_run *run, struct slice name, struct str *out)
 {
-    static const char *const parts[] = { "domain_first", "domain_last", "username", "domain" };
     size_t part = 0;
     struct str user;
     const char *value;
@@ -429,4 +430,33 @@ int var_expand(const char *text, const struct var_scope *scope, struct str *out,
     if (str_over(out))
         var_fail(&run, "the expanded text is longer than %zu bytes", out->max);
     return run.failed ? -1 : 0;
+}
+
+struct names {
+    void (*fn)(void *, struct slice);
+    void *ctx;
+};
+
+static const char *note_name(void *ctx, struct slice name)
+{
+    const struct names *n = ctx;
+
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (slice_caseends(name, parts[i]))
+            return NULL; /* its "user" is asked for next */
+    if (!slice_eq(name, "hostname"))
+        n->fn(n->ctx, name);
+    return "";
+}
+
+void var_names(const char *text, void (*fn)(void *, struct slice), void *ctx)
+{
+    struct names n = { fn, ctx };
+    const struct var_scope scope = { .get = note_name, .ctx = &n };
+    struct var_run run = { .scope = &scope, .names = true };
+    struct str out;
+
+    str_init(&out, VAR_VALUE_BYTES);
+    var_walk(&run, slice_of(text), false, &out);
+    str_free(&out);
 }

@@ -30,4 +30,7 @@ struct var_scope {
     void *ctx;
 };
 int var_expand(const char *text, const struct var_scope *, struct str *out, struct err *);
+/* The long names that expanding the text may ask for, of each branch of an "if": what an answer depends on. "user" for
+ * what is made from it. A name may come more than once. */
+void var_names(const char *text, void (*fn)(void *ctx, struct slice name), void *ctx);
 #endif

@@ -146,6 +146,8 @@ static void choose(struct var_run *run, const struct str field[IF_FIELDS], bool 
     str_init(&b, VAR_VALUE_BYTES);
     var_walk(run, str_slice(&field[0]), false, &a);
     var_walk(run, str_slice(&field[2]), false, &b);
+    if (run->names)
+        var_walk(run, str_slice(&field[3]), false, &a);
     bool yes = holds(run, comparators[c].relation, &a, &b);
     str_free(&a);
     str_free(&b);

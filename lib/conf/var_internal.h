@@ -11,6 +11,7 @@ struct var_run { /* one var_expand */
     const struct var_scope *scope;
     struct err *err;
     bool failed;
+    bool names; /* var_names: both branches are walked */
     int depth;
 };
 /* Notes the first failure. */

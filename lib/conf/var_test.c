@@ -188,11 +188,24 @@ static void bounded(void)
     str_free(&out);
 }
 
+static void add_name(void *ctx, struct slice name) { str_printf(ctx, "%.*s ", (int) name.len, name.p); }
+
+static void names(void)
+{
+    struct str out;
+
+    str_init(&out, STR_UNLIMITED);
+    var_names("%n %{if;%s;eq;x;%{rip};%Lw} %{sha1;salt=%l:orig_domain} %{userdb:a:b} %{hostname}", add_name, &out);
+    assert(strcmp(out.p, "user service rip password lip orig_user userdb:a ") == 0);
+    str_free(&out);
+}
+
 int main(void)
 {
     setenv("VAR_TEST", "envval", 1);
     tables();
     written();
     bounded();
+    names();
     return 0;
 }

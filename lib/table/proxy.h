@@ -2,8 +2,9 @@
  * proxy - the words between authd/proxymap and those who ask it
  *
  * "lookup" {table, flags, key}: "found" {value}, "none" {}, "retry" {}, "denied" {}: no parameter names the table.
- * "sql" {source, query, name*, value*}: a query of a dovecot-sql.conf.ext, "password" or "user", with its variables.
- * Answers "found" {scheme, column*, cell*}, "none" {scheme}, "retry" {why}, "denied" {}: no parameter names the source.
+ * "sql" {source, query, fresh, name*, value*}: a query of a dovecot-sql.conf.ext, "password" or "user", with its
+ * variables; fresh 1: no remembered answer will do. Answers "found" {scheme, variables, column*, cell*}, "none" {scheme,
+ * variables}, "retry" {why}, "denied" {}: no parameter names the source.
  * Each name is followed by its value, each column by its cell; a cell is "" for SQL NULL, else "=" and its text.
  * "sql_each" {source}: iterate_query, on a connection of its own: "row" {column*, cell*} any number of times, then
  * "end" {}, "retry" {why} or "denied" {}.
@@ -24,6 +25,7 @@ enum {
     PROXY_VARIABLES = 200,
     PROXY_COLUMNS = 256,
     PROXY_WHY_BYTES = 512,
+    PROXY_VARIABLES_BYTES = 65536,
 };
 
 struct str;

@@ -316,6 +316,27 @@ static int finish(struct reading *r)
     return read_connect(r, &c) < 0 ? -1 : put_connect(r, &c);
 }
 
+static void add_name(void *ctx, struct slice name)
+{
+    struct str *out = ctx;
+
+    str_adds(out, out->len ? " " : "");
+    str_addslice(out, name);
+}
+
+static void find_variables(struct sql_dovecot *d)
+{
+    struct str names;
+
+    str_init(&names, LINE_BYTES);
+    for (int i = 0; i < SQL_DOVECOT_QUERIES; i++) {
+        str_reset(&names);
+        var_names(d->query[i], add_name, &names);
+        d->variables[i] = arena_strdup(d->arena, names.p);
+    }
+    str_free(&names);
+}
+
 int sql_dovecot_parse(const char *file, struct slice text, struct sql_dovecot *out, struct err *err)
 {
     struct reading r = { .file = file, .out = out, .err = err };
@@ -333,6 +354,8 @@ int sql_dovecot_parse(const char *file, struct slice text, struct sql_dovecot *o
         rc = finish(&r);
     if (rc < 0)
         sql_dovecot_free(out);
+    else
+        find_variables(out);
     return rc;
 }
 

@@ -18,6 +18,7 @@ struct sql_dovecot {
     struct sql_connect connect;
     const char *default_pass_scheme;
     const char *query[SQL_DOVECOT_QUERIES];
+    const char *variables[SQL_DOVECOT_QUERIES]; /* names that the query uses, blanks between; a name may come twice */
 };
 int sql_dovecot_parse(const char *file, struct slice text, struct sql_dovecot *out, struct err *);
 void sql_dovecot_free(struct sql_dovecot *);

@@ -186,12 +186,12 @@ static enum lookup source_lookup(struct table *t, const char *key, struct str *o
     return LOOKUP_RETRY;
 }
 
-const char *sql_source_scheme(const struct table *t)
+const struct sql_dovecot *sql_source_config(const struct table *t)
 {
-    return t->error ? "" : ((const struct source *) t->state)->config.default_pass_scheme;
+    return t->error ? NULL : &((const struct source *) t->state)->config;
 }
 
-enum lookup sql_source_ask(struct table *t, enum sql_dovecot_query which, const struct var_scope *scope,
+enum lookup sql_source_ask(struct table *t, enum sql_dovecot_query which, bool fresh, const struct var_scope *scope,
                            struct arena *arena, struct sql_rows *out, struct err *err)
 {
     struct source *s = t->state;
@@ -209,6 +209,7 @@ enum lookup sql_source_ask(struct table *t, enum sql_dovecot_query which, const 
     if (answer != LOOKUP_FOUND)
         return answer;
     question.source = t->name;
+    question.fresh = fresh;
     answer = sql_pool_ask(s->pool, &question, which == SQL_DOVECOT_ITERATE ? USERS_MAX : ROWS_MAX, arena, out, err);
     if (answer == LOOKUP_FOUND && which == SQL_DOVECOT_PASSWORD && out->rows > 1) {
         (void) err_set(err, 0, NULL, "%s: Password query returned multiple matches", t->name);

@@ -13,8 +13,9 @@
 
 void sql_tables_register(void);
 
-/* Questions to a table "sql:/file". Those of a password may give one row, those of a user the first of several. */
-enum lookup sql_source_ask(struct table *, enum sql_dovecot_query, const struct var_scope *, struct arena *,
-                           struct sql_rows *out, struct err *);
-const char *sql_source_scheme(const struct table *); /* default_pass_scheme; "" when the table cannot be used */
+/* Questions to a table "sql:/file". Those of a password may give one row, those of a user the first of several. fresh: no
+ * remembered answer will do. */
+enum lookup sql_source_ask(struct table *, enum sql_dovecot_query, bool fresh, const struct var_scope *,
+                           struct arena *, struct sql_rows *out, struct err *);
+const struct sql_dovecot *sql_source_config(const struct table *); /* NULL when the table cannot be used */
 #endif

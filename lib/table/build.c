@@ -17,6 +17,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 struct pair {
@@ -73,7 +74,7 @@ static void say_duplicate(struct build *b, struct slice key)
     b->refused = b->refused || b->options.duplicate == BUILD_DUP_ERROR;
 }
 
-static void put(struct build *b, struct slice key, struct slice value, bool fold)
+static void put(struct build *b, struct slice key, struct slice value, bool fold, bool replace)
 {
     struct str folded;
     struct pair *p;
@@ -84,7 +85,7 @@ static void put(struct build *b, struct slice key, struct slice value, bool fold
         key = str_slice(&folded);
     }
     p = map_get(b->by_key, key);
-    if (p && p->value.p && b->options.duplicate != BUILD_DUP_REPLACE) {
+    if (p && p->value.p && !replace) {
         say_duplicate(b, key);
     } else {
         if (p == NULL) {
@@ -105,8 +106,10 @@ static void put(struct build *b, struct slice key, struct slice value, bool fold
 void build_add(struct build *b, struct slice key, struct slice value, int line)
 {
     (void) line;
-    put(b, key, value, !b->options.keep_case);
+    put(b, key, value, !b->options.keep_case, b->options.duplicate == BUILD_DUP_REPLACE);
 }
+
+void build_put(struct build *b, struct slice key, struct slice value) { put(b, key, value, false, true); }
 
 bool build_remove(struct build *b, struct slice key)
 {
@@ -137,7 +140,7 @@ size_t build_read(struct build *b, enum build_syntax syntax, const char *name, s
                                    : source_postmap(name, text, from_source, b);
 }
 
-static void from_index(void *ctx, struct slice key, struct slice value) { put(ctx, key, value, false); }
+static void from_index(void *ctx, struct slice key, struct slice value) { build_put(ctx, key, value); }
 
 int build_load(struct build *b, const char *index, struct err *err)
 {
@@ -181,6 +184,30 @@ static int dress(const struct build *b, int fd, const struct stat *source)
     if (geteuid() == 0 && fchown(fd, source->st_uid, source->st_gid) < 0)
         return -1;
     return fchmod(fd, source->st_mode & 0666);
+}
+
+int build_finish_in_memory(struct build **bp, struct err *err)
+{
+    int fd = memfd_create("table", MFD_CLOEXEC);
+
+    if (fd < 0 || write_pairs(*bp, fd) < 0) {
+        err_set(err, 0, NULL, "%s in memory: %s", (*bp)->index, strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        fd = -1;
+    }
+    build_cancel(bp);
+    return fd;
+}
+
+bool build_refused(const struct build *b) { return b->refused; }
+
+int build_each(const struct build *b, int (*fn)(void *, struct slice, struct slice), void *ctx)
+{
+    for (size_t i = 0; i < b->count; i++)
+        if (b->order[i]->value.p && fn(ctx, b->order[i]->key, b->order[i]->value) < 0)
+            return -1;
+    return 0;
 }
 
 int build_finish(struct build **bp, const struct stat *source, struct err *err)

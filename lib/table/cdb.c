@@ -1,10 +1,10 @@
 /*
  * cdb - cdb:FILE reads FILE.cdb; hash:FILE and btree:FILE name a source whose index we keep as FILE.cdb beside it
  *
- * Invariants  the index is served, not the source; a source that is newer is warned of. An index that is missing, or
- *             older than a FILE.db that Postfix built since, is built from the source when the table is opened
+ * Invariants  the index is served, not the source; a source that is newer is warned of. Where Postfix's own FILE.db is
+ *             newer, or alone, FILE.cdb gets its pairs when the table is opened; with neither it is built from the source
  *             an index that cannot be written (no right, full disk) is served from memory, with a warning
- * Errors      RETRY: a damaged index; a FILE.db without its source, which nobody here can read
+ * Errors      RETRY: a damaged index; a FILE.db that the postmap command cannot read and that no older source explains
  */
 #include "base/log.h"
 #include "base/mem.h"
@@ -60,14 +60,6 @@ static int cdb_open(struct table *t, struct err *err)
     return rc;
 }
 
-/* Is there an index to serve? One that Postfix's own has overtaken does not count. */
-static bool index_usable(const char *index, const char *db)
-{
-    struct stat i, d;
-
-    return stat(index, &i) == 0 && (stat(db, &d) < 0 || d.st_mtime <= i.st_mtime);
-}
-
 static int serve_text(struct table *t, enum build_syntax syntax, struct err *err)
 {
     struct index *x = t->state;
@@ -81,20 +73,11 @@ static int serve_text(struct table *t, enum build_syntax syntax, struct err *err
     return rc;
 }
 
-static int make_index(struct table *t, const char *index, const char *db, struct err *err)
+static int from_text(struct table *t, const char *index, struct err *err)
 {
     struct build_options options = { .keep_case = !(t->flags & TABLE_FOLD) };
     enum build_syntax syntax = build_syntax_of(t->spec);
 
-    if (access(t->name, F_OK) < 0) {
-        if (access(db, F_OK) == 0)
-            return err_set(err, 0, NULL,
-                           "%s is a Berkeley DB file without its source %s and cannot be read; write the source with "
-                           "Postfix's \"postmap -s %s >%s\" or \"db_dump -p\", then run \"postmap %s\"",
-                           db, t->name, t->spec, t->name, t->spec);
-        return err_set(err, 0, NULL, "open database %s: No such file or directory, and there is no source %s", index,
-                       t->name);
-    }
     if (build_file(t->name, syntax, &options, err) == 0) {
         log_info("built %s from %s", index, t->name);
         return open_index(t, index, err);
@@ -104,17 +87,76 @@ static int make_index(struct table *t, const char *index, const char *db, struct
     return serve_text(t, syntax, err);
 }
 
+static int serve_memory(struct table *t, struct build **b, struct err *err)
+{
+    struct index *x = t->state;
+    int fd = build_finish_in_memory(b, err);
+
+    if (fd < 0)
+        return -1;
+    table_watch(t, fd);
+    return cdb_init(&x->cdb, fd) < 0 ? err_set(err, 0, NULL, "%s in memory: %s", t->spec, strerror(errno)) : 0;
+}
+
+/* A change of FILE.db is noticed though nobody has it open. */
+static struct build *read_db(struct table *t, const char *db, struct stat *st, struct err *err)
+{
+    struct build_options options = { 0 };
+    int fd = open(db, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    struct build *b;
+
+    if (fd < 0 || fstat(fd, st) < 0) {
+        err_set(err, 0, NULL, "open database %s: %s", db, strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        return NULL;
+    }
+    table_watch(t, fd);
+    b = build_new(t->name, &options, err);
+    if (b && build_import(b, t->name, err) < 0)
+        build_cancel(&b);
+    return b;
+}
+
+static int from_db(struct table *t, const char *index, const char *db, struct err *err)
+{
+    struct stat st, source;
+    struct build *b = read_db(t, db, &st, err);
+
+    if (b) {
+        if (build_finish(&b, &st, err) == 0) {
+            log_info("built %s from %s", index, db);
+            return open_index(t, index, err);
+        }
+        log_warn("%s; %s is served from memory", err->text, db);
+        b = read_db(t, db, &st, err);
+        return b ? serve_memory(t, &b, err) : -1;
+    }
+    /* Unread, but a source that nobody has changed since says the same. */
+    if (stat(t->name, &source) == 0 && stat(db, &st) == 0 && source.st_mtime <= st.st_mtime) {
+        log_warn("%s; built from %s", err->text, t->name);
+        return from_text(t, index, err);
+    }
+    return -1;
+}
+
 static int hash_open(struct table *t, struct err *err)
 {
     char *index = mem_printf("%s.cdb", t->name), *db = mem_printf("%s.db", t->name);
-    int rc;
+    int rc = -1;
 
     t->state = mem_new(sizeof(struct index));
-    if (index_usable(index, db) || (access(t->name, F_OK) < 0 && access(index, F_OK) == 0)) {
+    switch (build_state(t->name)) {
+    case BUILD_CURRENT:
         rc = open_index(t, index, err);
         warn_old(index, t->name);
-    } else {
-        rc = make_index(t, index, db, err);
+        break;
+    case BUILD_OVERTAKEN: rc = from_db(t, index, db, err); break;
+    case BUILD_MISSING: rc = from_text(t, index, err); break;
+    case BUILD_NOTHING:
+        err_set(err, 0, NULL, "open database %s: No such file or directory, and there is no source %s", index,
+                t->name);
+        break;
     }
     free(index);
     free(db);

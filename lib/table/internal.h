@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-enum { TABLE_SOURCE_BYTES = 1 << 30, TABLE_FILES = 2 };
+enum { TABLE_SOURCE_BYTES = 1 << 30, TABLE_FILES = 3 };
 enum { TABLE_ALIASES = 256 }; /* flag: the text of a texthash is an aliases(5) source */
 
 enum table_trait {

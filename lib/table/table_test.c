@@ -219,6 +219,49 @@ static void no_place_for_an_index(void)
     str_free(&out);
 }
 
+/* What the postmap command says of a FILE.db. */
+static int count_pair(void *ctx, struct slice key, struct slice value)
+{
+    *(size_t *) ctx += key.len * 100 + value.len;
+    return 0;
+}
+
+static void pairs(void)
+{
+    static const struct {
+        const char *text;
+        int rc;
+        size_t sum; /* 100 a byte of key, 1 a byte of value */
+    } streams[] = {
+        { "\n", 0, 0 },
+        { "+1,2:a->bc\n+0,0:->\n\n", 0, 102 },
+        { "+3,4:a\nb->x->y\n\n", 0, 304 },
+        { "", -1, 0 },
+        { "+1,2:a->bc\n", -1, 102 },
+        { "+1,3:a->bc\n\n", -1, 0 },
+        { "+1,2:a-bc\n\n", -1, 0 },
+        { "+1,-2:a->bc\n\n", -1, 0 },
+        { "+99999999999999999999,2:a->bc\n\n", -1, 0 },
+        { "+1073741824,1073741824:a->bc\n\n", -1, 0 },
+        { "+1,2", -1, 0 },
+        { "\nmore", -1, 0 },
+    };
+    static const struct build_options options;
+    struct err err;
+
+    for (size_t i = 0; i < sizeof streams / sizeof *streams; i++) {
+        struct build *b = build_new("pairs", &options, &err);
+        size_t sum = 0;
+        int rc = build_add_pairs(b, slice_of(streams[i].text));
+        build_each(b, count_pair, &sum);
+        if (rc != streams[i].rc || sum != streams[i].sum) {
+            printf("pairs %zu: %d, %zu\n", i, rc, sum);
+            bad++;
+        }
+        build_cancel(&b);
+    }
+}
+
 int main(void)
 {
     char cmd[300];
@@ -230,6 +273,7 @@ int main(void)
     assert(conf_open(dir) == 0 && conf_load(NULL) == 0);
     sources();
     types();
+    pairs();
     for (size_t i = 0; i < sizeof messages / sizeof *messages; i++)
         if (strstr(logged, messages[i]) == NULL) {
             printf("not logged: %s\n", messages[i]);

@@ -4,8 +4,9 @@
  * One program by three names: postalias reads aliases(5) sources, newaliases builds every table of alias_database.
  *
  * Callers     administrators, and their scripts: options and exit status are Postfix's
- * Invariants  an index is built beside the old one and renamed over it; hash: and btree: give FILE.cdb, and a FILE.db
- *             that Postfix left is moved to FILE.db.old, so that a swap back finds no stale table
+ * Invariants  an index is built beside the old one and renamed over it
+ *             hash: and btree: give FILE.cdb, and FILE.db for the day when Postfix is swapped back; a FILE.db that is there
+ *             always follows. Built without libdb, it is moved to FILE.db.old instead: none is better than a stale one
  * Errors      exit status 1: a key was not found, or something failed; the reason is on standard error
  */
 #include "base/file.h"
@@ -18,15 +19,17 @@
 #include "table/proxy.h"
 #include "table/sql/mysql.h"
 #include "table/table.h"
+#include "berkeley.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { STDIN_BYTES = 1 << 30, SPECS_MAX = 1000 };
+enum { STDIN_BYTES = 1 << 30, SOURCE_BYTES = 1 << 30, SPECS_MAX = 1000 };
 enum action { ACTION_BUILD, ACTION_INCREMENT, ACTION_QUERY, ACTION_DELETE, ACTION_DUMP };
 
 static const char usage[] = "usage: %s [-finoprsvw] [-c config_dir] [-d key] [-q key] [type:]file ...\n"
@@ -35,14 +38,17 @@ static const char usage[] = "usage: %s [-finoprsvw] [-c config_dir] [-d key] [-q
                             "  -q key look up, -d key delete (\"-\": keys from standard input)\n"
                             "  -f do not fold keys to lower case     -r replace duplicates   -w ignore duplicates\n"
                             "  -p, -o do not take mode and owner of the source\n";
-enum { OPTION_HELP = 1000 }; /* no letter */
-static const struct option long_options[] = { { "help", no_argument, NULL, OPTION_HELP }, { NULL, 0, NULL, 0 } };
+enum { OPTION_HELP = 1000, OPTION_PAIRS }; /* no letter */
+static const struct option long_options[] = { { "help", no_argument, NULL, OPTION_HELP },
+                                              { "pairs", required_argument, NULL, OPTION_PAIRS },
+                                              { NULL, 0, NULL, 0 } };
 
 /* The command of this process. */
 static enum action action;
 static enum build_syntax syntax;
 static struct build_options options;
 static const char *key;
+static const char *pairs_of; /* --pairs */
 static const char *specs[SPECS_MAX];
 static int spec_count, status;
 
@@ -69,9 +75,9 @@ static int can_build(const char *type, const char *spec)
     return -1;
 }
 
-static void set_db_aside(const char *file)
+static void set_db_aside(const char *file, const char *db)
 {
-    char *db = mem_printf("%s.db", file), *old = mem_printf("%s.db.old", file);
+    char *old = mem_printf("%s.old", db);
 
     if (access(db, F_OK) == 0) {
         if (rename(db, old) == 0)
@@ -79,8 +85,27 @@ static void set_db_aside(const char *file)
         else
             log_warn("move %s away: %s", db, strerror(errno));
     }
-    free(db);
     free(old);
+}
+
+/* Before FILE.cdb: which of the two is newer says whose it is. */
+static int write_db(const char *type, const char *file, const struct build *b, const struct stat *source,
+                    struct err *err)
+{
+    char *db = mem_printf("%s.db", file);
+    enum berkeley_kind kind = strcmp(type, "btree") == 0 ? BERKELEY_BTREE : BERKELEY_HASH;
+    bool there = access(db, F_OK) == 0;
+    int rc = 0;
+
+    if (berkeley_here() && (ours(type) || there)) {
+        if (!ours(type))
+            (void) berkeley_kind(db, &kind);
+        rc = berkeley_write(db, kind, b, options.own_mode ? NULL : source, err);
+    } else {
+        set_db_aside(file, db);
+    }
+    free(db);
+    return rc;
 }
 
 static int read_stdin(struct str *text)
@@ -97,27 +122,48 @@ static int read_stdin(struct str *text)
 }
 
 /* Opens the index for changes: what it holds is loaded. */
-static struct build *load(const char *file, struct err *err)
+static struct build *load(const char *type, const char *file, struct err *err)
 {
     struct build *b = build_new(file, &options, err);
     char *index = mem_printf("%s.cdb", file);
+    int rc = 0;
 
-    if (b && build_load(b, index, err) < 0)
+    if (b)
+        rc = ours(type) && build_state(file) == BUILD_OVERTAKEN ? build_import(b, file, err)
+                                                                : build_load(b, index, err);
+    if (rc < 0)
         build_cancel(&b);
     free(index);
     return b;
 }
 
-static int finish(struct build **b, const char *file, struct err *err)
+/* Debian's postalias puts these into each of its files, as NIS once wanted. */
+static void nis_entries(struct build *b)
 {
-    struct stat st;
+    char when[32];
 
-    return build_finish(b, stat(file, &st) == 0 ? &st : NULL, err);
+    snprintf(when, sizeof when, "%10ld", (long) time(NULL));
+    build_put(b, SLICE("YP_LAST_MODIFIED"), slice_of(when));
+    build_put(b, SLICE("YP_MASTER_NAME"), slice_of(conf_myhostname));
+    build_put(b, SLICE("@"), SLICE("@"));
 }
 
-static int increment(const char *file, struct err *err)
+static int finish(struct build **b, const char *type, const char *file, struct err *err)
 {
-    struct build *b = load(file, err);
+    struct stat st, *source = stat(file, &st) == 0 ? &st : NULL;
+
+    if (syntax == BUILD_ALIASES)
+        nis_entries(*b);
+    if (!build_refused(*b) && write_db(type, file, *b, source, err) < 0) {
+        build_cancel(b);
+        return -1;
+    }
+    return build_finish(b, source, err);
+}
+
+static int increment(const char *type, const char *file, struct err *err)
+{
+    struct build *b = load(type, file, err);
     struct str text;
     int rc = -1;
 
@@ -126,9 +172,29 @@ static int increment(const char *file, struct err *err)
     str_init(&text, STDIN_BYTES);
     if (read_stdin(&text) == 0) {
         build_read(b, syntax, "stdin", str_slice(&text));
-        rc = finish(&b, file, err);
+        rc = finish(&b, type, file, err);
     } else {
         err_set(err, 0, NULL, "%s.cdb is left as it is", file);
+        build_cancel(&b);
+    }
+    str_free(&text);
+    return rc;
+}
+
+static int from_source(const char *type, const char *file, struct err *err)
+{
+    struct build *b = build_new(file, &options, err);
+    struct str text;
+    int rc = -1;
+
+    if (b == NULL)
+        return -1;
+    str_init(&text, SOURCE_BYTES);
+    if (file_read(file, &text) == 0) {
+        build_read(b, syntax, file, str_slice(&text));
+        rc = finish(&b, type, file, err);
+    } else {
+        err_set(err, 0, NULL, "open %s: %s", file, strerror(errno));
         build_cancel(&b);
     }
     str_free(&text);
@@ -143,15 +209,38 @@ static void build_one(const char *spec)
     int rc = can_build(type, spec);
 
     if (rc == 0) {
-        rc = action == ACTION_INCREMENT ? increment(file, &err) : build_file(file, syntax, &options, &err);
+        rc = action == ACTION_INCREMENT ? increment(type, file, &err) : from_source(type, file, &err);
         if (rc < 0)
             log_error("%s", err.text);
-        else if (ours(type))
-            set_db_aside(file);
     }
     if (rc < 0)
         status = 1;
     free(type);
+}
+
+/* For build_import: the pairs of FILE.db. */
+static int print_import(void *ctx, struct slice k, struct slice value)
+{
+    (void) ctx;
+    printf("+%zu,%zu:", k.len, value.len);
+    fwrite(k.p, 1, k.len, stdout);
+    fputs("->", stdout);
+    fwrite(value.p, 1, value.len, stdout);
+    return putchar('\n') == EOF ? -1 : 0;
+}
+
+static int pairs(const char *file)
+{
+    char *db = mem_printf("%s.db", file);
+    struct err err;
+    int rc = berkeley_read(db, print_import, NULL, &err);
+
+    if (rc < 0)
+        log_error("%s", err.text);
+    else if (putchar('\n') == EOF || fflush(stdout) == EOF)
+        rc = -1;
+    free(db);
+    return rc < 0 ? 1 : 0;
 }
 
 /* Runs fn for the key, or for each line of standard input when it is "-". */
@@ -249,12 +338,12 @@ static void delete_from(const char *spec)
 
     if (can_build(type, spec) < 0) {
         status = 1;
-    } else if ((changing = load(file, &err)) == NULL) {
+    } else if ((changing = load(type, file, &err)) == NULL) {
         log_error("%s", err.text);
         status = 1;
     } else {
         each_key(delete_one);
-        if (finish(&changing, file, &err) < 0) {
+        if (finish(&changing, type, file, &err) < 0) {
             log_error("%s", err.text);
             status = 1;
         }
@@ -327,6 +416,7 @@ static int parse(int argc, char **argv, const char **directory)
         case 'n':
         case 'u':
         case 'U': break; /* how keys end and are encoded: an index of ours has one form */
+        case OPTION_PAIRS: pairs_of = optarg; break;
         case OPTION_HELP: fprintf(stdout, usage, program_invocation_short_name); return -1;
         case '?': fprintf(stderr, usage, program_invocation_short_name); return 1;
         default: log_error("option -%c is not supported", letter); return 1;
@@ -347,6 +437,8 @@ int main(int argc, char **argv)
         syntax = BUILD_ALIASES;
     if (conf_open(directory) < 0 || conf_load(params) < 0)
         return 1;
+    if (pairs_of)
+        return pairs(pairs_of);
     sql_tables_register();
     ipc_set_queue_directory(conf_queue_directory);
     for (int i = optind; i < argc && spec_count < SPECS_MAX; i++)

@@ -154,7 +154,8 @@ static void connecting(void)
             sql_dovecot_free(&d);
     }
     assert(parse_dovecot(DRIVER "connect = host=h user=u dbname=d connect_timeout=2 read_timeout=9 option_file=/o "
-                                "option_group=g ssl_ca=/ca ssl_ca_path=/cp ssl_cert=/c ssl_key=/k ssl_cipher=HIGH\n",
+                                "option_group=g ssl_ca=/ca ssl_ca_path=/cp ssl_cert=/c ssl_key=/k ssl_cipher=HIGH "
+                                "ssl_verify_server_cert=yes\n",
                          &d) == 0);
     assert(d.connect.connect_timeout == 2000 && d.connect.read_timeout == 9000 && d.connect.tls_verify);
     assert(strcmp(d.connect.user, "u") == 0 && strcmp(d.connect.dbname, "d") == 0);

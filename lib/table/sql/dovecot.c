@@ -283,13 +283,9 @@ static int put_connect(struct reading *r, const struct connection *c)
         return -1;
     if (c->client_flags && strcmp(c->client_flags, "0") != 0)
         log_warn("%s line %d: client_flags is not used: the connection sets what it needs", r->file, r->connect_line);
-    to->tls_verify = true;
-    if (c->ssl_verify && strcasecmp(c->ssl_verify, "no") == 0)
-        to->tls_verify = false;
-    else if (c->ssl_verify && strcasecmp(c->ssl_verify, "yes") != 0)
+    to->tls_verify = c->ssl_verify && strcasecmp(c->ssl_verify, "yes") == 0;
+    if (c->ssl_verify && !to->tls_verify && strcasecmp(c->ssl_verify, "no") != 0)
         return complain(r, r->connect_line, "Invalid ssl_verify_server_cert");
-    else if (!c->ssl_ca && !c->ssl_ca_path && !c->ssl_cert && !c->ssl_key && !c->ssl_cipher && !c->ssl_verify)
-        to->tls_verify = false; /* it says nothing of TLS */
     to->user = c->user ? c->user : "";
     to->password = c->password ? c->password : "";
     to->dbname = c->dbname ? c->dbname : "";

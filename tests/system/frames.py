@@ -1,0 +1,58 @@
+"""The daemons' own protocol (lib/ipc/msg.h), for tests that ask a daemon what no well-behaved caller would."""
+import socket
+import struct
+
+
+def encode(name, values=(), number=1):
+    body = bytes([len(name)]) + name.encode() + struct.pack(">IB", number, 0)
+    for key, value in values:
+        value = value if isinstance(value, bytes) else str(value).encode()
+        body += bytes([len(key)]) + key.encode() + struct.pack(">I", len(value)) + value
+    return struct.pack(">I", len(body)) + body
+
+
+class Frames:
+    """One connection to a socket of a daemon."""
+
+    def __init__(self, path, protocol, version=1, timeout=60):
+        self.s = socket.socket(socket.AF_UNIX)
+        self.s.settimeout(timeout)
+        self.s.connect(str(path))
+        self.number = 0
+        self.send("greeting", [("protocol", protocol), ("version", version)])
+        assert self.receive()[0] == "greeting"
+
+    def send(self, name, values=()):
+        self.number += 1
+        self.s.sendall(encode(name, values, self.number))
+
+    def exactly(self, count):
+        got = b""
+        while len(got) < count:
+            more = self.s.recv(count - len(got))
+            if not more:
+                raise EOFError("the daemon closed the connection")
+            got += more
+        return got
+
+    def receive(self):
+        """(name, [(key, value as bytes), ...])"""
+        (length,) = struct.unpack(">I", self.exactly(4))
+        body = self.exactly(length)
+        n = body[0]
+        name, at, values = body[1 : n + 1].decode(), n + 6, []
+        while at < length:
+            n = body[at]
+            key = body[at + 1 : at + 1 + n].decode()
+            (size,) = struct.unpack(">I", body[at + 1 + n : at + 5 + n])
+            at += 5 + n
+            values.append((key, body[at : at + size]))
+            at += size
+        return name, values
+
+    def ask(self, name, values=()):
+        self.send(name, values)
+        return self.receive()
+
+    def close(self):
+        self.s.close()

@@ -1,0 +1,335 @@
+"""mysql: tables through proxymap: who is asked, what is served, and that no name becomes SQL.
+
+The expected answers of mysql_table(5) are those of Debian's postmap; tests/peer/test_mysql.py asks both.
+"""
+import contextlib
+import os
+import pwd
+import re
+
+import pytest
+from conftest import own_instance, wait_until
+from frames import Frames
+from mariadb import own_database
+
+SECRET = "s3cret-of-the-database"
+# Names that somebody has; each is found under that very name and no other.
+ODD = ["o'brien", "100%", "under_score", "back\\slash", 'say"so"', "semi;colon", "d--ash", "hash#", "`tick`", "caf\u00e9", "\u4e2d\u6587", "x" * 64]
+# Names that nobody has, and that would find somebody were they SQL or a pattern.
+EVIL = ["' OR '1'='1", "' OR ''='", "x' UNION SELECT 'r' -- ", "'; DROP TABLE who; -- ", "\\' OR 1=1 -- ", "%", "_lice", "a%", "alice'", "alice\\", "alice\"",
+        "alice' #", "alice'/*", "\u2019 OR 1=1", "ALICE ' OR 'a'='a", "?", "alice?", "%s", "%u", "1 OR 1=1"]
+
+
+class Site:
+    pass
+
+
+def table(site, name, query, mode=0o640, **settings):
+    """A file as mysql_table(5) has it, of root and the daemons' group or of root alone."""
+    path = site.dir / f"{name}.cf"
+    settings = {"hosts": f"unix:{site.db.socket}", "user": "reader", "password": SECRET, "dbname": "posthorn", "query": query, **settings}
+    path.write_text("".join(f"{k} = {v}\n" for k, v in settings.items() if v is not None))
+    os.chown(path, 0, pwd.getpwnam("postfix").pw_gid if mode == 0o640 else 0)
+    path.chmod(mode)
+    return f"mysql:{path}"
+
+
+def quoted(text):
+    return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+@pytest.fixture(scope="module")
+def site():
+    if os.geteuid() != 0:
+        pytest.skip("files that only root reads are root's to make")
+    with contextlib.ExitStack() as stack:
+        s = Site()
+        s.db = stack.enter_context(own_database())
+        s.dir = s.db.dir / "tables"
+        s.dir.mkdir()
+        s.db.sql(f"CREATE DATABASE posthorn CHARACTER SET utf8mb4; CREATE USER reader@localhost IDENTIFIED BY '{SECRET}'; GRANT SELECT ON posthorn.* TO reader@localhost", database="mysql")
+        s.sql = lambda text: s.db.sql(text, database="posthorn")
+        s.sql("CREATE TABLE who (name VARCHAR(255) COLLATE utf8mb4_bin, domain VARCHAR(255), value VARCHAR(255), id INT); CREATE TABLE domains (domain VARCHAR(255));"
+              "INSERT INTO domains VALUES ('sql.test'), ('second.test'); INSERT INTO who VALUES ('alice', 'sql.test', 'sql.test/alice/', 1), ('bob', 'sql.test', 'sql.test/bob/', 2);"
+              + "".join(f"INSERT INTO who VALUES ({quoted(n)}, 'odd.test', {quoted('v-' + n)}, 10);" for n in ODD))
+        s.domains = table(s, "domains", "SELECT domain FROM domains WHERE domain='%s'")
+        s.boxes = table(s, "boxes", "SELECT value FROM who WHERE name = '%u' AND domain = '%d'", mode=0o600)
+        s.access = table(s, "access", "SELECT 'REJECT not you' FROM who WHERE CONCAT(name, '@', domain) = '%s' AND name = 'bob'")
+        s.senders = table(s, "senders", "SELECT '550 5.7.1 blocked' FROM who WHERE name='%u' AND '%d' = 'blocked.test'")
+        s.aliases = table(s, "aliases", "SELECT CONCAT('alice@', '%d') FROM domains WHERE '%u' = 'postmaster' AND domain = '%d'")
+        s.wrong = table(s, "wrong", "SELECT 1", expansion_limit="many")
+        s.unnamed = table(s, "unnamed", "SELECT '1'")
+        s.sql_ext = s.dir / "dovecot-sql.conf.ext"
+        s.sql_ext.write_text(f"driver = mysql\nconnect = host={s.db.socket} dbname=posthorn user=reader password={SECRET}\ndefault_pass_scheme = PLAIN\n"
+                             "password_query = SELECT '%u' AS user, value AS password, NULL AS nothing, '' AS empty, '%s' AS userdb_service FROM who WHERE name = '%n' AND domain = '%d'\n"
+                             "user_query = SELECT value AS home, 5000 AS uid, 5000 AS gid, '*:bytes=1048576' AS quota_rule FROM who WHERE CONCAT(name, '@', domain) = '%u'\n"
+                             "iterate_query = SELECT name AS username, domain FROM who ORDER BY name\nunknown_key = 1\n")
+        s.sql_ext.chmod(0o600)
+        s.i = stack.enter_context(own_instance(
+            27200, f"virtual_mailbox_domains = proxy:{s.domains}", f"virtual_mailbox_maps = {s.boxes}", f"virtual_alias_maps = unionmap:{{{s.aliases},inline:{{x@sql.test=bob@sql.test}}}}",
+            "smtpd_restriction_classes = asked", f"asked = check_recipient_access {s.access}", "smtpd_recipient_restrictions = reject_unauth_destination, asked",
+            f"relay_domains = {s.wrong}", "smtpd_client_connection_count_limit = 0", "smtpd_hard_error_limit = 1000", "smtpd_junk_command_limit = 1000",
+            "smtpd_error_sleep_time = 0", f"auth_userdb = sql:{s.sql_ext}", services=f"127.0.0.1:27226 inet n - y - - smtpd -o smtpd_sender_restrictions=check_sender_access,{s.senders}\n"))
+        yield s
+
+
+@contextlib.contextmanager
+def session(site, port=None):
+    with site.i.smtp(port) as s:
+        s.ehlo()
+        s.mail("x@elsewhere.example")
+        yield s
+
+
+def rcpt(site, address, *options):
+    """The code of one RCPT in a session of its own; address: bytes or text, as it goes between < and >."""
+    with site.i.smtp() as s:
+        s.ehlo()
+        s.sock.sendall(b"MAIL FROM:<x@elsewhere.example>" + (b" SMTPUTF8" if options else b"") + b"\r\n")
+        assert s.getreply()[0] == 250
+        s.sock.sendall(b"RCPT TO:<" + (address if isinstance(address, bytes) else address.encode()) + b">\r\n")
+        return s.getreply()
+
+
+def postmap(site, key, spec, ok=False):
+    return site.i.tool("postmap", "-q", key, spec, ok=ok)
+
+
+def test_recipients(site):
+    assert rcpt(site, "alice@sql.test")[0] == 250
+    assert rcpt(site, "alice+tag@sql.test")[0] == 250
+    assert rcpt(site, "postmaster@sql.test")[0] == 250  # by the alias table inside unionmap:
+    code, text = rcpt(site, "nobody@sql.test")
+    assert code == 550 and b"User unknown" in text
+    code, text = rcpt(site, "bob@sql.test")
+    assert code == 554 and b"not you" in text  # by the table inside a restriction class
+
+
+def test_a_user_refused_then_inserted(site):
+    assert rcpt(site, "fresh@sql.test")[0] == 550
+    site.sql("INSERT INTO who VALUES ('fresh', 'sql.test', 'sql.test/fresh/', 3)")
+    assert rcpt(site, "fresh@sql.test")[0] == 250
+
+
+def test_a_table_that_only_master_cf_names(site):
+    with site.i.smtp(27226) as s:
+        s.ehlo()
+        s.mail("alice@blocked.test")
+        assert s.rcpt("alice@sql.test")[0] == 550
+        s.rset()
+        s.mail("alice@other.test")
+        assert s.rcpt("alice@sql.test")[0] == 250
+
+
+def test_a_wrong_line_stops_only_its_own_table(site):
+    mark = site.i.log_mark()
+    codes = [rcpt(site, f"x@unknown{n}.test")[0] for n in range(3)]  # relay_domains cannot tell
+    assert codes == [451] * 3
+    assert rcpt(site, "alice@sql.test")[0] == 250
+    said = [l for l in site.i.log(mark).splitlines() if "wrong.cf, line 6: expansion_limit: bad numerical configuration" in l]
+    assert len(said) <= 2, said  # once when it was opened, then once a minute
+    assert f"{site.dir}/wrong.cf, line 6: expansion_limit" in site.i.log()
+    assert f"{site.sql_ext} line 7: Unknown setting: unknown_key" in site.i.log()
+
+
+@pytest.mark.parametrize("name", EVIL)
+def test_no_name_is_sql(site, name):
+    local = '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    utf8 = () if name.isascii() else ("SMTPUTF8",)
+    code, text = rcpt(site, f"{local}@sql.test", *utf8)  # 554: "%" makes it an address to relay for
+    assert code in (550, 554), text
+    assert postmap(site, f"{name}@sql.test", site.boxes).returncode == 1
+    assert postmap(site, f"alice@{name}", site.boxes).returncode == 1
+    assert site.sql("SELECT COUNT(*) FROM who WHERE name = 'alice'") == [["1"]]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_names_are_found(site, name):
+    out = postmap(site, f"{name}@odd.test", site.boxes)
+    assert (out.returncode, out.stdout) == (0, f"v-{name}\n"), out.stderr
+    assert postmap(site, f"{name}x@odd.test", site.boxes).returncode == 1
+
+
+def test_bytes_that_are_no_text(site):
+    for address in (b"al\xffice@sql.test", b"\xc0\xa7 OR 1=1@sql.test", b'"\xbf\x27 OR 1=1 -- "@sql.test', b"alice\x00@sql.test", b"\xed\xa0\x80@sql.test"):
+        code, text = rcpt(site, address, "SMTPUTF8")
+        assert 500 <= code < 600, (address, text)
+    assert rcpt(site, b"a" * 1000 + b"@sql.test")[0] in (500, 501, 550)
+    out = postmap(site, b"al\xffice@sql.test", site.boxes)
+    assert (out.returncode, out.stdout) == (1, "") and "error" not in out.stderr
+    long = postmap(site, "x" * 65000 + "@sql.test", site.boxes)
+    assert long.returncode == 1 and long.stdout == ""
+    assert rcpt(site, "alice@sql.test")[0] == 250
+
+
+def proxymap(site):
+    return Frames(f"{site.i.queue_dir}/private/proxymap", "proxymap")
+
+
+def lookup(f, table, key, flags=1):
+    return f.ask("lookup", [("table", table), ("flags", flags), ("key", key)])
+
+
+def test_what_nothing_names_is_not_served(site):
+    mark = site.i.log_mark()
+    f = proxymap(site)
+    assert lookup(f, site.boxes, "alice@sql.test") == ("found", [("value", b"sql.test/alice/")])
+    for spec in (site.unnamed, f"sql:{site.sql_ext}", f"mysql:{site.sql_ext}", "mysql:/etc/shadow", "mysql:", "", f"proxy:{site.boxes}", "texthash:/etc/passwd"):
+        assert lookup(f, spec, "x") == ("denied", []), spec
+    for source in (str(site.dir / "boxes.cf"), "/etc/shadow", ""):
+        assert f.ask("sql", [("source", source), ("query", "password"), ("fresh", 0)]) == ("denied", [])
+    assert 'request for unauthorized table: "mysql:/etc/shadow"' in site.i.log(mark)
+    f.close()
+
+
+def sql_ask(f, source, query, **variables):
+    values = [("source", source), ("query", query), ("fresh", variables.pop("fresh", 0))]
+    for name, value in variables.items():
+        values += [("name", name), ("value", value)]
+    name, answer = f.ask("sql", values)
+    row = {}
+    for i, (key, value) in enumerate(answer):
+        if key == "column":
+            cell = answer[i + 1][1]
+            row[value.decode()] = cell[1:].decode() if cell else None
+    return name, row, dict(answer)
+
+
+def test_queries_of_dovecot(site):
+    f = proxymap(site)
+    name, row, all = sql_ask(f, site.sql_ext, "password", user="alice@sql.test", service="imap")
+    assert name == "found" and row == {"user": "alice@sql.test", "password": "sql.test/alice/", "nothing": None, "empty": "", "userdb_service": "imap"}
+    assert all["scheme"] == b"PLAIN" and set(all["variables"].split()) == {b"user", b"service"}
+    name, row, all = sql_ask(f, site.sql_ext, "user", user="alice@sql.test")
+    assert name == "found" and row == {"home": "sql.test/alice/", "uid": "5000", "gid": "5000", "quota_rule": "*:bytes=1048576"}
+    assert sql_ask(f, site.sql_ext, "user", user="nobody@sql.test")[0] == "none"
+    name, _, all = sql_ask(f, site.sql_ext, "password", user="alice@sql.test")
+    assert name == "retry" and b"Unknown variable '%s'" in all["why"]
+    site.sql("INSERT INTO who VALUES ('twice', 'sql.test', 'a', 4), ('twice', 'sql.test', 'b', 5)")
+    assert sql_ask(f, site.sql_ext, "password", user="twice@sql.test", service="x")[0] == "retry"
+    assert sql_ask(f, site.sql_ext, "user", user="twice@sql.test")[0] == "found"  # Dovecot takes the first
+    f.close()
+
+
+def test_no_login_name_is_sql(site):
+    f = proxymap(site)
+    for name in EVIL + [n + "@sql.test" for n in EVIL] + ["alice@" + n for n in EVIL]:
+        for query in ("password", "user"):
+            assert sql_ask(f, site.sql_ext, query, user=name, service=name)[0] == "none", name
+    for name in ODD:
+        got, row, _ = sql_ask(f, site.sql_ext, "password", user=f"{name}@odd.test", service="' OR 1 --")
+        assert got == "found" and row["password"] == f"v-{name}" and row["userdb_service"] == "' OR 1 --"
+    for name in (b"a\xff@sql.test", b"\xc0\xa7@sql.test", b"x" * 65536, b"'" * 65536 + b"@sql.test"):
+        assert sql_ask(f, site.sql_ext, "user", user=name)[0] == "none"
+    for name in (b"alice\0@sql.test", b"x" * 200000):
+        assert sql_ask(f, site.sql_ext, "user", user=name)[0] == "retry"
+    assert site.sql("SELECT COUNT(*) FROM who WHERE name = 'alice'") == [["1"]]
+    f.close()
+
+
+def test_all_users(site):
+    f = proxymap(site)
+    f.send("sql_each", [("source", str(site.sql_ext))])
+    names = []
+    while True:
+        name, values = f.receive()
+        if name != "row":
+            break
+        row = [v for _, v in values]
+        names.append((row[1][1:] + b"@" + row[3][1:]).decode())
+    assert name == "end" and "alice@sql.test" in names and {n + "@odd.test" for n in ODD} <= set(names)
+    f.close()
+
+
+def test_a_changed_file(site):
+    other = table(site, "changes", "SELECT 'one'")
+    site.i.postconf(f"smtpd_sender_login_maps = {other}")
+    site.i.reload()
+    f = proxymap(site)
+    assert lookup(f, other, "x") == ("found", [("value", b"one")])
+    mark = site.i.log_mark()
+    table(site, "changes", "SELECT 'two'")
+    site.i.wait_log(r"table mysql:\S*changes.cf has changed -- restarting", mark)
+    f.close()
+
+    def answer():
+        f = proxymap(site)
+        try:
+            return lookup(f, other, "x")
+        except (EOFError, OSError):
+            return None
+        finally:
+            f.close()
+
+    wait_until(lambda: answer() == ("found", [("value", b"two")]), what="the new query")
+
+
+def test_tools(site):
+    types = site.i.tool("postconf", "-m").stdout.split()
+    assert "mysql" in types and "sql" not in types
+    out = site.i.tool("postmap", "-q", "-", site.boxes, input="alice@sql.test\nnobody@sql.test\nbob@sql.test\n")
+    assert out.stdout == "alice@sql.test\tsql.test/alice/\nbob@sql.test\tsql.test/bob/\n"
+    out = site.i.tool("postmap", "-s", site.boxes, ok=False)
+    assert out.returncode == 1 and "cannot be listed" in out.stderr
+    assert postmap(site, "x", site.unnamed).stdout == "1\n"  # the service does not serve it
+    out = postmap(site, "x", site.wrong)
+    assert out.returncode == 1 and "wrong.cf, line 6: expansion_limit: bad numerical configuration" in out.stderr
+
+
+def test_postmap_goes_through_the_service(site):
+    name = "SELECT CONNECTION_ID()"
+    spec = table(site, "connection", name)
+    site.i.postconf(f"smtpd_sender_login_maps = {spec}")
+    site.i.reload()
+    f = proxymap(site)
+    ours = {lookup(f, spec, str(n))[1][0][1] for n in range(3)}
+    f.close()
+    assert postmap(site, "other", spec).stdout.strip().encode() in ours
+    assert postmap(site, "other", table(site, "unnamed2", name)).stdout.strip().encode() not in ours
+
+
+def holders(site, secret):
+    """Names of the daemons whose memory holds the secret."""
+    found = set()
+    for pid, name in {**site.i.daemons(), site.i.master(): "master"}.items():
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as mem:
+            for line in maps:
+                m = re.match(r"([0-9a-f]+)-([0-9a-f]+) rw", line)
+                if not m:
+                    continue
+                start, end = int(m[1], 16), int(m[2], 16)
+                with contextlib.suppress(OSError, ValueError, OverflowError):
+                    mem.seek(start)
+                    if secret in mem.read(end - start):
+                        found.add(name)
+    return found
+
+
+def test_only_proxymap_holds_the_password(site):
+    assert rcpt(site, "alice@sql.test")[0] == 250
+    assert holders(site, SECRET.encode()) == {"proxymap"}
+    assert SECRET not in site.i.log()
+    for pid in site.i.daemons():
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline") as f:
+            assert SECRET not in f.read()
+
+
+def test_least_privilege(site):
+    (pid,) = site.i.pids("proxymap")
+    status = dict(l.split(":\t", 1) for l in open(f"/proc/{pid}/status") if ":\t" in l)
+    assert status["Uid"].split()[0] == str(pwd.getpwnam("postfix").pw_uid) and status["Seccomp"].strip() == "2" and status["NoNewPrivs"].strip() == "1"
+    assert status["CapEff"].strip() == "0" * 16
+
+
+def test_without_the_service(site):
+    site.i.postfix("stop")
+    wait_until(lambda: site.i.postfix("status", ok=False).returncode != 0, what="stop")
+    try:
+        assert postmap(site, "alice@sql.test", site.boxes).stdout == "sql.test/alice/\n"
+        assert postmap(site, "nobody@sql.test", site.boxes).returncode == 1
+        site.db.stop()
+        out = postmap(site, "alice@sql.test", site.boxes)
+        assert out.returncode == 1 and "mysqld.sock" in out.stderr and SECRET not in out.stderr
+    finally:
+        site.db.start()
+        site.i.postfix("start")

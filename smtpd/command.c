@@ -90,7 +90,7 @@ static bool junk_over(struct smtpd_session *s, const struct smtpd_command *c)
 
 static int run_unknown(struct smtpd_session *s, struct slice line, struct slice verb)
 {
-    if (smtpd_lists_forbidden(verb)) {
+    if (smtpd_lists_forbidden(verb) || slice_find(verb, ':') > 0) { /* a header: somebody sends mail without SMTP */
         log_warn("non-SMTP command from %s: %.*s", s->peer.namaddr, (int) (line.len > 100 ? 100 : line.len), line.p);
         smtpd_reply(s, "221 2.7.0 Error: I can break rules, too. Goodbye.");
         s->closing = true;

@@ -136,9 +136,8 @@ static void log_session(struct smtpd_session *s, const struct tls_info *tls)
     struct str line;
 
     str_init(&line, STR_UNLIMITED);
-    str_printf(&line, "%s TLS connection established from %s%s%s: %s with cipher %s (%d/%d bits)", trust,
-               s->peer.namaddr, tls->sni[0] ? " to " : "", tls->sni, tls->protocol, tls->cipher, tls->bits,
-               tls->alg_bits);
+    str_printf(&line, "%s TLS connection established from %s: %s with cipher %s (%d/%d bits)", trust, s->peer.namaddr,
+               tls->protocol, tls->cipher, tls->bits, tls->alg_bits);
     if (tls->kex[0])
         str_printf(&line, " key-exchange %s", tls->kex);
     if (tls->server_signature[0])
@@ -154,7 +153,7 @@ int smtpd_tls_start(struct smtpd_session *s)
     struct tls_why why = { "" };
     const struct tls_info *tls;
 
-    if (smtpd_tls_loglevel > 0)
+    if (smtpd_tls_loglevel > 1)
         log_info("setting up TLS connection from %s", s->peer.namaddr);
     stream_timeout(s->stream, smtpd_starttls_timeout * MS);
     if (stream_tls_server(s->stream, context, time_mono_ms() + smtpd_starttls_timeout * MS, &why)) {

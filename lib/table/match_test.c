@@ -45,6 +45,11 @@ static const struct {
     { "127.0.0.0/8 [::1]/128", "n", "::1", LOOKUP_FOUND },
     { "127.0.0.0/8 [::1]/128", "n", "::ffff:127.0.0.1", LOOKUP_FOUND },
     { "127.0.0.0/8", "n", "128.0.0.1", LOOKUP_NONE },
+    { "[::ffff:127.0.0.0]/104", "n", "127.9.0.1", LOOKUP_FOUND }, /* in Debian's default of mynetworks */
+    { "[::ffff:127.0.0.0]/104", "n", "128.0.0.1", LOOKUP_NONE },
+    { "[::ffff:127.0.0.0]/104", "n", "::ffff:127.0.0.1", LOOKUP_FOUND },
+    { "[::ffff:127.0.0.0]/8", "n", "127.0.0.1", LOOKUP_RETRY },
+    { "[::ffff:127.0.0.0]/129", "n", "127.0.0.1", LOOKUP_RETRY },
     { "!192.0.2.7, 192.0.2.0/24", "n", "192.0.2.7", LOOKUP_NONE },
     { "!192.0.2.7, 192.0.2.0/24", "n", "192.0.2.8", LOOKUP_FOUND },
     { "host.test", "HOST.test", "192.0.2.8", LOOKUP_FOUND },

@@ -4,12 +4,15 @@
 #include <arpa/inet.h>
 
 static const unsigned char mapped[12] = { [10] = 0xff, [11] = 0xff };
+enum { MAPPED_BITS = sizeof mapped * 8 };
 
-int net_address(struct slice s, struct net *out)
+/* An IPv4 address written as an IPv6 one is an IPv4 address; *was_mapped tells that it was. */
+static int read_address(struct slice s, struct net *out, bool *was_mapped)
 {
     char text[INET6_ADDRSTRLEN + 1];
     struct net n = { .bytes = 4 };
 
+    *was_mapped = false;
     if (s.len > 2 && s.p[0] == '[' && s.p[s.len - 1] == ']')
         s = slice_sub(s, 1, s.len - 2);
     if (s.len >= sizeof text || s.len == 0 || memchr(s.p, 0, s.len))
@@ -24,11 +27,19 @@ int net_address(struct slice s, struct net *out)
             memmove(n.addr, n.addr + 12, 4);
             memset(n.addr + 4, 0, 12);
             n.bytes = 4;
+            *was_mapped = true;
         }
     }
     n.bits = (int) n.bytes * 8;
     *out = n;
     return 0;
+}
+
+int net_address(struct slice s, struct net *out)
+{
+    bool was_mapped;
+
+    return read_address(s, out, &was_mapped);
 }
 
 static void clear_host(struct net *n)
@@ -44,14 +55,16 @@ int net_parse(struct slice s, struct net *out, struct err *err)
     ptrdiff_t slash = slice_rfind(s, '/');
     struct slice host = slash < 0 ? s : slice_sub(s, 0, (size_t) slash);
     struct net n, clean;
-    uint64_t bits;
+    uint64_t bits, before;
+    bool was_mapped;
 
-    if (net_address(host, &n) < 0)
+    if (read_address(host, &n, &was_mapped) < 0)
         return err_set(err, 0, NULL, "bad address pattern: \"%.*s\"", (int) (s.len > 100 ? 100 : s.len), s.p);
     if (slash >= 0) {
-        if (slice_u64(slice_sub(s, (size_t) slash + 1, s.len), n.bytes * 8, &bits) < 0)
+        before = was_mapped ? MAPPED_BITS : 0; /* [::ffff:127.0.0.0]/104 is 127.0.0.0/8 */
+        if (slice_u64(slice_sub(s, (size_t) slash + 1, s.len), before + n.bytes * 8, &bits) < 0 || bits < before)
             return err_set(err, 0, NULL, "bad net/mask pattern: \"%.*s\"", (int) (s.len > 100 ? 100 : s.len), s.p);
-        n.bits = (int) bits;
+        n.bits = (int) (bits - before);
     }
     clean = n;
     clear_host(&clean);

@@ -247,7 +247,8 @@ const char *smtpd_check_rcpt(struct smtpd_session *s, const char *recipient)
     enum smtpd_verdict v = SMTPD_DUNNO;
     const char *answer = NULL;
 
-    if (s->alone)
+    /* RFC 5321 4.5.1: mail for "postmaster" without a domain is taken from anybody, whatever is refused otherwise. */
+    if (s->alone || strcasecmp(recipient, "postmaster") == 0)
         return NULL;
     begin(&c, s);
     s->recipient = recipient;

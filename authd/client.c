@@ -134,6 +134,22 @@ static bool delay(struct request *r, bool at_once)
     return !over(r);
 }
 
+static void put_user(const struct authd_request *r, struct str *line)
+{
+    dovecot_auth_put_value(line, "user", slice_of(r->user[0] ? r->user : r->original_user));
+}
+
+/* What the passdbs said, then under which names. */
+static void put_fields(const struct authd_request *r, struct str *line)
+{
+    authd_fields_write(&r->fields, line);
+    if (r->original_user[0] && strcmp(r->original_user, r->user) != 0 &&
+        !authd_fields_has(&r->fields, "original_user"))
+        dovecot_auth_put_value(line, "original_user", slice_of(r->original_user));
+    if (r->master_user && !authd_fields_has(&r->fields, "auth_user"))
+        dovecot_auth_put_value(line, "auth_user", slice_of(r->master_user));
+}
+
 static void fail(struct request *r, const char *code, const char *reason, bool at_once)
 {
     struct str line;
@@ -143,12 +159,13 @@ static void fail(struct request *r, const char *code, const char *reason, bool a
     str_init(&line, DOVECOT_AUTH_LINE_BYTES);
     dovecot_auth_begin(&line, DOVECOT_AUTH_FAIL);
     dovecot_auth_put_num(&line, r->id);
-    if (r->auth->user[0])
-        dovecot_auth_put_value(&line, "user", slice_of(r->auth->user));
+    if (r->auth->original_user[0])
+        put_user(r->auth, &line);
     if (code)
         dovecot_auth_put_value(&line, "code", slice_of(code));
     if (reason)
         dovecot_auth_put_value(&line, "reason", slice_of(reason));
+    put_fields(r->auth, &line);
     dovecot_auth_end(&line);
     send_line(r->conn, &line);
     str_free(&line);
@@ -160,8 +177,10 @@ static void refuse(struct request *r, enum verify_answer verdict)
         [VERIFY_LATER] = "temp_fail", [VERIFY_DISABLED] = "user_disabled", [VERIFY_EXPIRED] = "pass_expired"
     };
 
-    fail(r, verdict < sizeof codes / sizeof *codes ? codes[verdict] : NULL,
-         verdict == VERIFY_EXPIRED ? "Password expired" : NULL, false);
+    const char *code = codes[verdict];
+    if (verdict == VERIFY_FAIL && r->auth->master_user) /* the master is one, but cannot be that user */
+        code = "authz_fail";
+    fail(r, code, verdict == VERIFY_EXPIRED ? "Password expired" : NULL, false);
 }
 
 /* delay_until of the passdb; false when nobody waits for the answer any more. */
@@ -182,7 +201,8 @@ static void succeed(struct request *r, struct slice final)
 
     if (!hold_back(r))
         return;
-    if (c->login && !r->nologin && !authd_claim_put(c->cookie, r->id, c->cpid, r->auth)) {
+    if (c->login && !r->nologin && !authd_fields_has(&r->auth->fields, "nologin") &&
+        !authd_claim_put(c->cookie, r->id, c->cpid, r->auth)) {
         log_warn("%d logins wait for their master: refused one", AUTHD_CLAIMS_MAX);
         fail(r, "temp_fail", NULL, false);
         return;
@@ -190,8 +210,8 @@ static void succeed(struct request *r, struct slice final)
     str_init(&line, DOVECOT_AUTH_LINE_BYTES);
     dovecot_auth_begin(&line, DOVECOT_AUTH_OK);
     dovecot_auth_put_num(&line, r->id);
-    dovecot_auth_put_value(&line, "user", slice_of(r->auth->user));
-    authd_fields_write(&r->auth->fields, &line);
+    put_user(r->auth, &line);
+    put_fields(r->auth, &line);
     if (final.len > 0) {
         str_adds(&line, "\tresp=");
         base64_encode(&line, final);

@@ -24,7 +24,7 @@ void authd_fields_add(struct authd_fields *f, struct arena *a, const char *name,
     if (f->field == NULL || n == f->room) {
         size_t room = f->room ? 2 * f->room : 8;
         struct authd_field *more = arena_alloc(a, room * sizeof *more);
-        if (f->count)
+        if (f->field)
             memcpy(more, f->field, f->count * sizeof *more);
         f->field = more;
         f->room = room;
@@ -95,7 +95,7 @@ const char *authd_field_name(const char *name, struct arena *a, enum authd_field
 void authd_fields_write(const struct authd_fields *f, struct str *line)
 {
     for (size_t n = 0; n < f->count; n++)
-        if (f->field[n].value)
+        if (f->field[n].value && f->field[n].value[0])
             dovecot_auth_put_value(line, f->field[n].name, slice_of(f->field[n].value));
         else
             dovecot_auth_put(line, slice_of(f->field[n].name));

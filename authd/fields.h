@@ -32,6 +32,6 @@ void authd_fields_parse(struct authd_fields *, struct arena *, struct slice text
 /* Dovecot's suffixes: "home:protected" does not replace a value, "home:remove" takes it away. The name without it. */
 enum authd_field_mode { AUTHD_FIELD_SET, AUTHD_FIELD_PROTECTED, AUTHD_FIELD_REMOVE };
 const char *authd_field_name(const char *name, struct arena *, enum authd_field_mode *);
-/* As words of a line of the auth protocol. */
+/* As words of a line of the auth protocol; one with an empty value is a bare word, as Dovecot writes it. */
 void authd_fields_write(const struct authd_fields *, struct str *line);
 #endif

@@ -44,17 +44,28 @@ static void not_found(struct question *q)
     dovecot_auth_end(q->reply);
 }
 
+/* How the user has logged in. */
+static void add_login(struct authd_request *r)
+{
+    const char *auth_user = r->master_user ? r->master_user : r->original_user;
+
+    if (r->master_user)
+        authd_fields_add(&r->userdb, r->arena, "master_user", r->master_user);
+    authd_fields_add(&r->userdb, r->arena, "auth_mech", r->mech);
+    if (authd_fields_has(&r->fields, "anonymous"))
+        authd_fields_add(&r->userdb, r->arena, "anonymous", NULL);
+    if (strcmp(auth_user, r->user) != 0)
+        authd_fields_add(&r->userdb, r->arena, "auth_user", auth_user);
+}
+
 static void user(struct question *q, struct authd_request *r, bool login)
 {
     struct err err;
 
     switch (authd_userdb(r, &err)) {
     case LOOKUP_FOUND:
-        if (login) {
-            if (r->master_user)
-                authd_fields_add(&r->userdb, r->arena, "master_user", r->master_user);
-            authd_fields_add(&r->userdb, r->arena, "auth_mech", r->mech);
-        }
+        if (login)
+            add_login(r);
         begin(q, DOVECOT_AUTH_USER);
         dovecot_auth_put(q->reply, slice_of(r->user));
         authd_fields_write(&r->userdb, q->reply);
@@ -63,19 +74,22 @@ static void user(struct question *q, struct authd_request *r, bool login)
     case LOOKUP_NONE: not_found(q); break;
     case LOOKUP_RETRY:
         authd_request_warn(r, "%s", err.text);
-        fail(q, "Internal error occurred. Refer to server log for more information.");
+        fail(q, r->tempfail ? authd_fields_get(&r->userdb, "reason") : NULL);
         break;
     }
 }
 
-/* The request of USER and PASS; NULL after the answer that the name deserves. */
-static struct authd_request *named(struct question *q)
+/* The request of USER and PASS; NULL after the answer that the name deserves, *rc then says what to return. */
+static struct authd_request *named(struct question *q, int *rc)
 {
     const struct authd_peer peer = authd_peer_parse(q->line, 3, q->arena);
     struct authd_request *r = authd_request_new(q->arena, &peer, "");
     struct err err;
 
-    if (authd_request_lookup_name(r, dovecot_auth_word(q->line, 2), &err) == 0)
+    *rc = peer.service[0] ? 0 : -1; /* as Dovecot: it ends the connection */
+    if (*rc != 0)
+        return NULL;
+    if (authd_request_name(r, dovecot_auth_word(q->line, 2), &err) == 0)
         return r;
     authd_request_info(r, "%s", err.text);
     not_found(q);
@@ -84,20 +98,24 @@ static struct authd_request *named(struct question *q)
 
 static int on_user(struct question *q)
 {
-    struct authd_request *r = named(q);
+    int rc;
+    struct authd_request *r = named(q, &rc);
 
-    if (r)
+    if (r && r->login_user) /* "user*master" is a way to log in, and no user */
+        not_found(q);
+    else if (r)
         user(q, r, false);
-    return 0;
+    return rc;
 }
 
 static int on_pass(struct question *q)
 {
-    struct authd_request *r = named(q);
+    int rc;
+    struct authd_request *r = named(q, &rc);
     struct err err;
 
     if (r == NULL)
-        return 0;
+        return rc;
     switch (authd_passdb_lookup(r, &err)) {
     case LOOKUP_FOUND:
         begin(q, DOVECOT_AUTH_PASS);

@@ -10,7 +10,7 @@
 struct username_rules authd_username_rules;
 int64_t authd_failure_delay_seconds, authd_hash_limit;
 bool authd_verbose;
-const char *authd_mail_location, *authd_mechanisms, *authd_passdbs, *authd_userdbs;
+const char *authd_mechanisms, *authd_passdbs, *authd_userdbs;
 static const char *passwd_file, *user_name;
 
 const struct param authd_params[] = {
@@ -35,7 +35,7 @@ const struct param authd_params[] = {
           "Databases that passwords are checked against, in this order: driver:args, or { driver:args, name=value, "
           "... } with the settings of a passdb block of Dovecot (deny, pass, master, skip, result_success, "
           "result_failure, result_internalfail, default_fields, override_fields, username_filter, mechanisms, "
-          "auth_verbose). Drivers: passwd-file, table.",
+          "auth_verbose). Drivers: passwd-file, sql (a dovecot-sql.conf.ext), static, table.",
       .flags = PARAM_SECURITY },
     { .name = "auth_userdb",
       .type = PARAM_STRING,
@@ -44,7 +44,8 @@ const struct param authd_params[] = {
              "result_internalfail=return-fail}",
       .doc =
           "Databases that tell where a user's mail lives, in this order; written as auth_passdb, with the settings "
-          "of a userdb block of Dovecot. Drivers: passwd-file, table, virtual (virtual_mailbox_maps, "
+          "of a userdb block of Dovecot. Drivers: passwd-file, prefetch, sql, static, table, virtual "
+          "(virtual_mailbox_maps, "
           "virtual_uid_maps and virtual_gid_maps; adds what an earlier database has not said)." },
     { .name = "auth_username_format",
       .type = PARAM_STRING,
@@ -92,11 +93,6 @@ const struct param authd_params[] = {
       .yes = &authd_verbose,
       .def = "no",
       .doc = "Log why each authentication failed (never the password)." },
-    { .name = "mail_location",
-      .type = PARAM_STRING,
-      .str = &authd_mail_location,
-      .def = "maildir:~/Maildir",
-      .doc = "Where mail is in the home of a user whom virtual_mailbox_maps does not know." },
     { .name = "authd_user",
       .type = PARAM_STRING,
       .str = &user_name,

@@ -11,7 +11,8 @@
 #include "password.h"
 #include "passwd.h"
 
-static const struct passdb_driver *const drivers[] = { &passdb_passwd_file, &passdb_table };
+static const struct passdb_driver *const drivers[] = { &passdb_passwd_file, &passdb_sql, &passdb_static,
+                                                       &passdb_table };
 /* They live as long as the process. */
 static struct arena *lifetime;
 static struct passdb list[DB_MAX];
@@ -161,15 +162,12 @@ static enum passdb_answer check_password(const struct passdb *p, struct attempt 
 static enum passdb_answer check_scheme(struct attempt *t, const struct passdb_row *row)
 {
     struct authd_request *r = t->request;
-    struct slice text = slice_of(row->password ? row->password : ""), name = slice_of(row->scheme ? row->scheme : "");
-    ptrdiff_t end = slice_find(text, '}');
+    struct slice text = { "", 0 }, name = { "", 0 };
 
     if (t->verified)
         return PASSDB_OK;
-    if (text.len > 0 && text.p[0] == '{' && end > 0) {
-        name = slice_sub(text, 1, (size_t) end - 1);
-        text = slice_sub(text, (size_t) end + 1, text.len);
-    }
+    if (row->password && scheme_of(slice_of(row->password), row->scheme, &name, &text) != 0)
+        return PASSDB_NO_SCHEME;
     if (text.len == 0 || row->no_password) {
         authd_request_info(r, "Requested %s scheme, but there is no password", t->schemes[0]);
         return PASSDB_NO_SCHEME;
@@ -187,12 +185,14 @@ static enum passdb_answer check_scheme(struct attempt *t, const struct passdb_ro
 static enum passdb_answer judge(const struct passdb *p, struct attempt *t, struct passdb_row *row)
 {
     enum passdb_answer answer = PASSDB_OK;
+    struct slice text = { "", 0 }, name;
 
     if (p->entry.deny) /* that the user is in it is enough */
         return PASSDB_OK;
     if (row->no_authenticate)
         return PASSDB_NEXT;
-    if (row->no_password && row->password && row->password[0]) {
+    if (row->no_password && row->password && scheme_of(slice_of(row->password), row->scheme, &name, &text) == 0 &&
+        text.len > 0) {
         authd_request_warn(t->request, "nopassword set but password is non-empty");
         row->no_password = false;
     }
@@ -332,9 +332,11 @@ static enum passdb_answer run(struct attempt *t)
         t->seen_later |= next && answer == PASSDB_LATER;
     }
     bool denied = !more && p->entry.deny;
-    r->fields = fields;
-    r->userdb = userdb;
-    r->prefetched = prefetched;
+    if (!denied) {
+        r->fields = fields;
+        r->userdb = userdb;
+        r->prefetched = prefetched;
+    }
     if (denied && answer != PASSDB_LATER) {
         authd_request_info(r, "User found from deny passdb");
         r->successful = false;
@@ -346,13 +348,20 @@ static enum passdb_answer run(struct attempt *t)
     }
     if (answer == PASSDB_DISABLED || answer == PASSDB_EXPIRED || denied)
         return answer;
-    return r->successful ? PASSDB_OK : t->seen_later ? PASSDB_LATER : answer;
+    if (r->successful)
+        return PASSDB_OK;
+    if (t->seen_later)
+        return PASSDB_LATER;
+    if (answer != PASSDB_OK)
+        return answer;
+    err_set(&t->err, 0, NULL, "the user was found, but a rule of auth_passdb makes a failure of it");
+    return PASSDB_NO_SCHEME;
 }
 
-static enum verify_answer verdict(struct attempt *t, enum passdb_answer answer)
+static enum verify_answer verdict(enum passdb_answer answer)
 {
     switch (answer) {
-    case PASSDB_OK: t->request->successful = true; return VERIFY_OK;
+    case PASSDB_OK: return VERIFY_OK;
     case PASSDB_DISABLED: return VERIFY_DISABLED;
     case PASSDB_EXPIRED: return VERIFY_EXPIRED;
     case PASSDB_NEXT:
@@ -392,13 +401,13 @@ enum verify_answer authd_verify(struct authd_request *r, struct slice password)
     }
     if (!t.hashed && (answer == PASSDB_UNKNOWN || answer == PASSDB_MISMATCH))
         password_waste(&(struct scheme_word){ password, r->original_user });
-    return verdict(&t, answer);
+    return verdict(answer);
 }
 
 enum verify_answer authd_credentials(struct authd_request *r, const char *const *schemes, const char **stored)
 {
     struct attempt t = { .request = r, .purpose = FOR_CREDENTIALS, .schemes = schemes };
-    enum verify_answer answer = r->user[0] ? verdict(&t, run(&t)) : VERIFY_FAIL;
+    enum verify_answer answer = r->user[0] ? verdict(run(&t)) : VERIFY_FAIL;
 
     *stored = t.stored;
     if (answer == VERIFY_OK && t.stored == NULL) { /* a rule made a success of what gave no secret */

@@ -53,7 +53,7 @@ enum passdb_answer {
     PASSDB_DISABLED,
     PASSDB_EXPIRED,
     PASSDB_LATER,
-    PASSDB_NO_SCHEME, /* a user whose secret the mechanism cannot use */
+    PASSDB_NO_SCHEME, /* a user whose secret cannot be used in this way */
     PASSDB_NEXT,      /* noauthenticate: the fields count, who it is must another database say */
 };
 struct passdb {
@@ -79,5 +79,5 @@ struct passdb_driver {
     enum passdb_answer (*verify)(struct passdb *, struct authd_request *, struct slice password,
                                  struct authd_fields *row, struct err *);
 };
-extern const struct passdb_driver passdb_passwd_file, passdb_table;
+extern const struct passdb_driver passdb_passwd_file, passdb_sql, passdb_static, passdb_table;
 #endif

@@ -4,6 +4,7 @@
 #include "passdb_row.h"
 #include "base/time.h"
 #include "table/net.h"
+#include "userdb.h"
 #include <openssl/rand.h>
 
 enum { DELAY_SECONDS_MAX = 120 }; /* a success that is told later than that would find nobody */
@@ -173,33 +174,31 @@ static const struct {
 };
 
 /* What is not known here is for the client, or with userdb_ for the userdb. */
-static void keep(struct place *p, const char *name, const char *value, enum authd_field_mode mode)
+static int keep(struct place *p, const char *name, const char *value, enum authd_field_mode mode)
 {
     struct authd_request *r = p->request;
-    bool userdb = strncmp(name, "userdb_", strlen("userdb_")) == 0;
-    struct authd_fields *f = userdb ? &r->userdb : &r->fields;
 
-    if (userdb) {
-        name += strlen("userdb_");
-        r->prefetched = true;
-    }
     if (mode == AUTHD_FIELD_REMOVE)
-        authd_fields_remove(f, name);
-    else if (mode == AUTHD_FIELD_SET || !authd_fields_has(f, name))
-        authd_fields_add(f, r->arena, name, value);
+        authd_fields_remove(&r->fields, name);
+    else if (mode == AUTHD_FIELD_SET || !authd_fields_has(&r->fields, name))
+        authd_fields_add(&r->fields, r->arena, name, value);
+    return r->fields.over ? err_set(p->err, 0, NULL, "more than %d fields", AUTHD_FIELDS_MAX) : 0;
 }
 
 static int apply(struct place *p, const struct authd_field *field)
 {
-    struct authd_request *r = p->request;
     enum authd_field_mode mode;
-    const char *name = authd_field_name(field->name, r->arena, &mode);
+    const char *name = field->name;
 
+    if (strncmp(name, "userdb_", strlen("userdb_")) == 0) {
+        p->request->prefetched = true;
+        return authd_userdb_set(p->request, &(struct authd_field){ name + strlen("userdb_"), field->value }, p->err);
+    }
+    name = authd_field_name(name, p->request->arena, &mode);
     for (size_t n = 0; mode == AUTHD_FIELD_SET && n < sizeof meanings / sizeof *meanings; n++)
         if (strcmp(name, meanings[n].name) == 0)
             return meanings[n].apply(p, field->value ? field->value : "");
-    keep(p, name, field->value, mode);
-    return r->userdb.over || r->fields.over ? err_set(p->err, 0, NULL, "more than %d fields", AUTHD_FIELDS_MAX) : 0;
+    return keep(p, name, field->value, mode);
 }
 
 static int apply_all(struct place *p, const struct authd_fields *fields)
@@ -221,11 +220,16 @@ int passdb_row_apply(struct authd_request *r, const struct authd_fields *fields,
 int passdb_row_template(struct authd_request *r, const char *text, const char *scheme, struct passdb_row *row,
                         struct err *err)
 {
+    struct place place = { r, row, scheme, err };
     struct authd_fields fields = { 0 };
 
     authd_fields_parse(&fields, r->arena, slice_of(text));
-    for (size_t n = 0; n < fields.count; n++)
-        if (fields.field[n].value && (fields.field[n].value = authd_format(r, fields.field[n].value, err)) == NULL)
+    if (fields.over)
+        return err_set(err, 0, NULL, "more than %d fields", AUTHD_FIELDS_MAX);
+    for (size_t n = 0; n < fields.count; n++) { /* one by one: a value may use what stands before it */
+        struct authd_field *f = &fields.field[n];
+        if ((f->value && (f->value = authd_format(r, f->value, err)) == NULL) || apply(&place, f) != 0)
             return -1;
-    return apply_all(&(struct place){ r, row, scheme, err }, &fields);
+    }
+    return 0;
 }

@@ -64,6 +64,7 @@ struct authd_request *authd_request_copy(const struct authd_request *from, struc
     copy_fields(&from->userdb, &r->userdb, a);
     r->prefetched = from->prefetched;
     r->successful = from->successful;
+    r->tempfail = from->tempfail;
     return r;
 }
 
@@ -123,13 +124,10 @@ static const char *field(struct authd_request *r, struct slice name)
     return NULL;
 }
 
-static const char *get(void *ctx, struct slice name)
+size_t authd_request_variables(const struct authd_request *r, struct authd_variable out[AUTHD_VARIABLES_MAX])
 {
-    struct authd_request *r = ctx;
     const struct authd_peer *p = &r->peer;
-    const struct {
-        const char *name, *value;
-    } known[] = {
+    const struct authd_variable known[] = {
         { "user", r->user },
         { "service", p->service },
         { "home", authd_fields_get(&r->userdb, "home") },
@@ -155,10 +153,22 @@ static const char *get(void *ctx, struct slice name)
         { "master_user", r->master_user },
         { "auth_user", first_of(r->master_user, r->original_user) },
     };
+    _Static_assert(sizeof known / sizeof *known <= AUTHD_VARIABLES_MAX, "room for all");
 
     for (size_t n = 0; n < sizeof known / sizeof *known; n++)
+        out[n] = (struct authd_variable){ known[n].name, known[n].value ? known[n].value : "" };
+    return sizeof known / sizeof *known;
+}
+
+static const char *get(void *ctx, struct slice name)
+{
+    struct authd_request *r = ctx;
+    struct authd_variable known[AUTHD_VARIABLES_MAX];
+    size_t count = authd_request_variables(r, known);
+
+    for (size_t n = 0; n < count; n++)
         if (slice_eq(name, known[n].name))
-            return known[n].value ? known[n].value : "";
+            return known[n].value;
     return field(r, name);
 }
 
@@ -222,7 +232,7 @@ static const char *canonical(struct authd_request *r, struct slice name, struct 
     return result;
 }
 
-int authd_request_lookup_name(struct authd_request *r, struct slice name, struct err *err)
+static int set_name(struct authd_request *r, struct slice name, struct err *err)
 {
     const char *user;
 
@@ -244,10 +254,12 @@ int authd_request_name(struct authd_request *r, struct slice name, struct err *e
 
     if (at >= 0)
         name = slice_sub(name, (size_t) at + 1, name.len);
-    if (authd_request_lookup_name(r, name, err) != 0)
+    if (set_name(r, name, err) != 0)
         return -1;
-    if (authd_request_login_as(r, login, err) == 0)
+    if (at < 0 || (login.len > 0 && authd_request_login_as(r, login, err) == 0))
         return 0;
+    if (login.len == 0)
+        err_set(err, 0, NULL, "Master user login attempted to use empty login username");
     r->user = "";
     return -1;
 }

@@ -34,8 +34,10 @@ struct authd_request {
     struct authd_fields userdb; /* userdb_* of the passdb, without the prefix */
     bool prefetched;            /* the passdb has answered the userdb's question too */
     bool nodelay;               /* a failure is told at once */
+    bool fresh;                 /* no answer that was remembered somewhere will do */
     bool successful;            /* a passdb has taken the password */
     bool found;                 /* a userdb knows the user */
+    bool tempfail;              /* a userdb says that the user is away for now */
     int64_t delay_until;        /* Unix time before which a success is not told; 0 */
     uint64_t attempt;           /* of user and password, under this process's key: which guesses are the same; 0 */
     const char *database;       /* driver that answered last, for the log */
@@ -55,8 +57,6 @@ struct authd_request *authd_request_copy(const struct authd_request *, struct ar
 /* The name as the client gave it; with auth_master_user_separator also "user*master". -1: it can belong to nobody;
  * `user` stays "" and err holds words for the log. */
 int authd_request_name(struct authd_request *, struct slice name, struct err *);
-/* The name of a lookup: auth_master_user_separator means nothing in it. */
-int authd_request_lookup_name(struct authd_request *, struct slice name, struct err *);
 /* Whom the user wants to be (SASL's authorization identity), before the password is checked: the masters' passdbs
  * are asked then. The user's own name, and "", change nothing. -1 as above. */
 int authd_request_login_as(struct authd_request *, struct slice name, struct err *);
@@ -64,6 +64,13 @@ int authd_request_login_as(struct authd_request *, struct slice name, struct err
 /* What a database says: another name ("user"), another part of it ("username", "domain"). -1 with words. */
 enum authd_rename { AUTHD_RENAME_USER, AUTHD_RENAME_LOCAL, AUTHD_RENAME_DOMAIN };
 int authd_request_rename(struct authd_request *, enum authd_rename, const char *value, struct err *);
+
+/* All variables with their values, for who expands texts elsewhere (proxymap): at most AUTHD_VARIABLES_MAX. */
+enum { AUTHD_VARIABLES_MAX = 40 };
+struct authd_variable {
+    const char *name, *value;
+};
+size_t authd_request_variables(const struct authd_request *, struct authd_variable out[AUTHD_VARIABLES_MAX]);
 
 /* Texts with Dovecot's %variables: of this request, in its arena. NULL with words: one that does not exist. */
 const char *authd_format(struct authd_request *, const char *text, struct err *);

@@ -9,7 +9,8 @@
 #include "authd.h"
 #include "base/log.h"
 
-static const struct userdb_driver *const drivers[] = { &userdb_passwd_file, &userdb_table, &userdb_virtual };
+static const struct userdb_driver *const drivers[] = { &userdb_passwd_file, &userdb_prefetch, &userdb_sql,
+                                                       &userdb_static,      &userdb_table,    &userdb_virtual };
 /* They live as long as the process. */
 static struct arena *lifetime;
 static struct userdb list[DB_MAX];
@@ -57,7 +58,6 @@ bool authd_userdb_stale(void)
 
 struct place {
     struct authd_request *request;
-    bool tempfail;
     struct err *err;
 };
 
@@ -85,8 +85,9 @@ static int on_gid(struct place *p, const char *value)
 
 static int on_tempfail(struct place *p, const char *value)
 {
-    p->tempfail = true;
-    return add(p, "reason", value);
+    (void) value;
+    p->request->tempfail = true;
+    return 0;
 }
 
 static int on_user(struct place *p, const char *value)
@@ -102,14 +103,37 @@ static int on_domain(struct place *p, const char *value)
     return authd_request_rename(p->request, AUTHD_RENAME_DOMAIN, value, p->err);
 }
 
-static const struct {
-    const char *name;
-    int (*apply)(struct place *, const char *value);
-} meanings[] = { { "uid", on_uid },   { "gid", on_gid },           { "tempfail", on_tempfail },
-                 { "user", on_user }, { "username", on_username }, { "domain", on_domain } };
-
-static int apply(struct place *p, const struct authd_field *field)
+/* userdb_import: more fields, between TABs. */
+static int on_import(struct place *p, const char *value)
 {
+    struct slice rest = slice_of(value), word;
+
+    while (slice_split(&rest, '\t', &word)) {
+        struct authd_fields one = { 0 };
+        ptrdiff_t eq = slice_find(word, '=');
+        struct arena *a = p->request->arena;
+        if (word.len == 0)
+            continue;
+        authd_fields_add(&one, a, arena_strndup(a, word.p, eq < 0 ? word.len : (size_t) eq),
+                         eq < 0 ? NULL : arena_strndup(a, word.p + eq + 1, word.len - (size_t) eq - 1));
+        if (strcmp(one.field->name, "userdb_import") == 0)
+            return err_set(p->err, 0, NULL, "userdb_import within userdb_import");
+        if (authd_userdb_set(p->request, one.field, p->err) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+int authd_userdb_set(struct authd_request *r, const struct authd_field *field, struct err *err)
+{
+    static const struct {
+        const char *name;
+        int (*apply)(struct place *, const char *value);
+    } meanings[] = {
+        { "uid", on_uid },           { "gid", on_gid },       { "tempfail", on_tempfail },   { "user", on_user },
+        { "username", on_username }, { "domain", on_domain }, { "userdb_import", on_import }
+    };
+    struct place place = { r, err }, *p = &place;
     enum authd_field_mode mode;
     const char *name = authd_field_name(field->name, p->request->arena, &mode);
 
@@ -125,45 +149,48 @@ static int apply(struct place *p, const struct authd_field *field)
     return add(p, name, field->value);
 }
 
-static int apply_all(struct place *p, const struct authd_fields *row, bool fills)
+static int apply_all(struct authd_request *r, const struct authd_fields *row, bool fills, struct err *err)
 {
     if (row->over)
-        return err_set(p->err, 0, NULL, "more than %d fields", AUTHD_FIELDS_MAX);
+        return err_set(err, 0, NULL, "more than %d fields", AUTHD_FIELDS_MAX);
     for (size_t n = 0; n < row->count; n++)
-        if ((!fills || !authd_fields_has(&p->request->userdb, row->field[n].name)) && apply(p, &row->field[n]) != 0)
+        if ((!fills || !authd_fields_has(&r->userdb, row->field[n].name)) &&
+            authd_userdb_set(r, &row->field[n], err) != 0)
             return -1;
     return 0;
 }
 
-static int apply_template(struct place *p, const char *text)
+static int apply_template(struct authd_request *r, const char *text, struct err *err)
 {
-    struct authd_request *r = p->request;
     struct authd_fields row = { 0 };
 
     authd_fields_parse(&row, r->arena, slice_of(text));
-    for (size_t n = 0; n < row.count; n++)
-        if (row.field[n].value && (row.field[n].value = authd_format(r, row.field[n].value, p->err)) == NULL)
+    if (row.over)
+        return err_set(err, 0, NULL, "more than %d fields", AUTHD_FIELDS_MAX);
+    for (size_t n = 0; n < row.count; n++) { /* one by one: a value may use what stands before it */
+        struct authd_field *f = &row.field[n];
+        if ((f->value && (f->value = authd_format(r, f->value, err)) == NULL) || authd_userdb_set(r, f, err) != 0)
             return -1;
-    return apply_all(p, &row, false);
+    }
+    return 0;
 }
 
 /* --- the chain --- */
 
 static enum lookup ask(struct userdb *u, struct authd_request *r, struct err *err)
 {
-    struct place place = { .request = r, .err = err };
     struct authd_fields row = { 0 };
     enum lookup found;
 
     r->database = u->driver->name;
-    if (apply_template(&place, u->entry.default_fields) != 0)
+    if (apply_template(r, u->entry.default_fields, err) != 0)
         return LOOKUP_RETRY;
     if ((found = u->driver->lookup(u, r, &row, err)) != LOOKUP_FOUND)
         return found;
-    if (apply_all(&place, &row, u->driver->fills) != 0 || apply_template(&place, u->entry.override_fields) != 0)
+    if (apply_all(r, &row, u->driver->fills, err) != 0 || apply_template(r, u->entry.override_fields, err) != 0)
         return LOOKUP_RETRY;
-    if (place.tempfail) {
-        err_set(err, 0, NULL, "%s", authd_fields_get(&r->userdb, "reason"));
+    if (r->tempfail) {
+        err_set(err, 0, NULL, "tempfail is set");
         return LOOKUP_RETRY;
     }
     return LOOKUP_FOUND;
@@ -209,7 +236,7 @@ enum lookup authd_userdb(struct authd_request *r, struct err *err)
             seen_later = true;
         }
         bool more = follow(u, r, answer);
-        if (answer != LOOKUP_FOUND)
+        if (answer != LOOKUP_FOUND && !r->tempfail)
             r->userdb = before;
         next = more ? next_of(r, u->number) : NULL;
     }

@@ -14,6 +14,8 @@
 /* uid, gid (as numbers), home, mail and whatever else is said are in the request's `userdb` then; its user may have
  * changed. */
 enum lookup authd_userdb(struct authd_request *, struct err *);
+/* One field into the request's `userdb`, with what it means; also of a passdb's userdb_ fields. -1 with words. */
+int authd_userdb_set(struct authd_request *, const struct authd_field *, struct err *);
 /* Each user that the databases can list; -1: some could not. */
 int authd_userdb_each(void (*fn)(void *ctx, struct slice user), void *ctx);
 
@@ -40,5 +42,6 @@ struct userdb_driver {
     /* NULL: there is nothing to list (prefetch). */
     int (*each)(struct userdb *, void (*fn)(void *ctx, struct slice user), void *ctx, struct err *);
 };
-extern const struct userdb_driver userdb_passwd_file, userdb_table, userdb_virtual;
+extern const struct userdb_driver userdb_passwd_file, userdb_prefetch, userdb_sql, userdb_static, userdb_table,
+    userdb_virtual;
 #endif

@@ -92,8 +92,8 @@ static enum dispatcher_answer hand_over(struct hand_over *h, const struct dispat
                                         struct arena *arena)
 {
     struct err err = { 0 };
-    enum lookup found = authd_client_request(authd, claim->client_pid, claim->request, claim->cookie, arena, &h->user,
-                                             time_mono_ms() + CLAIM_TIMEOUT_MS, &err);
+    enum lookup found = authd_client_request(authd, h->session->protocol, claim->client_pid, claim->request,
+                                             claim->cookie, arena, &h->user, time_mono_ms() + CLAIM_TIMEOUT_MS, &err);
 
     if (found != LOOKUP_FOUND) {
         log_warn("session <%s>: authd does not know this login: %s", h->session->id, err.text);

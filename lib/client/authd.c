@@ -7,6 +7,8 @@
  */
 #include "client/authd.h"
 #include "base/log.h"
+#include "conf/param.h"
+#include "conf/var.h"
 #include "event/event.h"
 #include "io/stream.h"
 #include "ipc/client.h"
@@ -16,7 +18,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { GREETING_LINES = 16, IDLE_KEPT = 8 };
+enum { GREETING_LINES = 16, IDLE_KEPT = 8, PLACE_BYTES = 4096 };
 
 struct authd_client {
     char *service;
@@ -169,6 +171,8 @@ static const char *maildir_of(const struct authd_user *u, struct arena *a)
     ptrdiff_t end = slice_find(path, ':');
     if (end >= 0)
         path.len = (size_t) end;
+    if (path.len > 0 && path.p[0] == '~' && u->home[0] == '\0')
+        return "";
     if (path.len > 0 && path.p[0] == '~')
         text = arena_printf(a, "%s%.*s", u->home, (int) (path.len - 1), path.p + 1);
     else
@@ -176,6 +180,71 @@ static const char *maildir_of(const struct authd_user *u, struct arena *a)
     for (len = strlen(text); len > 1 && text[len - 1] == '/';)
         len--;
     return text[0] == '/' ? arena_strndup(a, text, len) : "";
+}
+
+struct place {
+    const struct authd_user *user;
+    const char *protocol, *uid, *gid;
+};
+
+static const char *variable(void *ctx, struct slice name)
+{
+    const struct place *p = ctx;
+    const struct {
+        const char *name, *value;
+    } known[] = { { "user", p->user->user },
+                  { "home", p->user->home },
+                  { "service", p->protocol },
+                  { "uid", p->uid },
+                  { "gid", p->gid } };
+
+    for (size_t n = 0; n < sizeof known / sizeof *known; n++)
+        if (slice_eq(name, known[n].name))
+            return known[n].value;
+    return NULL;
+}
+
+/* mail_home, mail_location or the userdb's "mail", with the user's variables. */
+static const char *expanded(const struct authd_user *u, const char *protocol, const char *text, struct arena *a,
+                            struct err *err)
+{
+    struct place p = { .user = u, .protocol = protocol, .uid = "", .gid = "" };
+    const char *result = NULL;
+    struct str out;
+
+    if (strchr(u->user, '/') || strcmp(u->user, "..") == 0) {
+        err_set(err, 0, NULL, "user %.200s: the name cannot be part of a path", u->user);
+        return NULL;
+    }
+    if (u->has_uid)
+        p.uid = arena_printf(a, "%u", (unsigned) u->uid);
+    if (u->has_gid)
+        p.gid = arena_printf(a, "%u", (unsigned) u->gid);
+    str_init(&out, PLACE_BYTES);
+    if (var_expand(text, &(struct var_scope){ variable, NULL, &p }, &out, err) == 0)
+        result = arena_strndup(a, out.p, out.len);
+    str_free(&out);
+    return result;
+}
+
+/* What the userdb has not said. */
+static int settle(struct authd_user *u, const char *protocol, struct arena *a, struct err *err)
+{
+    const char *mail = u->mail[0] ? u->mail : conf_mail_location;
+
+    if (u->home[0] == '\0' && conf_mail_home && conf_mail_home[0]) {
+        const char *home = expanded(u, protocol, conf_mail_home, a, err);
+        if (home == NULL)
+            return -1;
+        size_t len = strlen(home);
+        while (len > 1 && home[len - 1] == '/')
+            len--;
+        u->home = arena_strndup(a, home, len);
+    }
+    if (mail && mail[0] && (u->mail = expanded(u, protocol, mail, a, err)) == NULL)
+        return -1;
+    u->maildir = maildir_of(u, a);
+    return 0;
 }
 
 static int set_id(struct slice value, bool *has, uint32_t *out)
@@ -189,9 +258,11 @@ static int set_id(struct slice value, bool *has, uint32_t *out)
     return 0;
 }
 
-int authd_user_parse(const struct dovecot_auth_line *line, size_t from, struct arena *a, struct authd_user *out)
+int authd_user_parse(const struct dovecot_auth_line *line, size_t from, const char *protocol, struct arena *a,
+                     struct authd_user *out, struct err *err)
 {
     *out = (struct authd_user){ .user = "", .home = "", .mail = "", .maildir = "" };
+    (void) err_set(err, 0, NULL, "a reply that cannot be read");
     if (line->count <= from || line->word[from].len == 0)
         return -1;
     out->user = copy(a, line->word[from]);
@@ -219,8 +290,7 @@ int authd_user_parse(const struct dovecot_auth_line *line, size_t from, struct a
             out->extra[out->extras++] = (struct authd_extra){ copy(a, word), copy(a, value) };
         }
     }
-    out->maildir = maildir_of(out, a);
-    return 0;
+    return settle(out, protocol, a, err);
 }
 
 const char *authd_user_extra(const struct authd_user *u, const char *name)
@@ -231,17 +301,19 @@ const char *authd_user_extra(const struct authd_user *u, const char *name)
     return NULL;
 }
 
-static enum lookup answer(const struct dovecot_auth_line *reply, struct arena *a, struct authd_user *out,
-                          struct err *err)
+static enum lookup answer(const struct dovecot_auth_line *reply, const char *protocol, struct arena *a,
+                          struct authd_user *out, struct err *err)
 {
+    struct err why;
     struct slice reason = SLICE("authentication service has a fault");
 
     if (slice_eq(reply->word[0], DOVECOT_AUTH_NOTFOUND))
         return LOOKUP_NONE;
     if (slice_eq(reply->word[0], DOVECOT_AUTH_USER)) {
-        if (authd_user_parse(reply, 2, a, out) == 0)
+        if (authd_user_parse(reply, 2, protocol, a, out, &why) == 0)
             return LOOKUP_FOUND;
-        err_set(err, 451, "4.3.0", "authentication service: a reply that cannot be read");
+        log_warn("userdb: %s", why.text);
+        err_set(err, 451, "4.3.0", "authentication service: a reply that cannot be used");
         return LOOKUP_RETRY;
     }
     if (slice_eq(reply->word[0], DOVECOT_AUTH_FAIL))
@@ -250,8 +322,8 @@ static enum lookup answer(const struct dovecot_auth_line *reply, struct arena *a
     return LOOKUP_RETRY;
 }
 
-static enum lookup lookup(struct authd_client *c, struct str *question, uint32_t id, struct arena *a,
-                          struct authd_user *out, int64_t deadline, struct err *err)
+static enum lookup lookup(struct authd_client *c, struct str *question, uint32_t id, const char *protocol,
+                          struct arena *a, struct authd_user *out, int64_t deadline, struct err *err)
 {
     struct dovecot_auth_line reply;
     enum lookup found = LOOKUP_RETRY;
@@ -269,7 +341,7 @@ static enum lookup lookup(struct authd_client *c, struct str *question, uint32_t
     if (rc != 0)
         err_set(err, 451, "4.3.0", "%s: %s", c->service, errno ? strerror(errno) : "connection closed");
     else
-        found = answer(&reply, a, out, err);
+        found = answer(&reply, protocol, a, out, err);
     str_free(&text);
     str_free(question);
     return found;
@@ -297,11 +369,12 @@ enum lookup authd_client_user(struct authd_client *c, const char *protocol, stru
         str_free(&q);
         return LOOKUP_NONE;
     }
-    return lookup(c, &q, id, a, out, deadline, err);
+    return lookup(c, &q, id, protocol, a, out, deadline, err);
 }
 
-enum lookup authd_client_request(struct authd_client *c, uint32_t client_pid, uint32_t request, const char *cookie,
-                                 struct arena *a, struct authd_user *out, int64_t deadline, struct err *err)
+enum lookup authd_client_request(struct authd_client *c, const char *protocol, uint32_t client_pid, uint32_t request,
+                                 const char *cookie, struct arena *a, struct authd_user *out, int64_t deadline,
+                                 struct err *err)
 {
     uint32_t id = next_id(c);
     struct str q;
@@ -312,5 +385,5 @@ enum lookup authd_client_request(struct authd_client *c, uint32_t client_pid, ui
     dovecot_auth_put_num(&q, client_pid);
     dovecot_auth_put_num(&q, request);
     dovecot_auth_put(&q, slice_of(cookie));
-    return lookup(c, &q, id, a, out, deadline, err);
+    return lookup(c, &q, id, protocol, a, out, deadline, err);
 }

@@ -30,8 +30,8 @@ struct authd_user {
     bool has_uid, has_gid;
     uid_t uid;
     gid_t gid;
-    const char *home;    /* absolute, without a slash at the end; "" when unknown */
-    const char *mail;    /* as authd said it: "maildir:/var/mail/u"; "" when unknown */
+    const char *home;    /* absolute, without a slash at the end; else by mail_home; "" when unknown */
+    const char *mail;    /* "maildir:/var/mail/u", %variables expanded; else by mail_location; "" when unknown */
     const char *maildir; /* absolute directory of the INBOX, from mail and home; "" when neither tells */
     size_t extras;       /* what else was said: "quota_rule", ... */
     struct authd_extra extra[AUTHD_EXTRA_MAX];
@@ -46,11 +46,13 @@ void authd_client_free(struct authd_client **);
 enum lookup authd_client_user(struct authd_client *, const char *protocol, struct slice user, struct arena *,
                               struct authd_user *out, int64_t deadline, struct err *);
 /* Master: claims the finished authentication `request` of the login process `client_pid`; once. */
-enum lookup authd_client_request(struct authd_client *, uint32_t client_pid, uint32_t request, const char *cookie,
-                                 struct arena *, struct authd_user *out, int64_t deadline, struct err *);
+enum lookup authd_client_request(struct authd_client *, const char *protocol, uint32_t client_pid, uint32_t request,
+                                 const char *cookie, struct arena *, struct authd_user *out, int64_t deadline,
+                                 struct err *);
 
 const char *authd_user_extra(const struct authd_user *, const char *name); /* NULL when it was not said */
 /* The words of a USER reply from word `from` on; shared with tests. */
 struct dovecot_auth_line;
-int authd_user_parse(const struct dovecot_auth_line *, size_t from, struct arena *, struct authd_user *out);
+int authd_user_parse(const struct dovecot_auth_line *, size_t from, const char *protocol, struct arena *,
+                     struct authd_user *out, struct err *);
 #endif

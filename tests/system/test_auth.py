@@ -58,7 +58,7 @@ def test_greeting(instance):
 def test_plain_and_login(instance):
     user, password = instance.user1, instance.users[instance.user1]
     a = Auth(instance, "auth")
-    assert a.ask(f"AUTH\t1\tPLAIN\tservice=smtp\tnologin\tresp={plain(user.upper(), password)}") == ["OK", "1", f"user={user}"]
+    assert a.ask(f"AUTH\t1\tPLAIN\tservice=smtp\tnologin\tresp={plain(user.upper(), password)}") == ["OK", "1", f"user={user}", f"original_user={user.upper()}"]
     assert a.ask("AUTH\t2\tLOGIN\tservice=smtp\tnologin") == ["CONT", "2", b64("Username:")]
     assert a.ask("CONT\t2\t" + b64(user)) == ["CONT", "2", b64("Password:")]
     assert a.ask("CONT\t2\t" + b64(password)) == ["OK", "2", f"user={user}"]

@@ -35,7 +35,10 @@
 enum {
     STOP_MS = 10000,
     STOP_LOOK_MS = 20,
+    STOP_USERS_MS = 2000,
     STOP_LOG_MS = 3000,
+    LOCK_TRIES = 20,
+    LOCK_LOOK_MS = 50,
     PID_WIDTH = 32,
     DESCRIPTORS = 65536,
     OPTION_PARAMS = 1000,
@@ -137,10 +140,14 @@ static int lock_file(const char *path)
 
     if (fd < 0)
         log_fatal("open lock file %s: %s", path, strerror(errno));
-    if (flock(fd, LOCK_EX | LOCK_NB) == 0)
-        return fd;
-    if (errno != EWOULDBLOCK)
-        log_fatal("lock %s: %s", path, strerror(errno));
+    /* Who asks whether a master runs holds it for an instant. */
+    for (int i = 0; i < LOCK_TRIES; i++) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+            return fd;
+        if (errno != EWOULDBLOCK)
+            log_fatal("lock %s: %s", path, strerror(errno));
+        usleep(LOCK_LOOK_MS * 1000);
+    }
     close(fd);
     return -1;
 }
@@ -165,15 +172,16 @@ static void take_locks(const char *path)
     run.lock = lock_file(path);
     if (run.lock < 0)
         log_fatal("open lock file %s: unable to set exclusive lock: Resource temporarily unavailable", path);
+    /* At once: "postfix stop" reads it as soon as the lock is held. */
+    snprintf(pid, sizeof pid, "%*ld\n", PID_WIDTH, (long) getpid());
+    if (ftruncate(run.lock, 0) < 0 || pwrite(run.lock, pid, strlen(pid), 0) != (ssize_t) strlen(pid))
+        log_fatal("cannot write %s: %s", path, strerror(errno));
     run.data_lock = lock_file(data);
     if (run.data_lock < 0)
         log_fatal("open lock file %s: unable to set exclusive lock: Resource temporarily unavailable", data);
     if (geteuid() == 0 && pw && fchown(run.data_lock, pw->pw_uid, pw->pw_gid) < 0)
         log_warn("cannot give %s to %s: %s", data, conf_mail_owner, strerror(errno));
     free(data);
-    snprintf(pid, sizeof pid, "%*ld\n", PID_WIDTH, (long) getpid());
-    if (ftruncate(run.lock, 0) < 0 || pwrite(run.lock, pid, strlen(pid), 0) != (ssize_t) strlen(pid))
-        log_fatal("cannot write %s: %s", path, strerror(errno));
 }
 
 /* -w: the parent waits for one byte that says that the start is complete. */
@@ -287,10 +295,10 @@ static void stop(void *why)
         log_warn("%zu processes do not end: killing them", still_running(false));
         process_kill_all(SIGKILL);
     }
-    if (getpgrp() == getpid()) { /* processes of users, whose spawners are gone */
-        signal(SIGTERM, SIG_IGN);
-        kill(0, SIGTERM);
-    }
+    process_strays(SIGTERM);
+    for (until = time_mono_ms() + STOP_USERS_MS; process_strays(0) > 0 && time_mono_ms() < until;)
+        event_sleep(STOP_LOOK_MS);
+    process_strays(SIGKILL);
     end_services(true);
     until = time_mono_ms() + STOP_LOG_MS;
     while (process_count() > 0 && time_mono_ms() < until)

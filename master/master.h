@@ -86,6 +86,7 @@ void process_end_all(struct unit *, const char *order); /* CHANNEL_STOP or CHANN
 void process_reap(void);
 size_t process_count(void); /* of all services */
 void process_kill_all(int signo);
+size_t process_strays(int signo); /* users' processes, whose spawners are gone; 0 only counts them */
 int process_tell(struct process *, struct msg **, uint32_t id);
 struct process *process_ref(struct process *);
 void process_unref(struct process *);

@@ -15,6 +15,7 @@
 #include "master.h"
 #include "service/channel.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -542,6 +543,48 @@ void process_reap(void)
         else if (WIFSIGNALED(status) && WTERMSIG(status) != SIGTERM && WTERMSIG(status) != SIGKILL)
             log_warn("process %ld of a user was killed by signal %d", (long) pid, WTERMSIG(status));
     }
+}
+
+/* Of a living process, by "pid (name) state parent group ..."; -1 when there is none. */
+static pid_t group_of(pid_t pid)
+{
+    char path[64], text[512];
+    struct slice rest, word;
+    uint64_t group = 0;
+    ssize_t n;
+    int fd;
+
+    snprintf(path, sizeof path, "/proc/%ld/stat", (long) pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    n = read(fd, text, sizeof text);
+    close(fd);
+    rest = slice_make(text, n > 0 ? (size_t) n : 0);
+    rest = slice_sub(rest, (size_t) (slice_rfind(rest, ')') + 1), rest.len); /* the name may hold anything */
+    for (int i = 0; i < 3; i++)
+        if (!slice_word(&rest, " ", &word) || (i == 0 && slice_eq(word, "Z")))
+            return -1;
+    return slice_u64(word, INT32_MAX, &group) == 0 ? (pid_t) group : -1;
+}
+
+size_t process_strays(int signo)
+{
+    DIR *proc = getpgrp() == getpid() ? opendir("/proc") : NULL;
+    size_t strays = 0;
+
+    for (struct dirent *e; proc && (e = readdir(proc)) != NULL;) {
+        uint64_t pid;
+        if (slice_u64(slice_of(e->d_name), INT32_MAX, &pid) < 0 || (pid_t) pid == getpid() || find((pid_t) pid) ||
+            group_of((pid_t) pid) != getpgrp())
+            continue;
+        strays++;
+        if (signo)
+            kill((pid_t) pid, signo);
+    }
+    if (proc)
+        closedir(proc);
+    return strays;
 }
 
 /* Watches one listener while nobody takes its connections. */

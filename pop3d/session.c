@@ -42,6 +42,9 @@ static void serve(struct pop3d_session *s)
             if (errno == ETIMEDOUT) {
                 stream_puts(s->io, "-ERR Disconnected for inactivity.\r\n");
                 s->ended = "Inactivity";
+            } else if (errno == ECANCELED) {
+                stream_puts(s->io, "-ERR Server shutting down.\r\n");
+                s->ended = "Server shutting down";
             }
             break;
         }

@@ -36,6 +36,7 @@ struct proc {
     struct stream *control; /* NULL while it is being spawned */
     bool failed;            /* the spawn did */
     bool gone;              /* its user has it no longer; freed when `holders` is 0 */
+    bool told;              /* that the mail system stops */
     unsigned holders;       /* fibers that hold this pointer */
     size_t awake;           /* sessions that it serves */
     struct event_cond spawned;
@@ -395,6 +396,29 @@ static void end_sleepers(struct user *u)
     }
 }
 
+/* Its sessions end in their own words; it ends then. */
+static void tell_stop(void *arg)
+{
+    struct proc *p = arg;
+
+    if (p->control && event_sem_get(&p->writer, time_mono_ms() + SEND_TIMEOUT_MS) == 0) {
+        struct msg *m = msg_new(DISPATCHER_W_STOP);
+        msg_send(p->control, m, 0);
+        msg_free(&m);
+        event_sem_put(&p->writer);
+    }
+    release(p);
+}
+
+static void begin_stop(struct proc *p)
+{
+    if (p->told || p->control == NULL)
+        return;
+    p->told = true;
+    hold(p);
+    fiber_go("stop", tell_stop, p);
+}
+
 bool procs_drained(void)
 {
     struct slice key;
@@ -405,8 +429,11 @@ bool procs_drained(void)
     for (size_t at = 0; map_next(users, &at, &key, &value);) {
         struct user *u = value;
         u->holders++;
-        if (service_stopping())
+        if (service_stopped()) {
             end_sleepers(u);
+            if (u->proc)
+                begin_stop(u->proc);
+        }
         if (u->proc)
             on_idle(u->proc);
         user_put(u);

@@ -81,6 +81,10 @@ static enum waited wait_for_done(struct imapd_session *s, struct imapd_idle *idl
             wake = time_mono_ms() + MAILBOX_SETTLE_MS;
         if (stream_wait_input(s->io, wake) == 0)
             return CLIENT_SPOKE;
+        if (errno == ECANCELED) {
+            imapd_bye(s, "Server shutting down.", "Server shutting down");
+            return SESSION_ENDS;
+        }
         if (errno != EINTR && errno != ETIMEDOUT)
             return SESSION_ENDS;
         uint64_t said = stream_bytes_out(s->io);

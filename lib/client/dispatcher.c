@@ -181,6 +181,11 @@ int dispatcher_link_next(struct dispatcher_link *l, struct dispatcher_session **
         stream_deadline(l->stream, deadline);
         if (msg_recv(l->stream, &m) != 0)
             return -1;
+        if (strcmp(msg_name(m), DISPATCHER_W_STOP) == 0 && msg_done(m)) {
+            msg_free(&m);
+            errno = ESHUTDOWN;
+            return -1;
+        }
         bool good = strcmp(msg_name(m), DISPATCHER_W_SESSION) == 0 && dispatcher_session_decode(m, out) == 0;
         if (good && !msg_done(m)) {
             dispatcher_session_free(out);

@@ -61,7 +61,7 @@ struct dispatcher_link;
 struct dispatcher_link *dispatcher_link_new(int control_fd);
 void dispatcher_link_free(struct dispatcher_link **);
 /* Waits for the next client. 0; -1 with errno ETIMEDOUT (no client within the deadline), 0 (dispatcher has closed:
- * end when the sessions at hand have ended), or another. */
+ * end when the sessions at hand have ended), ESHUTDOWN (the mail system stops: end them soon), or another. */
 int dispatcher_link_next(struct dispatcher_link *, struct dispatcher_session **out, int64_t deadline);
 /* The session is over; dispatcher forgets it and may end the process when it was the last. */
 void dispatcher_link_ended(struct dispatcher_link *, const char *id);

@@ -2,9 +2,12 @@
 #include "client/dispatcher_serve.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/time.h"
 
 #include <errno.h>
 #include <stdlib.h>
+
+enum { STOP_GRACE_MS = 1000 }; /* for the commands under way; less than login leaves the TLS clients it relays */
 
 struct serve {
     struct dispatcher_link *link;
@@ -63,9 +66,15 @@ void dispatcher_serve(int control_fd, const char *directory, dispatcher_session_
         s.sessions++;
         fiber_go("session", session, one);
     }
-    if (errno != 0 && errno != ECANCELED)
+    bool stop = errno == ESHUTDOWN;
+    int64_t until = stop ? time_mono_ms() + STOP_GRACE_MS : EVENT_NEVER;
+    if (errno != 0 && errno != ECANCELED && !stop)
         log_warn("dispatcher: the control channel failed: %s", strerror(errno));
     fiber_shield(true); /* the sessions are cancelled too, and use what stands on this stack */
+    while (s.sessions && time_mono_ms() < until)
+        event_cond_wait(&s.ended, until);
+    if (stop)
+        event_stop();
     while (s.sessions)
         event_cond_wait(&s.ended, EVENT_NEVER);
     fiber_shield(false);

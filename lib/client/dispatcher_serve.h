@@ -3,7 +3,8 @@
  *
  * Callers     imapd, pop3d: their `spawned` entry
  * Invariants  returns when dispatcher has closed the control channel and the last session has ended; sessions at hand
- *             outlive a dispatcher that restarts
+ *             outlive a dispatcher that restarts. When dispatcher says that the mail system stops, and on SIGTERM,
+ *             sessions are cancelled: they say so to their clients
  * Ownership   the session function owns session->fd when it sets it to -1; all else stays the caller's
  */
 #ifndef CLIENT_DISPATCHER_SERVE_H

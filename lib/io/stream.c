@@ -373,6 +373,10 @@ int stream_wait_input(struct stream *s, int64_t deadline)
         s->error = 0; /* the caller's own deadline, not the stream's: it may go on */
         errno = ETIMEDOUT;
     }
+    if (n < 0 && s->error == ECANCELED) {
+        s->error = 0; /* nothing is half read or half sent: there may be last words */
+        errno = ECANCELED;
+    }
     return n < 0 ? -1 : 0;
 }
 

@@ -47,7 +47,9 @@ ssize_t stream_peek(struct stream *,
 void stream_consume(struct stream *, size_t len); /* drops peeked bytes */
 size_t stream_buffered(const struct stream *);    /* unread input bytes at hand: pipelining check, STARTTLS */
 bool stream_eof(const struct stream *);
-int stream_wait_input(struct stream *, int64_t deadline); /* flushes, then waits until there is something to read */
+/* Flushes, then waits until there is something to read. After -1 with ETIMEDOUT (of this deadline) or ECANCELED the
+ * stream is good: the caller may say why it ends. */
+int stream_wait_input(struct stream *, int64_t deadline);
 /* Another fiber makes the present or next stream_wait_input answer -1 with EINTR; the stream is as it was. */
 void stream_interrupt(struct stream *);
 /* Puts bytes in front of the unread input: what another process has read of this connection. */

@@ -41,6 +41,7 @@ void serve_wakeup(void);
 void serve_quota(int64_t sessions);
 bool serve_stale(void);
 bool serve_draining(void);
+bool serve_stopped(void);
 int serve_listen(const char *endpoint); /* --listen */
 
 /* request.c: one connection that speaks frames, to its end */

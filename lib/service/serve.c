@@ -50,6 +50,7 @@ static int64_t stale_looked;
 static bool wakeup_running, wakeup_again;
 
 bool serve_draining(void) { return draining; }
+bool serve_stopped(void) { return stopping; }
 
 static int64_t sessions_limit(void)
 {

@@ -45,6 +45,7 @@ const char *service_type(void) { return service_state.type; }
 int service_quota(void) { return (int) service_state.quota; }
 bool service_alone(void) { return service_state.alone; }
 bool service_stopping(void) { return serve_draining(); }
+bool service_stopped(void) { return serve_stopped(); }
 
 #ifdef __SANITIZE_ADDRESS__
 /* The leak check at exit needs ptrace, which the jail kills for. */

@@ -121,7 +121,8 @@ struct stream *service_conn_stream(struct service_conn *); /* in_order requests 
 const char *service_name(void); /* -n: name in master.cf, "submission" */
 const char *service_type(void);
 int service_quota(void); /* 0: unlimited */
-bool service_stopping(void);
+bool service_stopping(void); /* no new work: by a reload, idleness or a stop */
+bool service_stopped(void);  /* by a stop, or master is gone: sessions that do not end soon are cancelled */
 bool service_alone(void); /* not started by master: unit tests, "sendmail -bs" */
 /* Ask master (rights are checked there): */
 int service_connect(const char *service, int64_t deadline); /* what ipc_connect calls; a connected fd or -1 */

@@ -30,9 +30,16 @@ static struct service_user user;
 static int control_fd = -1;
 static bool crashed;
 
+static void on_term(void *unused)
+{
+    (void) unused;
+    event_stop();
+}
+
 static void child_body(void *unused)
 {
     (void) unused;
+    event_signal(SIGTERM, on_term, NULL);
     service_state.svc->spawned(control_fd, &user);
     event_stop();
 }

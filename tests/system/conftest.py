@@ -9,6 +9,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import smtplib
 import ssl
 import subprocess
@@ -168,6 +169,17 @@ class Instance:
         return [pid for pid, n in self.daemons().items() if n == name]
 
 
+def processes_of(directory):
+    """{pid: command line} of everything that belongs to the instance in that directory, whoever its parent is now."""
+    mine, found = f"MAIL_CONFIG={directory}/etc".encode(), {}
+    for proc in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # gone, or somebody else's
+            argv = (proc / "cmdline").read_bytes().split(b"\0")
+            if mine in (proc / "environ").read_bytes().split(b"\0") or f"{directory}/etc".encode() in argv:
+                found[int(proc.name)] = b" ".join(argv).decode()
+    return found
+
+
 def queue_ids(instance):
     return [line.split('"queue_id": "')[1].split('"')[0] for line in instance.tool("postqueue", "-j").stdout.splitlines()]
 
@@ -202,10 +214,14 @@ def own_instance(port_base, *settings, services=""):
             i.read_env()
         yield i
     finally:
-        with contextlib.suppress(subprocess.SubprocessError):
-            quickstart(directory, "--stop")
+        quickstart(directory, "--stop")
+        left = processes_of(directory)
+        for pid in left:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
         if os.environ.get("POSTHORN_KEEP") is None:
             shutil.rmtree(directory, ignore_errors=True)
+        assert not left, f"postfix stop has left {left}"
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 import os
 import pathlib
 import pwd
+import secrets
 import subprocess
 
 import pytest
@@ -21,8 +22,9 @@ def is_spawner(pid):
 
 def test_every_daemon_is_confined(instance):
     with instance.imap(), instance.submission() as s, instance.smtp():
-        s.sendmail(instance.user1, [instance.user2], b"Subject: jail\r\n\r\nx\r\n")
-        instance.wait_message("Subject: jail")
+        marker = secrets.token_hex(8)
+        s.sendmail(instance.user1, [instance.user2], f"Subject: {marker}\r\n\r\nx\r\n".encode())
+        instance.wait_message(marker)
         daemons = {pid: name for pid, name in instance.daemons().items() if name not in FREE and not is_spawner(pid)}
         seen = set()
         for pid, name in daemons.items():

@@ -29,7 +29,14 @@
 #include <syslog.h>
 #include <unistd.h>
 
-enum { STOP_SECONDS = 16, LOOK_MS = 50, LINE_BYTES = 3000, PID_BYTES = 64 };
+enum {
+    STOP_SECONDS = 20, /* more than master takes when all goes wrong */
+    FORCE_SECONDS = 5,
+    LOOK_MS = 50,
+    LOOKS = 20,
+    LINE_BYTES = 3000,
+    PID_BYTES = 64
+};
 
 static const struct param *const tables[] = { conf_global_params, service_params, NULL };
 static int verbose;
@@ -64,8 +71,10 @@ static pid_t running(void)
     if (fd < 0 && errno != ENOENT && errno != ENOTDIR)
         log_fatal("open %s: %s", path, strerror(errno));
     if (fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
-        ssize_t n = read(fd, text, PID_BYTES);
+        ssize_t n;
         uint64_t value = 0;
+        for (int i = 0; (n = pread(fd, text, PID_BYTES, 0)) == 0 && i < LOOKS; i++)
+            usleep(LOOK_MS * 1000); /* it has just taken the lock */
         if (n <= 0 || slice_u64(slice_trim(slice_make(text, (size_t) n)), INT32_MAX, &value) < 0 || value == 0)
             log_fatal("%s is locked, but holds no process id", path);
         pid = (pid_t) value;
@@ -176,7 +185,9 @@ static int end(const char *words)
     if (running() != pid)
         return 0;
     log_warn("stopping the Postfix mail system with force");
-    tell(pid, SIGKILL);
+    tell(getpgid(pid) == pid ? -pid : pid, SIGKILL); /* with all its processes: some may be what hangs */
+    for (until = time_mono_ms() + FORCE_SECONDS * 1000; running() == pid && time_mono_ms() < until;)
+        usleep(LOOK_MS * 1000);
     return 0;
 }
 

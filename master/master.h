@@ -44,7 +44,7 @@ struct unit {
     bool used;    /* a process has run since master began */
     bool removed; /* master.cf no longer names it: its last processes are ending */
     bool known;   /* a process has said what follows */
-    bool exclusive, solitary;
+    bool exclusive, solitary, overlaps;
     int64_t sessions_max;
     bool throttled, wakeup_due;
     int64_t held_until;  /* milliseconds: throttled until then */

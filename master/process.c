@@ -165,7 +165,7 @@ bool process_may_start(struct unit *s)
         return true;
     if (s->known && s->exclusive && s->max_proc > 0)
         return free_sessions(s) > 0 && count(s, false) < limit;
-    return count(s, true) < limit;
+    return count(s, !s->overlaps) < limit;
 }
 
 bool process_none_takes(const struct unit *s)
@@ -299,6 +299,7 @@ static void on_ready(struct process *p, struct msg *m)
 
     s->exclusive = msg_get_num(m, "exclusive", 0, 1);
     s->solitary = msg_get_num(m, "solitary", 0, 1);
+    s->overlaps = msg_get_num(m, "overlaps", 0, 1);
     s->sessions_max = msg_get_num(m, "sessions_max", 0, INT32_MAX);
     s->known = true;
     p->ready = true;

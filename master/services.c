@@ -184,6 +184,7 @@ static void remove_service(struct unit *s)
 static void renew(struct unit *old, struct unit *fresh)
 {
     struct unit keep;
+    char *program = mem_strdup(old->path);
 
     close_listeners(old); /* and so nobody waits for old->changed any more */
     free_settings(old);
@@ -192,9 +193,18 @@ static void renew(struct unit *old, struct unit *fresh)
     old->node = keep.node;
     old->processes = keep.processes;
     old->used = keep.used;
+    if (strcmp(old->path, program) == 0) { /* what its processes have said of themselves holds for the next ones */
+        old->known = keep.known;
+        old->exclusive = keep.exclusive;
+        old->solitary = keep.solitary;
+        old->overlaps = keep.overlaps;
+        old->sessions_max = keep.sessions_max;
+    }
     old->throttle_timer = keep.throttle_timer;
     old->throttled = keep.throttled;
+    old->held_until = keep.held_until;
     old->wakeup_timer = NULL;
+    free(program);
     free(fresh);
 }
 

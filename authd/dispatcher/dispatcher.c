@@ -171,6 +171,7 @@ static const struct service dispatcher = {
     .version = DISPATCHER_VERSION,
     .requests = requests,
     .solitary = true,
+    .overlaps = true,
     .pre_jail = sleep_open,
     .post_jail = start,
     .drained = procs_drained,

@@ -3,7 +3,8 @@
  *
  * SOCK_SEQPACKET, one frame of ipc/msg.h a packet, ids chosen by who asks.
  *   daemon to master
- *     ready   {exclusive, solitary, sessions_max}  once, jailed and about to accept; sessions_max 0: no limit
+ *     ready   {exclusive, solitary, overlaps, sessions_max}
+ *                                                  once, jailed and about to accept; sessions_max 0: no limit
  *     status  {sessions, taking, ending, uses}     whenever it matters; taking 0: master watches the listeners again;
  *                                                  ending 1: it takes none any more, and says each change at once
  *     connect {service}                            answered by granted + descriptor, or refused {errno}

@@ -446,6 +446,7 @@ static void say_ready(void)
 
     msg_put_num(m, "exclusive", svc->exclusive);
     msg_put_num(m, "solitary", svc->solitary);
+    msg_put_num(m, "overlaps", svc->overlaps);
     msg_put_num(m, "sessions_max", svc->sessions_max ? *svc->sessions_max : 0);
     channel_say(&m);
 }

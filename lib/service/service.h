@@ -95,6 +95,7 @@ struct service {
     const int64_t
         *sessions_max;     /* connections a process takes at a time (parameter); NULL: no limit but descriptors */
     bool solitary;         /* one process for all clients; it never ends for idleness or use */
+    bool overlaps;         /* after a reload its successor starts at once, while sessions of this one go on */
     int (*pre_jail)(void); /* 0, or -1 after logging why not to start */
     int (*post_jail)(void);
     bool (*stale)(void);   /* asked between sessions: true (a table has changed) restarts the process gracefully */
@@ -120,10 +121,10 @@ struct stream *service_conn_stream(struct service_conn *); /* in_order requests 
 
 const char *service_name(void); /* -n: name in master.cf, "submission" */
 const char *service_type(void);
-int service_quota(void); /* 0: unlimited */
+int service_quota(void);     /* 0: unlimited */
 bool service_stopping(void); /* no new work: by a reload, idleness or a stop */
 bool service_stopped(void);  /* by a stop, or master is gone: sessions that do not end soon are cancelled */
-bool service_alone(void); /* not started by master: unit tests, "sendmail -bs" */
+bool service_alone(void);    /* not started by master: unit tests, "sendmail -bs" */
 /* Ask master (rights are checked there): */
 int service_connect(const char *service, int64_t deadline); /* what ipc_connect calls; a connected fd or -1 */
 /* dispatcher: a process of `program` ("imapd") for that user; fd becomes its control descriptor (the caller keeps and

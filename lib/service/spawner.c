@@ -173,6 +173,7 @@ static void say_ready(void)
 
     msg_put_num(m, "exclusive", 0);
     msg_put_num(m, "solitary", 1);
+    msg_put_num(m, "overlaps", 0);
     msg_put_num(m, "sessions_max", 0);
     msg_send_packet(CHANNEL_FD, m, 0);
     msg_free(&m);

@@ -185,6 +185,22 @@ def test_client_that_goes_and_many(i):
     wait_until(lambda: not processes(i), 20)
 
 
+@pytest.mark.parametrize("tls", [False, True])
+def test_reload_wakes_nobody(i, tls):
+    c = Idler(i, i.user1, i.pass1, tls)
+    c.idle()
+    asleep(i)
+    (before,) = i.pids("dispatcher")
+    i.reload()
+    append(i, i.user1, i.pass1)  # served by the dispatcher that follows
+    c.hear(b"EXISTS")
+    assert before in i.pids("dispatcher")
+    c.done()
+    c.check()
+    c.imap.logout()
+    wait_until(lambda: before not in i.pids("dispatcher"), what="the end of the dispatcher of before")
+
+
 def test_mailbox_deleted_and_stop(i):
     with imaplib.IMAP4("127.0.0.1", i.imap_port, timeout=20) as m:
         m.login(i.user1, i.pass1)

@@ -196,6 +196,23 @@ def test_clients_are_told(stopped):
     assert heard == {what: words for what, _, words in clients}
 
 
+def test_reload_with_open_sessions(stopped):
+    """They go on, and so do new ones: dispatcher's successor does not wait for their end."""
+    stopped.postfix("start")
+    with stopped.imap() as old, stopped.smtp() as mail:
+        old.select("INBOX")
+        mail.ehlo()
+        for _ in range(3):
+            stopped.reload()
+            began = time.monotonic()
+            with stopped.imap() as new:
+                new.select("INBOX")
+                assert old.noop()[0] == new.noop()[0] == "OK"
+            assert time.monotonic() - began < 5
+        assert mail.noop()[0] == 250
+    assert stop(stopped) == 0
+
+
 def test_users_processes_of_a_killed_master(stopped):
     """Nobody is left when master is killed and not started again, nor after the next start and stop."""
     stopped.postfix("start")

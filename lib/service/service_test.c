@@ -204,6 +204,7 @@ static void expect_ready(void)
     struct msg *m = receive(CHANNEL_READY);
 
     assert(msg_get_num(m, "exclusive", 0, 1) == 1 && msg_get_num(m, "solitary", 0, 1) == 0);
+    assert(msg_get_num(m, "overlaps", 0, 1) == 0);
     assert(msg_get_num(m, "sessions_max", 0, 9) == 0 && msg_done(m));
     msg_free(&m);
 }

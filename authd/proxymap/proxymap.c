@@ -46,6 +46,7 @@ static int open_tables(void)
 {
     conf_registry_open(); /* without it only main.cf's own values count; it has said so */
     sql_tables_register();
+    table_sees_names(); /* caches would be lost with each new start */
     sources_open();
     if (sql_pool_networked())
         proxymap.may |= MAY_INET;

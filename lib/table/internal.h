@@ -32,8 +32,9 @@ struct table {
     const char *name;
     unsigned flags;
     void *state;
-    char *error;  /* why it cannot be used */
-    int64_t said; /* when its present trouble was logged; 0: not yet */
+    char *error;     /* why it cannot be used */
+    bool wrong_text; /* of its file: nothing but a change of that cures it */
+    int64_t said;    /* when its present trouble was logged; 0: not yet */
     size_t uses;
     time_t opened;
     struct table_file {
@@ -41,6 +42,8 @@ struct table {
         struct stat st;
     } file[TABLE_FILES]; /* watched for changes */
     size_t files;
+    char *unread; /* path of a file that could not be opened, and what stood there then (st_ino 0: nothing) */
+    struct stat unread_st;
     struct table *next;
 };
 extern const struct table_type table_cdb, table_hash, table_btree, table_texthash, table_inline, table_static,

@@ -264,6 +264,20 @@ def test_a_changed_file(site):
     wait_until(lambda: answer() == ("found", [("value", b"two")]), what="the new query")
 
 
+def test_a_file_that_comes_later(site):
+    late = f"mysql:{site.dir}/late.cf"
+    site.i.postconf(f"smtpd_sender_login_maps = {late}")
+    site.i.reload()
+    f = proxymap(site)
+    assert lookup(f, late, "x") == ("retry", [])
+    (before,) = site.i.pids("proxymap")
+    mark = site.i.log_mark()
+    table(site, "late", "SELECT 'here'", mode=0o600)
+    site.i.wait_log(r"table mysql:\S*late.cf has changed -- restarting", mark)
+    f.close()
+    wait_until(lambda: postmap(site, "x", late).stdout == "here\n" and before not in site.i.pids("proxymap"), what="the new file")
+
+
 def test_tools(site):
     types = site.i.tool("postconf", "-m").stdout.split()
     assert "mysql" in types and "sql" not in types
@@ -274,6 +288,13 @@ def test_tools(site):
     assert postmap(site, "x", site.unnamed).stdout == "1\n"  # the service does not serve it
     out = postmap(site, "x", site.wrong)
     assert out.returncode == 1 and "wrong.cf, line 6: expansion_limit: bad numerical configuration" in out.stderr
+
+
+def test_postfix_check_names_what_is_wrong(site):
+    out = site.i.postfix("check").stderr
+    assert f"{site.dir}/wrong.cf, line 6: expansion_limit: bad numerical configuration" in out
+    assert f"{site.sql_ext} line 7: Unknown setting: unknown_key" in out
+    assert "unnamed.cf" not in out and SECRET not in out
 
 
 def test_postmap_goes_through_the_service(site):

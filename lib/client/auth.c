@@ -30,10 +30,14 @@ enum {
     GREETING_MS = 10000, /* a service that accepts and says nothing */
     COOKIE_BYTES = 65,
 };
-enum state { CLOSED, CONNECTING, GREETING, READY };
+enum state { CLOSED, CLOSING /* unused: its end is on the way */, CONNECTING, GREETING, READY };
 
 struct auth_client {
     char *path;
+    enum auth_keep keep;
+    int64_t connected_ms, idle_ms, age_ms;
+    bool retired;             /* no new requests: freed with its last */
+    struct event_timer *idle; /* brief: closes the connection */
     enum state state;
     int fd;
     struct fiber *reader;
@@ -60,11 +64,14 @@ struct auth_request {
     char **fields; /* "name=value", NULL at the end */
 };
 
-struct auth_client *auth_client_new(const char *path)
+struct auth_client *auth_client_new(const char *path, enum auth_keep keep)
 {
     struct auth_client *c = mem_new(sizeof *c);
 
     c->path = mem_strdup(path);
+    c->keep = keep;
+    c->idle_ms = AUTH_IDLE_MS;
+    c->age_ms = AUTH_AGE_MS;
     c->fd = -1;
     c->writing.permits = 1;
     list_init(&c->requests);
@@ -86,7 +93,7 @@ static void lost(struct auth_client *c)
         close(c->fd);
     }
     c->fd = -1;
-    if (c->state != READY)
+    if (c->state != READY && c->state != CLOSING)
         c->failures++;
     c->state = CLOSED;
     list_each(it, &c->requests)
@@ -107,6 +114,7 @@ void auth_client_free(struct auth_client **cp)
         return;
     if (c->open)
         log_panic("auth_client_free: %zu requests are open", c->open);
+    event_timer_free(&c->idle);
     if (c->reader != NULL) {
         fiber_cancel(c->reader);
         fiber_join(c->reader, EVENT_NEVER);
@@ -114,6 +122,48 @@ void auth_client_free(struct auth_client **cp)
     free(c->path);
     free(c);
     *cp = NULL;
+}
+
+static void on_idle(void *arg)
+{
+    struct auth_client *c = arg;
+
+    event_timer_free(&c->idle);
+    if (c->open > 0 || c->state != READY)
+        return;
+    c->state = CLOSING;
+    fiber_cancel(c->reader);
+}
+
+/* Nothing is asked at the moment. */
+static void rest(struct auth_client *c)
+{
+    if (c->keep == AUTH_KEEP || c->open > 0)
+        return;
+    if (c->retired)
+        auth_client_free(&c);
+    else if (c->idle)
+        event_timer_reset(c->idle, c->idle_ms);
+    else
+        c->idle = event_timer_new(c->idle_ms, on_idle, c);
+}
+
+void auth_client_patience(struct auth_client *c, int64_t idle_ms, int64_t age_ms)
+{
+    c->idle_ms = idle_ms;
+    c->age_ms = age_ms;
+}
+
+void auth_client_renew(struct auth_client **cp)
+{
+    struct auth_client *c = *cp;
+
+    if (c->keep == AUTH_KEEP || c->state != READY || time_mono_ms() < c->connected_ms + c->age_ms)
+        return;
+    *cp = auth_client_new(c->path, c->keep);
+    auth_client_patience(*cp, c->idle_ms, c->age_ms);
+    c->retired = true;
+    rest(c);
 }
 
 static const struct {
@@ -392,6 +442,7 @@ static void start(struct auth_client *c, int64_t deadline)
     file_set_nonblock(c->fd, true);
     file_set_cloexec(c->fd, true);
     c->state = GREETING;
+    c->connected_ms = time_mono_ms();
     c->reader = fiber_new("auth client", read_all, c);
     if (greet(c, deadline) && c->reader != NULL)
         fiber_cancel(c->reader);
@@ -429,6 +480,7 @@ int auth_mechs(struct auth_client *c, int64_t deadline, const struct auth_mech *
         return -1;
     *mechs = c->mechs;
     *count = c->mech_count;
+    rest(c);
     return 0;
 }
 
@@ -560,6 +612,7 @@ void auth_request_free(struct auth_request **rp)
         str_free(&text);
     }
     r->client->open--;
+    rest(r->client);
     arena_free(&r->arena);
     free(r);
     *rp = NULL;

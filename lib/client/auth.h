@@ -5,6 +5,8 @@
  *
  * Callers     smtpd (smtpd_sasl_path), login
  * Invariants  one connection, made when first needed and again after it was lost; many requests at a time over it
+ *             with AUTH_BRIEF it does not outlive its use: a Dovecot's auth process that was replaced by a restart lives
+ *             on as long as somebody is connected, and knows only the passwords of its day
  *             base64 goes through as the peer wrote it; who calls has checked that it is base64
  * Ownership   a client outlives its requests; auth_request_free cancels what is still open
  * Units       deadlines are those of lib/event
@@ -40,9 +42,18 @@ struct auth_mech {
 
 struct auth_client;
 struct auth_request;
+enum auth_keep {
+    AUTH_KEEP, /* the connection stays: a master claims logins that were made over it */
+    AUTH_BRIEF
+};
 /* path: "private/auth", or what smtpd_sasl_path names. Nothing is connected yet. */
-struct auth_client *auth_client_new(const char *path);
+struct auth_client *auth_client_new(const char *path, enum auth_keep);
 void auth_client_free(struct auth_client **);
+/* Before each use of a brief one: where its connection has grown old, another client takes its place; the old one ends
+ * with its last request. */
+void auth_client_renew(struct auth_client **);
+enum { AUTH_IDLE_MS = 5000, AUTH_AGE_MS = 60000 };
+void auth_client_patience(struct auth_client *, int64_t idle_ms, int64_t age_ms); /* instead of these */
 
 /* The mechanisms, from the service's greeting (connects when needed). -1: the service cannot be asked. The array
  * belongs to the client and stays until it connects again: copy what is kept over a wait. */

@@ -115,13 +115,54 @@ static void lost(void)
     refuse = false;
 }
 
+static void good(unsigned after)
+{
+    struct auth_request *r;
+
+    auth_client_renew(&client);
+    assert(auth_start(client, "GOOD", &peer, SLICE(""), soon(), &r) == AUTH_OK && connections == after);
+    auth_request_free(&r);
+}
+
+/* A brief connection ends with its use, and is not given new requests when it is old. */
+static void brief(void)
+{
+    struct auth_request *waiting;
+    unsigned before = connections;
+
+    client = auth_client_new("private/auth", AUTH_BRIEF);
+    auth_client_patience(client, 30, 10000);
+    good(before + 1);
+    good(before + 1);
+    event_sleep(60); /* idle: closed */
+    good(before + 2);
+    assert(auth_start(client, "LATER", &peer, SLICE(""), soon(), &waiting) == AUTH_CONTINUE);
+    event_sleep(60); /* in use: kept */
+    assert(auth_continue(waiting, SLICE("Yg=="), soon()) == AUTH_OK && connections == before + 2);
+    auth_request_free(&waiting);
+    for (int ms = 28; ms < 33; ms++) { /* a request that meets the end of the connection gets another */
+        event_sleep(ms);
+        auth_client_renew(&client);
+        assert(auth_start(client, "GOOD", &peer, SLICE(""), soon(), &waiting) == AUTH_OK);
+        auth_request_free(&waiting);
+    }
+    auth_client_patience(client, 10000, 0);
+    before = connections;
+    assert(auth_start(client, "LATER", &peer, SLICE(""), soon(), &waiting) == AUTH_CONTINUE);
+    good(before + 1); /* old: another takes its place, and the open request goes on */
+    good(before + 2);
+    assert(auth_continue(waiting, SLICE("Yg=="), soon()) == AUTH_OK);
+    auth_request_free(&waiting);
+    auth_client_free(&client);
+}
+
 static void all(void *arg)
 {
     const struct auth_mech *mechs;
     size_t count;
 
     (void) arg;
-    client = auth_client_new("private/auth");
+    client = auth_client_new("private/auth", AUTH_KEEP);
     assert(auth_mechs(client, soon(), &mechs, &count) == 0 && count == 2);
     assert(strcmp(mechs[0].name, "PLAIN") == 0 && mechs[0].flags == AUTH_MECH_PLAINTEXT);
     assert(mechs[1].flags == (AUTH_MECH_DICTIONARY | AUTH_MECH_ACTIVE));
@@ -129,6 +170,7 @@ static void all(void *arg)
     answers();
     lost();
     auth_client_free(&client);
+    brief();
     event_stop();
 }
 

@@ -313,6 +313,20 @@ static void answer_questions(void)
     }
 }
 
+/* "\\n" stands for a line end: a literal in the middle of a command. */
+static void say_unescaped(struct stream *s, const char *text)
+{
+    for (const char *p = text; *p; p++) {
+        if (p[0] == '\\' && p[1] == 'n') {
+            stream_puts(s, "\r\n");
+            p++;
+        } else {
+            stream_write(s, p, 1);
+        }
+    }
+    stream_puts(s, "\r\n");
+}
+
 static void script(void)
 {
     struct stream *s = dial(), *in = stream_pair(STDIN_FILENO, STDERR_FILENO);
@@ -332,7 +346,8 @@ static void script(void)
         ssize_t n;
         bool over = false, ok = false;
 
-        stream_printf(s, "t5 %s\r\n", command.p);
+        stream_puts(s, "t5 ");
+        say_unescaped(s, command.p);
         /* What is read is only looked at for its last line. */
         str_reset(&line);
         while (!over && (n = stream_peek(s, &p)) > 0) {

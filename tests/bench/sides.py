@@ -276,12 +276,13 @@ class Debian(Side):
         self.env = {**os.environ, "MAIL_CONFIG": str(self.etc), "LD_LIBRARY_PATH": str(lib)}
         self.write({
             "command_directory": self.root / "usr/sbin", "daemon_directory": lib / "sbin", "shlib_directory": lib,
-            "meta_directory": self.root / "etc/postfix", "sendmail_path": self.root / "usr/sbin/sendmail", "mailq_path": self.root / "usr/bin/mailq",
+            "meta_directory": self.etc, "sendmail_path": self.root / "usr/sbin/sendmail", "mailq_path": self.root / "usr/bin/mailq",
             "newaliases_path": self.root / "usr/bin/newaliases", "manpage_directory": "/usr/share/man", "sample_directory": self.etc,
             "import_environment": f"MAIL_CONFIG MAIL_LOGTAG TZ LANG=C LD_LIBRARY_PATH={lib}",
             "export_environment": "MAIL_CONFIG MAIL_LOGTAG TZ LANG LD_LIBRARY_PATH",
         })
         (self.etc / "dynamicmaps.cf").write_text(f"mysql {lib}/postfix-mysql.so dict_mysql_open\n")
+        shutil.copy(self.root / "etc/postfix/postfix-files", self.etc)
         run(self.root / "usr/sbin/postfix", "-c", self.etc, "start", env=self.env)
         self.masters = [int((self.queue / "pid/master.pid").read_text())]
         self.start_dovecot()
@@ -295,8 +296,8 @@ class Debian(Side):
 base_dir = {self.dir}/dovecot
 state_dir = {self.dir}/dovecot-state
 log_path = {self.dir}/dovecot.log
-default_internal_user = dovecot
-default_internal_group = dovecot
+default_internal_user = nobody
+default_internal_group = nogroup
 default_login_user = dovenull
 protocols = imap pop3 lmtp
 listen = 127.0.0.1

@@ -59,4 +59,8 @@ void table_watch(struct table *, int fd);
 /* Reads the file of a table and watches it. -1 with *err: "open FILE: reason". */
 int table_read_file(struct table *, const char *path, struct str *text, struct err *);
 void table_fold(struct str *out, const char *key);
+/* proxy.c: how many of these, from the first, proxymap can be asked for in one question (0: none); and asking. *at: whose
+ * answer it is. */
+size_t proxy_run(struct table *const *table, size_t count, bool partial);
+enum lookup proxy_find(struct table *const *table, size_t count, const char *key, struct str *out, size_t *at);
 #endif

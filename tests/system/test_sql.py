@@ -163,11 +163,12 @@ def test_bytes_that_are_no_text(site):
 
 
 def proxymap(site):
-    return Frames(f"{site.i.queue_dir}/private/proxymap", "proxymap")
+    return Frames(f"{site.i.queue_dir}/private/proxymap", "proxymap", 2)
 
 
 def lookup(f, table, key, flags=1):
-    return f.ask("lookup", [("table", table), ("flags", flags), ("key", key)])
+    name, values = f.ask("lookup", [("table", table), ("flags", flags), ("key", key)])
+    return name, [v for v in values if v != ("at", b"0")]
 
 
 def test_what_nothing_names_is_not_served(site):
@@ -176,6 +177,10 @@ def test_what_nothing_names_is_not_served(site):
     assert lookup(f, site.boxes, "alice@sql.test") == ("found", [("value", b"sql.test/alice/")])
     for spec in (site.unnamed, f"sql:{site.sql_ext}", f"mysql:{site.sql_ext}", "mysql:/etc/shadow", "mysql:", "", f"proxy:{site.boxes}", "texthash:/etc/passwd"):
         assert lookup(f, spec, "x") == ("denied", []), spec
+    both = [("table", site.unnamed), ("table", site.boxes)]
+    assert f.ask("lookup", [*both, ("flags", 1), ("key", "alice@sql.test")]) == ("denied", [("at", b"0")])
+    assert f.ask("lookup", [*both[::-1], ("flags", 1), ("key", "nobody@sql.test")]) == ("denied", [("at", b"1")])
+    assert f.ask("lookup", [("table", site.boxes)] * 17 + [("flags", 1), ("key", "nobody@sql.test")])[0] == "retry"
     for source in (str(site.dir / "boxes.cf"), "/etc/shadow", ""):
         assert f.ask("sql", [("source", source), ("query", "password"), ("fresh", 0)]) == ("denied", [])
     assert 'request for unauthorized table: "mysql:/etc/shadow"' in site.i.log(mark)

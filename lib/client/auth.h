@@ -15,6 +15,7 @@
 #ifndef CLIENT_AUTH_H
 #define CLIENT_AUTH_H
 #include "base/str.h"
+#include "proto/sasl/dovecot_auth.h"
 
 enum {
     AUTH_MECHS_MAX = 32,
@@ -26,14 +27,14 @@ enum auth_answer { AUTH_OK, AUTH_CONTINUE, AUTH_FAIL, AUTH_RETRY };
 
 /* What the service says of a mechanism. */
 enum auth_mech_flag {
-    AUTH_MECH_PRIVATE = 1,
-    AUTH_MECH_ANONYMOUS = 2,
-    AUTH_MECH_PLAINTEXT = 4,
-    AUTH_MECH_DICTIONARY = 8,
-    AUTH_MECH_ACTIVE = 16,
-    AUTH_MECH_FORWARD_SECRECY = 32,
-    AUTH_MECH_MUTUAL = 64,
-    AUTH_MECH_CHANNEL_BINDING = 128,
+    AUTH_MECH_PRIVATE = DOVECOT_AUTH_PRIVATE,
+    AUTH_MECH_ANONYMOUS = DOVECOT_AUTH_ANONYMOUS,
+    AUTH_MECH_PLAINTEXT = DOVECOT_AUTH_PLAINTEXT,
+    AUTH_MECH_DICTIONARY = DOVECOT_AUTH_DICTIONARY,
+    AUTH_MECH_ACTIVE = DOVECOT_AUTH_ACTIVE,
+    AUTH_MECH_FORWARD_SECRECY = DOVECOT_AUTH_FORWARD_SECRECY,
+    AUTH_MECH_MUTUAL = DOVECOT_AUTH_MUTUAL,
+    AUTH_MECH_CHANNEL_BINDING = DOVECOT_AUTH_CHANNEL_BINDING, /* needs auth_peer's binding */
 };
 struct auth_mech {
     char name[AUTH_MECH_NAME_BYTES];
@@ -71,6 +72,11 @@ struct auth_peer {
     bool tls;
     bool valid_client_cert;
     bool nologin; /* no master will ask for this login: smtpd */
+    /* Data that bind an authentication to the TLS connection it is made on (RFC 5929, RFC 9266): appends those of
+     * `type`. -1: there are none. Set only where the peer was shown a mechanism with channel binding: one that claims
+     * to have seen none has been lied to, and is refused. */
+    int (*binding)(void *ctx, const char *type, struct str *data);
+    void *binding_ctx; /* outlives the request */
 };
 
 /* Begins one authentication; *out is always set and freed by the caller. initial: base64; p NULL where the client

@@ -37,8 +37,14 @@ static void serve(void *arg)
                 stream_printf(s, "FAIL\t%u\ttemp\n", id);
             else if (strcmp(mech, "LATER") == 0)
                 stream_printf(s, "CONT\t%u\tYQ==\n", id);
+            else if (strcmp(mech, "BIND") == 0)
+                stream_printf(s, "CONT\t%u\t#\tchannel_binding=tls-exporter\n", id);
             else if (strcmp(mech, "DROP") == 0)
                 break;
+        } else if (sscanf(line.p, "CONT\t%u\t#\tchannel_binding=%63s", &id, text) == 2) {
+            stream_printf(s, strcmp(text, "ZGF0YQ==") == 0 ? "CONT\t%u\tYQ==\n" : "FAIL\t%u\n", id);
+        } else if (sscanf(line.p, "CONT\t%u\t#\tchannel_binding=", &id) == 1 && strchr(line.p, '#')) {
+            stream_printf(s, "FAIL\t%u\treason=empty\n", id);
         } else if (sscanf(line.p, "CONT\t%u\t%63s", &id, text) == 2) {
             stream_printf(s, strcmp(text, "Yg==") == 0 ? "OK\t%u\tuser=b\n" : "FAIL\t%u\n", id);
         }
@@ -91,6 +97,29 @@ static void answers(void)
     assert(auth_start(client, "TEMP", &peer, SLICE(""), soon(), &r) == AUTH_RETRY);
     auth_request_free(&r);
     assert(auth_start(client, "SILENT", &peer, SLICE(""), time_mono_ms() + 50, &r) == AUTH_RETRY);
+    auth_request_free(&r);
+}
+
+static int binding(void *ctx, const char *type, struct str *data)
+{
+    str_adds(data, ctx);
+    return strcmp(type, "tls-exporter") == 0 ? 0 : -1;
+}
+
+/* The data of the channel are asked of us, not of the peer. */
+static void bound(void)
+{
+    struct auth_peer tls = peer;
+    char data[] = "data";
+    struct auth_request *r;
+
+    assert(auth_start(client, "BIND", &peer, SLICE(""), soon(), &r) == AUTH_FAIL && !strcmp(auth_reason(r), "empty"));
+    auth_request_free(&r);
+    tls.binding = binding;
+    tls.binding_ctx = data;
+    assert(auth_start(client, "BIND", &tls, SLICE(""), soon(), &r) == AUTH_CONTINUE);
+    assert(strcmp(auth_challenge(r), "YQ==") == 0);
+    assert(auth_continue(r, SLICE("Yg=="), soon()) == AUTH_OK);
     auth_request_free(&r);
 }
 
@@ -166,6 +195,7 @@ static void all(void *arg)
     assert(auth_mechs(client, soon(), &mechs, &count) == 0 && count == 2);
     assert(strcmp(mechs[0].name, "PLAIN") == 0 && mechs[0].flags == AUTH_MECH_PLAINTEXT);
     assert(mechs[1].flags == (AUTH_MECH_DICTIONARY | AUTH_MECH_ACTIVE));
+    bound();
     two_at_a_time();
     answers();
     lost();

@@ -11,11 +11,14 @@
  */
 #include "authd.h"
 #include "base/log.h"
+#include "cache.h"
+#include "event/event.h"
 #include "mech.h"
 #include "passdb.h"
 #include "service/service.h"
 #include "table/table.h"
 #include "userdb.h"
+#include <signal.h>
 
 static const struct param *const tables[] = { authd_params, NULL };
 
@@ -36,10 +39,17 @@ static int pre_jail(void)
     return mech_init(authd_mechanisms);
 }
 
+static void report(void *unused)
+{
+    (void) unused;
+    cache_report();
+}
+
 static int post_jail(void)
 {
     authd_claim_start();
     authd_conn_start();
+    event_signal(SIGUSR2, report, NULL);
     return authd_passdb_start();
 }
 
@@ -56,19 +66,19 @@ static bool stale(void)
     return true;
 }
 
-static struct slice role_of(const char *endpoint)
+static struct slice endpoint(int listener)
 {
-    struct slice name = slice_of(endpoint);
-    ptrdiff_t at = slice_rfind(name, '/');
+    struct slice rest = slice_of(service_name()), name = rest;
 
-    name = slice_sub(name, (size_t) (at + 1), name.len);
-    at = slice_rfind(name, '-');
-    return slice_sub(name, (size_t) (at + 1), name.len);
+    for (int n = 0; n <= listener && slice_split(&rest, ',', &name); n++)
+        ;
+    ptrdiff_t dash = slice_rfind(name, '-');
+    return dash < 0 ? name : slice_sub(name, (size_t) dash + 1, name.len);
 }
 
 static void session(struct stream *stream, const struct service_peer *peer)
 {
-    struct slice role = role_of(peer->endpoint);
+    struct slice role = endpoint(peer->listener);
 
     stream_timeout(stream, EVENT_NEVER);
     if (slice_eq(role, "master") || slice_eq(role, "userdb"))

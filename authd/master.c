@@ -9,6 +9,7 @@
  */
 #include "authd.h"
 #include "base/log.h"
+#include "cache.h"
 #include "passdb.h"
 #include "proto/sasl/dovecot_auth.h"
 #include "userdb.h"
@@ -176,6 +177,27 @@ static int on_request(struct question *q)
     return 0;
 }
 
+/* CACHE-FLUSH id [users]: without users all of it. */
+static int on_cache_flush(struct question *q)
+{
+    size_t went = 0;
+    struct err err;
+
+    if (!q->master)
+        return -1;
+    if (q->line->count == 2)
+        went = cache_flush(NULL);
+    for (size_t n = 2; n < q->line->count; n++) {
+        struct authd_request *r = authd_request_new(q->arena, &(struct authd_peer){ 0 }, "");
+        if (authd_request_name(r, q->line->word[n], &err) == 0)
+            went += cache_flush(r->user);
+    }
+    begin(q, DOVECOT_AUTH_OK);
+    dovecot_auth_put_num(q->reply, went);
+    dovecot_auth_end(q->reply);
+    return 0;
+}
+
 static int handle(struct question *q)
 {
     static const struct {
@@ -184,7 +206,8 @@ static int handle(struct question *q)
     } commands[] = { { DOVECOT_AUTH_USER, on_user },
                      { DOVECOT_AUTH_PASS, on_pass },
                      { DOVECOT_AUTH_LIST, on_list },
-                     { DOVECOT_AUTH_REQUEST, on_request } };
+                     { DOVECOT_AUTH_REQUEST, on_request },
+                     { DOVECOT_AUTH_CACHE_FLUSH, on_cache_flush } };
     uint64_t id;
 
     if (slice_u64(dovecot_auth_word(q->line, 1), UINT32_MAX, &id) != 0)

@@ -5,13 +5,13 @@
  */
 #include "authd.h"
 #include "base/log.h"
+#include "cache.h"
 #include "db.h"
 
 struct username_rules authd_username_rules;
 int64_t authd_failure_delay_seconds, authd_hash_limit;
-bool authd_verbose;
+bool authd_verbose, authd_penalty;
 const char *authd_mechanisms, *authd_passdbs, *authd_userdbs, *authd_realms, *authd_anonymous_username;
-bool authd_username_from_cert, authd_require_client_cert;
 static const char *passwd_file, *user_name;
 
 const struct param authd_params[] = {
@@ -20,31 +20,7 @@ const struct param authd_params[] = {
       .str = &authd_mechanisms,
       .def = "plain login",
       .min = 1,
-      .doc = "SASL mechanisms that are offered: plain, login, cram-md5, digest-md5, scram-sha-1, scram-sha-256, the "
-             "latter two with -plus for channel binding, external, anonymous, apop (POP3's command). The start is "
-             "refused where no database can serve one.",
-      .flags = PARAM_SECURITY },
-    { .name = "auth_realms",
-      .type = PARAM_STRING,
-      .str = &authd_realms,
-      .def = "",
-      .doc = "Realms that a client of DIGEST-MD5 may choose from." },
-    { .name = "auth_anonymous_username",
-      .type = PARAM_STRING,
-      .str = &authd_anonymous_username,
-      .def = "anonymous",
-      .min = 1,
-      .doc = "Name of the user that ANONYMOUS logs in as." },
-    { .name = "auth_ssl_username_from_cert",
-      .type = PARAM_BOOL,
-      .yes = &authd_username_from_cert,
-      .def = "no",
-      .doc = "Use the name in the client's verified certificate: EXTERNAL then needs no other." },
-    { .name = "auth_ssl_require_client_cert",
-      .type = PARAM_BOOL,
-      .yes = &authd_require_client_cert,
-      .def = "no",
-      .doc = "Refuse every login without a verified client certificate.",
+      .doc = "SASL mechanisms that are offered.",
       .flags = PARAM_SECURITY },
     { .name = "auth_passwd_file",
       .type = PARAM_STRING,
@@ -94,6 +70,17 @@ const struct param authd_params[] = {
       .str = &authd_username_rules.chars,
       .def = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567890.-_@",
       .doc = "Characters that a user's name may hold; empty allows all." },
+    { .name = "auth_realms",
+      .type = PARAM_STRING,
+      .str = &authd_realms,
+      .def = "",
+      .doc = "Realms that mechanisms offer to clients (DIGEST-MD5); the first is the default." },
+    { .name = "auth_anonymous_username",
+      .type = PARAM_STRING,
+      .str = &authd_anonymous_username,
+      .def = "anonymous",
+      .min = 1,
+      .doc = "Who a client is that logs in by the mechanism ANONYMOUS." },
     { .name = "auth_default_realm",
       .type = PARAM_STRING,
       .str = &authd_username_rules.default_realm,
@@ -106,6 +93,32 @@ const struct param authd_params[] = {
       .min = 0,
       .max = 60,
       .doc = "How long the answer to a failed authentication is held back." },
+    { .name = "auth_penalty",
+      .type = PARAM_BOOL,
+      .yes = &authd_penalty,
+      .def = "yes",
+      .doc =
+          "Let a client address that has failed wait before its next attempt is looked at: 4, 8, then 15 seconds." },
+    { .name = "auth_cache_size",
+      .type = PARAM_BYTES,
+      .num = &cache_size,
+      .def = "0",
+      .max = 1 << 30,
+      .doc = "Bytes of memory for answers of passdbs and userdbs that are remembered; 0: none are." },
+    { .name = "auth_cache_ttl",
+      .type = PARAM_SECONDS,
+      .num = &cache_ttl_seconds,
+      .def = "1h",
+      .min = 0,
+      .doc =
+          "How long the answer about a user is remembered. A password that does not match it is compared with what "
+          "the database says now." },
+    { .name = "auth_cache_negative_ttl",
+      .type = PARAM_SECONDS,
+      .num = &cache_negative_ttl_seconds,
+      .def = "1h",
+      .min = 0,
+      .doc = "How long it is remembered that a database does not know a user; 0: not at all." },
     { .name = "auth_hash_limit",
       .type = PARAM_INT,
       .num = &authd_hash_limit,

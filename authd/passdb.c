@@ -7,9 +7,9 @@
 #include "passdb.h"
 #include "authd.h"
 #include "base/log.h"
-#include "passdb_row.h"
-#include "password.h"
+#include "passdb_ask.h"
 #include "passwd.h"
+#include "password.h"
 
 static const struct passdb_driver *const drivers[] = { &passdb_passwd_file, &passdb_sql, &passdb_static,
                                                        &passdb_table };
@@ -17,19 +17,6 @@ static const struct passdb_driver *const drivers[] = { &passdb_passwd_file, &pas
 static struct arena *lifetime;
 static struct passdb list[DB_MAX];
 static size_t count;
-
-enum purpose { FOR_PASSWORD, FOR_CREDENTIALS, FOR_FIELDS };
-struct attempt {
-    struct authd_request *request;
-    enum purpose purpose;
-    struct slice password;
-    const char *const *schemes;
-    const char *stored; /* for FOR_CREDENTIALS */
-    bool verified;      /* an earlier database has taken the password */
-    bool hashed;        /* a hash was computed */
-    bool seen_later;
-    struct err err;
-};
 
 /* --- the list --- */
 
@@ -113,7 +100,7 @@ bool authd_passdb_serves(const char *mech, bool credentials)
 }
 
 /* The next database from `at` on that has something to say; NULL at the end. */
-static struct passdb *next_of(const struct attempt *t, size_t at, bool master)
+static struct passdb *next_of(const struct passdb_attempt *t, size_t at, bool master)
 {
     const struct authd_request *r = t->request;
 
@@ -128,131 +115,10 @@ static struct passdb *next_of(const struct attempt *t, size_t at, bool master)
     return NULL;
 }
 
-/* --- one database --- */
-
-static bool verbose(const struct passdb *p)
-{
-    return p->entry.verbose == DB_VERBOSE_DEFAULT ? authd_verbose : p->entry.verbose == DB_VERBOSE_YES;
-}
-
-static void say(const struct passdb *p, const struct attempt *t, const char *what)
-{
-    if (verbose(p))
-        authd_request_info(t->request, "%s", what);
-}
-
-static enum passdb_answer check_password(const struct passdb *p, struct attempt *t, const struct passdb_row *row)
-{
-    if (t->verified || row->no_password)
-        return PASSDB_OK;
-    if (row->password == NULL || row->password[0] == '\0') { /* a user without a password cannot log in with one */
-        say(p, t, "Empty password returned without nopassword");
-        return PASSDB_MISMATCH;
-    }
-    t->hashed = true;
-    struct scheme_word word = { t->password, t->request->original_user };
-    switch (password_check(row->password, row->scheme, &word, &t->err)) {
-    case SCHEME_MATCH: return PASSDB_OK;
-    case SCHEME_MISMATCH: say(p, t, "Password mismatch"); return PASSDB_MISMATCH;
-    case SCHEME_BROKEN: break;
-    }
-    return PASSDB_LATER;
-}
-
-static enum passdb_answer check_scheme(struct attempt *t, const struct passdb_row *row)
-{
-    struct authd_request *r = t->request;
-    struct slice text = { "", 0 }, name = { "", 0 };
-
-    if (t->verified)
-        return PASSDB_OK;
-    if (row->password && scheme_of(slice_of(row->password), row->scheme, &name, &text) != 0)
-        return PASSDB_NO_SCHEME;
-    if (text.len == 0 || row->no_password) {
-        authd_request_info(r, "Requested %s scheme, but there is no password", t->schemes[0]);
-        return PASSDB_NO_SCHEME;
-    }
-    ptrdiff_t dot = slice_find(name, '.');
-    for (const char *const *wanted = t->schemes; *wanted; wanted++)
-        if (slice_caseeq(slice_sub(name, 0, dot < 0 ? name.len : (size_t) dot), *wanted)) {
-            t->stored = arena_printf(r->arena, "{%.*s}%.*s", (int) name.len, name.p, (int) text.len, text.p);
-            return PASSDB_OK;
-        }
-    authd_request_info(r, "Requested %s scheme, but we have only %.*s", t->schemes[0], (int) name.len, name.p);
-    return PASSDB_NO_SCHEME;
-}
-
-static enum passdb_answer judge(const struct passdb *p, struct attempt *t, struct passdb_row *row)
-{
-    enum passdb_answer answer = PASSDB_OK;
-    struct slice text = { "", 0 }, name;
-
-    if (p->entry.deny) /* that the user is in it is enough */
-        return PASSDB_OK;
-    if (row->no_authenticate)
-        return PASSDB_NEXT;
-    if (row->no_password && row->password && scheme_of(slice_of(row->password), row->scheme, &name, &text) == 0 &&
-        text.len > 0) {
-        authd_request_warn(t->request, "nopassword set but password is non-empty");
-        row->no_password = false;
-    }
-    if (t->purpose == FOR_PASSWORD)
-        answer = check_password(p, t, row);
-    else if (t->purpose == FOR_CREDENTIALS)
-        answer = check_scheme(t, row);
-    return answer == PASSDB_OK && row->failed ? PASSDB_UNKNOWN : answer;
-}
-
-static void wipe(const char *text)
-{
-    if (text)
-        mem_wipe((char *) (uintptr_t) text, strlen(text));
-}
-
-static enum passdb_answer ask(struct passdb *p, struct attempt *t)
-{
-    struct authd_request *r = t->request;
-    struct authd_fields fields = { 0 };
-    struct passdb_row row = { 0 };
-    enum passdb_answer answer;
-
-    r->database = p->driver->name;
-    if (passdb_row_template(r, p->entry.default_fields, p->scheme, &row, &t->err) != 0)
-        return PASSDB_LATER;
-    if (p->driver->lookup == NULL && t->purpose != FOR_PASSWORD) {
-        err_set(&t->err, 0, NULL, "this passdb can only check passwords");
-        return PASSDB_NO_SCHEME;
-    }
-    if (p->driver->lookup) {
-        enum lookup found = p->driver->lookup(p, r, &fields, &t->err);
-        if (found == LOOKUP_NONE && !p->entry.deny)
-            say(p, t, "unknown user");
-        if (found != LOOKUP_FOUND)
-            return found == LOOKUP_NONE ? PASSDB_UNKNOWN : PASSDB_LATER;
-        answer = PASSDB_OK;
-    } else {
-        answer = p->driver->verify(p, r, t->password, &fields, &t->err);
-        row.no_password = true; /* it is checked already */
-    }
-    if (answer == PASSDB_OK) {
-        if (passdb_row_apply(r, &fields, p->scheme, &row, &t->err) != 0)
-            answer = PASSDB_LATER;
-        else
-            answer = judge(p, t, &row);
-    }
-    if (answer == PASSDB_OK && passdb_row_template(r, p->entry.override_fields, p->scheme, &row, &t->err) != 0)
-        answer = PASSDB_LATER;
-    if (answer == PASSDB_OK && row.failed)
-        answer = PASSDB_UNKNOWN;
-    wipe(authd_fields_get(&fields, "password"));
-    wipe(row.password);
-    return answer;
-}
-
 /* --- the chain --- */
 
 /* What the list makes of one answer: true when the next database is asked. */
-static bool follow(const struct passdb *p, struct attempt *t, enum passdb_answer answer)
+static bool follow(const struct passdb *p, struct passdb_attempt *t, enum passdb_answer answer)
 {
     struct authd_request *r = t->request;
     enum db_rule rule;
@@ -292,51 +158,29 @@ static void become_login_user(struct authd_request *r)
     r->login_user = NULL;
 }
 
-static enum passdb_answer run(struct attempt *t)
+static void start(struct passdb_attempt *t)
+{
+    const struct authd_request *r = t->request;
+
+    t->fields = r->fields;
+    t->userdb = r->userdb;
+    t->prefetched = r->prefetched;
+}
+
+static void roll_back(const struct passdb_attempt *t)
 {
     struct authd_request *r = t->request;
-    struct passdb *p = next_of(t, 0, r->login_user != NULL), *next;
-    struct authd_fields fields = r->fields, userdb = r->userdb;
-    bool prefetched = r->prefetched, more = true;
-    enum passdb_answer answer = PASSDB_UNKNOWN;
 
-    if (p == NULL && r->login_user) {
-        authd_request_info(r, "Attempted master login with no master passdbs (trying to log in as user: %s)",
-                           r->login_user);
-        return PASSDB_UNKNOWN;
-    }
-    if (p == NULL) {
-        err_set(&t->err, 0, NULL, "All password databases were skipped");
-        return PASSDB_LATER;
-    }
-    for (; p; p = next) {
-        r->fields = authd_fields_copy(&fields, r->arena);
-        r->userdb = authd_fields_copy(&userdb, r->arena);
-        answer = ask(p, t);
-        if (answer == PASSDB_LATER)
-            authd_request_warn(r, "%s", t->err.text);
-        more = follow(p, t, answer);
-        if (answer == PASSDB_OK && r->login_user && !p->entry.deny) {
-            become_login_user(r);
-            next = next_of(t, 0, false);
-        } else {
-            next = next_of(t, (size_t) (p - list) + 1, p->entry.master);
-        }
-        if (answer == PASSDB_OK || answer == PASSDB_NEXT) { /* what it said counts */
-            fields = r->fields;
-            userdb = r->userdb;
-            prefetched = r->prefetched;
-        }
-        if (!more)
-            break;
-        t->seen_later |= next && answer == PASSDB_LATER;
-    }
-    bool denied = !more && p->entry.deny;
-    if (!denied) {
-        r->fields = fields;
-        r->userdb = userdb;
-        r->prefetched = prefetched;
-    }
+    r->fields = t->fields;
+    r->userdb = t->userdb;
+    r->prefetched = t->prefetched;
+}
+
+/* What the last answer means when no other database is asked. */
+static enum passdb_answer conclude(struct passdb_attempt *t, enum passdb_answer answer, bool denied)
+{
+    struct authd_request *r = t->request;
+
     if (denied && answer != PASSDB_LATER) {
         authd_request_info(r, "User found from deny passdb");
         r->successful = false;
@@ -356,6 +200,42 @@ static enum passdb_answer run(struct attempt *t)
         return answer;
     err_set(&t->err, 0, NULL, "the user was found, but a rule of auth_passdb makes a failure of it");
     return PASSDB_NO_SCHEME;
+}
+
+static enum passdb_answer run(struct passdb_attempt *t)
+{
+    struct authd_request *r = t->request;
+    struct passdb *p = next_of(t, 0, r->login_user != NULL), *next;
+    enum passdb_answer answer = PASSDB_UNKNOWN;
+    bool more = true, denied = false;
+
+    if (p == NULL && r->login_user) {
+        authd_request_info(r, "Attempted master login with no master passdbs (trying to log in as user: %s)",
+                           r->login_user);
+        return PASSDB_UNKNOWN;
+    }
+    if (p == NULL) {
+        err_set(&t->err, 0, NULL, "All password databases were skipped");
+        return PASSDB_LATER;
+    }
+    for (; p && more; p = next) {
+        start(t);
+        answer = passdb_ask(p, t);
+        if (answer == PASSDB_LATER)
+            authd_request_warn(r, "%s", t->err.text);
+        more = follow(p, t, answer);
+        denied = !more && p->entry.deny;
+        if (answer == PASSDB_OK && r->login_user && !p->entry.deny) {
+            become_login_user(r);
+            next = next_of(t, 0, false);
+        } else {
+            next = next_of(t, (size_t) (p - list) + 1, p->entry.master);
+        }
+        if (answer != PASSDB_OK && answer != PASSDB_NEXT)
+            roll_back(t); /* what it said counts for nothing */
+        t->seen_later |= more && next && answer == PASSDB_LATER;
+    }
+    return conclude(t, answer, denied);
 }
 
 static enum verify_answer verdict(enum passdb_answer answer)
@@ -388,10 +268,12 @@ static uint64_t guess(const struct authd_request *r, struct slice password)
 
 enum verify_answer authd_verify(struct authd_request *r, struct slice password)
 {
-    struct attempt t = { .request = r, .purpose = FOR_PASSWORD, .password = password };
+    struct passdb_attempt t = { .request = r, .purpose = PASSDB_FOR_PASSWORD, .password = password };
     enum passdb_answer answer = PASSDB_UNKNOWN;
 
     r->attempt = guess(r, password);
+    if (r->hold && !r->hold(r))
+        return VERIFY_FAIL;
     if (r->user[0] && memchr(password.p ? password.p : "", '\0', password.len) == NULL) {
         char *copy = arena_strndup(r->arena, password.p, password.len);
         r->password = copy;
@@ -406,7 +288,7 @@ enum verify_answer authd_verify(struct authd_request *r, struct slice password)
 
 enum verify_answer authd_credentials(struct authd_request *r, const char *const *schemes, const char **stored)
 {
-    struct attempt t = { .request = r, .purpose = FOR_CREDENTIALS, .schemes = schemes };
+    struct passdb_attempt t = { .request = r, .purpose = PASSDB_FOR_CREDENTIALS, .schemes = schemes };
     enum verify_answer answer = r->user[0] ? verdict(run(&t)) : VERIFY_FAIL;
 
     *stored = t.stored;
@@ -419,7 +301,7 @@ enum verify_answer authd_credentials(struct authd_request *r, const char *const 
 
 enum lookup authd_passdb_lookup(struct authd_request *r, struct err *err)
 {
-    struct attempt t = { .request = r, .purpose = FOR_FIELDS };
+    struct passdb_attempt t = { .request = r, .purpose = PASSDB_FOR_FIELDS };
 
     switch (run(&t)) {
     case PASSDB_OK: return LOOKUP_FOUND;

@@ -67,6 +67,7 @@ struct passdb {
 };
 struct passdb_driver {
     const char *name;
+    bool remembers;     /* its answers may have been remembered on the way, but for those to request->fresh */
     const char *scheme; /* default of struct passdb's */
     /* Before the jail; passdb->entry.args is what the administrator wrote behind "driver:". -1 with words in err. */
     int (*open)(struct passdb *, struct arena *, struct err *);

@@ -15,6 +15,22 @@ struct place {
     struct err *err;
 };
 
+/* "192.0.2.1", "192.0.2.0/24"; bits behind the mask are looked over, as Dovecot does. */
+static int parse_net(struct slice word, struct net *out, struct err *err)
+{
+    ptrdiff_t slash = slice_find(word, '/');
+    uint64_t bits;
+
+    if (net_address(slash < 0 ? word : slice_sub(word, 0, (size_t) slash), out) != 0)
+        return err_set(err, 0, NULL, "%.*s: no network", (int) word.len, word.p);
+    if (slash < 0)
+        return 0;
+    if (slice_u64(slice_sub(word, (size_t) slash + 1, word.len), out->bytes * 8, &bits) != 0)
+        return err_set(err, 0, NULL, "%.*s: no network", (int) word.len, word.p);
+    out->bits = (int) bits;
+    return 0;
+}
+
 static bool listed(struct slice nets, const char *address, struct err *err, int *rc)
 {
     struct net host, net;
@@ -26,7 +42,7 @@ static bool listed(struct slice nets, const char *address, struct err *err, int 
         if (slice_eq(word, "local")) { /* who came by no network at all */
             if (!known)
                 return true;
-        } else if (net_parse(word, &net, err) != 0) {
+        } else if (parse_net(word, &net, err) != 0) {
             *rc = -1;
             return false;
         } else if (known && net_holds(&net, &host)) {

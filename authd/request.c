@@ -208,6 +208,12 @@ const char *authd_format_path(struct authd_request *r, const char *text, struct 
     return format(r, text, true, err);
 }
 
+int authd_format_with(struct authd_request *r, const char *text,
+                      void (*put)(void *ctx, struct str *out, struct slice value), struct str *out, struct err *err)
+{
+    return var_expand(text, &(struct var_scope){ get, put, r }, out, err);
+}
+
 int authd_format_check(const char *text, struct err *err)
 {
     struct arena *a = arena_new();
@@ -291,8 +297,7 @@ int authd_request_rename(struct authd_request *r, enum authd_rename what, const 
     return 0;
 }
 
-__attribute__((format(printf, 3, 0))) static void say(const struct authd_request *r, bool warn, const char *fmt,
-                                                      va_list args)
+static void say(const struct authd_request *r, bool warn, const char *fmt, va_list args)
 {
     const struct authd_peer *p = &r->peer;
     char text[ERR_TEXT_BYTES];

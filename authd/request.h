@@ -40,9 +40,13 @@ struct authd_request {
     bool tempfail;              /* a userdb says that the user is away for now */
     int64_t delay_until;        /* Unix time before which a success is not told; 0 */
     uint64_t attempt;           /* of user and password, under this process's key: which guesses are the same; 0 */
-    const char *database;       /* driver that answered last, for the log */
-    const char *password;       /* %w: while the password is checked; else "" */
-    const char *client_pid;     /* %p, as text */
+    /* Before a password is looked at: waits as long as the client's failures demand. false: nobody waits for the answer
+     * any more. NULL: no waiting. */
+    bool (*hold)(struct authd_request *);
+    void *holder;
+    const char *database;   /* driver that answered last, for the log */
+    const char *password;   /* %w: while the password is checked; else "" */
+    const char *client_pid; /* %p, as text */
 };
 
 struct dovecot_auth_line;
@@ -75,7 +79,10 @@ size_t authd_request_variables(const struct authd_request *, struct authd_variab
 /* Texts with Dovecot's %variables: of this request, in its arena. NULL with words: one that does not exist. */
 const char *authd_format(struct authd_request *, const char *text, struct err *);
 const char *authd_format_path(struct authd_request *, const char *text, struct err *); /* no value adds a "/" */
-int authd_format_check(const char *text, struct err *);                                /* at start */
+/* The same, appended to *out; put says how a value is written. -1 with words. */
+int authd_format_with(struct authd_request *, const char *text,
+                      void (*put)(void *ctx, struct str *out, struct slice value), struct str *out, struct err *);
+int authd_format_check(const char *text, struct err *); /* at start */
 
 /* One line for the log: "sql(user,rip,<session>): text", as Dovecot's. */
 void authd_request_info(const struct authd_request *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

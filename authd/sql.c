@@ -2,6 +2,7 @@
  * sql - see sql.h
  */
 #include "sql.h"
+#include <stdlib.h>
 
 int sql_source_check(const char *args, struct err *err)
 {
@@ -36,4 +37,19 @@ enum lookup sql_ask(const char *source, enum proxymap_query query, struct authd_
         if (answer.value[n] || strcmp(answer.name[n], "password") == 0)
             authd_fields_add(row, r->arena, answer.name[n], answer.value[n]);
     return found;
+}
+
+void sql_cache_key(const char **key, const char *variables)
+{
+    struct slice rest = slice_of(variables), word;
+    struct str text;
+
+    str_init(&text, STR_UNLIMITED);
+    while (slice_word(&rest, " ", &word))
+        str_printf(&text, "%%{%.*s}", (int) word.len, word.p);
+    if (*key == NULL || strcmp(*key, text.p) != 0) {
+        free((char *) (uintptr_t) *key);
+        *key = mem_strdup(text.p);
+    }
+    str_free(&text);
 }

@@ -14,4 +14,6 @@
 int sql_source_check(const char *args, struct err *); /* at start: is it a path? */
 enum lookup sql_ask(const char *source, enum proxymap_query, struct authd_request *, struct authd_fields *row,
                     struct proxymap_about *, struct err *);
+/* The names of variables that a query uses, as a text of %variables: for struct passdb's cache_key. Owned by *key. */
+void sql_cache_key(const char **key, const char *variables);
 #endif

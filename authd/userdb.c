@@ -8,7 +8,9 @@
 #include "accounts.h"
 #include "authd.h"
 #include "base/log.h"
+#include "cache.h"
 
+enum { DATABASE_BYTES = 32, USERS_MAX = 10000000 };
 static const struct userdb_driver *const drivers[] = { &userdb_passwd_file, &userdb_prefetch, &userdb_sql,
                                                        &userdb_static,      &userdb_table,    &userdb_virtual };
 /* They live as long as the process. */
@@ -177,6 +179,37 @@ static int apply_template(struct authd_request *r, const char *text, struct err 
 
 /* --- the chain --- */
 
+/* The driver's answer, or a remembered one. */
+static enum lookup fetch(struct userdb *u, struct authd_request *r, struct authd_fields *row, struct err *err)
+{
+    enum cache_age age = CACHE_NONE;
+    struct cache_answer old = { .found = LOOKUP_RETRY };
+    struct cache_key key;
+    char name[DATABASE_BYTES];
+    enum lookup found;
+
+    snprintf(name, sizeof name, "userdb %u", u->number);
+    if (cache_key_make(&key, name, u->cache_key, r) == 0)
+        age = cache_get(&key, r->arena, &old);
+    if (age == CACHE_FRESH) {
+        *row = old.fields;
+        cache_key_free(&key);
+        return old.found;
+    }
+    found = u->driver->lookup(u, r, row, err);
+    if (found == LOOKUP_RETRY && age == CACHE_EXPIRED) {
+        authd_request_warn(r, "%s: falling back to expired data from cache", err->text);
+        *row = old.fields;
+        found = old.found;
+    } else if (found != LOOKUP_RETRY && !r->tempfail) {
+        if (key.text.len == 0) /* what the answer depends on may have been told with it */
+            cache_key_make(&key, name, u->cache_key, r);
+        cache_put(&key, r->user, found, row);
+    }
+    cache_key_free(&key);
+    return found;
+}
+
 static enum lookup ask(struct userdb *u, struct authd_request *r, struct err *err)
 {
     struct authd_fields row = { 0 };
@@ -185,7 +218,7 @@ static enum lookup ask(struct userdb *u, struct authd_request *r, struct err *er
     r->database = u->driver->name;
     if (apply_template(r, u->entry.default_fields, err) != 0)
         return LOOKUP_RETRY;
-    if ((found = u->driver->lookup(u, r, &row, err)) != LOOKUP_FOUND)
+    if ((found = fetch(u, r, &row, err)) != LOOKUP_FOUND)
         return found;
     if (apply_all(r, &row, u->driver->fills, err) != 0 || apply_template(r, u->entry.override_fields, err) != 0)
         return LOOKUP_RETRY;
@@ -245,15 +278,40 @@ enum lookup authd_userdb(struct authd_request *r, struct err *err)
     return seen_later ? LOOKUP_RETRY : LOOKUP_NONE;
 }
 
+struct once {
+    struct userdb_lister out;
+    struct map *seen; /* NULL: one database only, which lists nobody twice */
+};
+
+static void list_once(void *ctx, struct slice user)
+{
+    struct once *o = ctx;
+
+    if (o->seen) {
+        if (map_get(o->seen, user))
+            return;
+        map_set(o->seen, user, o);
+    }
+    o->out.fn(o->out.ctx, user);
+}
+
 int authd_userdb_each(void (*fn)(void *ctx, struct slice user), void *ctx)
 {
+    struct once once = { .out = { fn, ctx } };
     struct err err;
+    size_t lists = 0;
     int rc = 0;
 
     for (size_t n = 0; n < count; n++)
-        if (list[n].driver->each && list[n].driver->each(&list[n], fn, ctx, &err) != 0) {
+        lists += list[n].driver->each != NULL;
+    if (lists > 1)
+        once.seen = map_new(USERS_MAX, NULL);
+
+    for (size_t n = 0; n < count; n++)
+        if (list[n].driver->each && list[n].driver->each(&list[n], list_once, &once, &err) != 0) {
             log_warn("userdb %s: %s", list[n].entry.driver, err.text);
             rc = -1;
         }
+    map_free(&once.seen);
     return rc;
 }

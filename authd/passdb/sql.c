@@ -33,6 +33,8 @@ static enum lookup lookup(struct passdb *p, struct authd_request *r, struct auth
     struct proxymap_about about;
     enum lookup found = sql_ask(p->entry.args, PROXYMAP_PASSWORD, r, row, &about, err);
 
+    if (found != LOOKUP_RETRY)
+        sql_cache_key(&p->cache_key, about.variables);
     if (found != LOOKUP_FOUND)
         return found;
     if (!authd_fields_has(row, "password") && !authd_fields_has(row, "password_noscheme")) {
@@ -43,4 +45,6 @@ static enum lookup lookup(struct passdb *p, struct authd_request *r, struct auth
     return LOOKUP_FOUND;
 }
 
-const struct passdb_driver passdb_sql = { .name = "sql", .scheme = "MD5", .open = open_sql, .lookup = lookup };
+const struct passdb_driver passdb_sql = {
+    .name = "sql", .remembers = true, .scheme = "MD5", .open = open_sql, .lookup = lookup
+};

@@ -16,7 +16,12 @@ static int open_sql(struct userdb *u, struct arena *a, struct err *err)
 
 static enum lookup lookup(struct userdb *u, struct authd_request *r, struct authd_fields *row, struct err *err)
 {
-    return sql_ask(u->entry.args, PROXYMAP_USER, r, row, NULL, err);
+    struct proxymap_about about;
+    enum lookup found = sql_ask(u->entry.args, PROXYMAP_USER, r, row, &about, err);
+
+    if (found != LOOKUP_RETRY)
+        sql_cache_key(&u->cache_key, about.variables);
+    return found;
 }
 
 struct listing {

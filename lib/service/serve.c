@@ -20,7 +20,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 enum {
@@ -39,7 +38,7 @@ enum {
 struct session {
     struct list node;
     struct fiber *fiber;
-    int fd;
+    int fd, listener;
 };
 static struct list sessions = { &sessions, &sessions };
 static int64_t session_count, use_count, idle_since;
@@ -196,11 +195,10 @@ static int receive_passed(int fd)
     return passed;
 }
 
-static void serve_text(struct stream *s, int fd)
+static void serve_text(struct stream *s, int fd, int listener)
 {
     struct sockaddr_storage addr = { 0 }, server = { 0 };
-    struct service_peer peer = { .endpoint = "" };
-    struct sockaddr_un own = { 0 };
+    struct service_peer peer = { .listener = listener };
     socklen_t len = sizeof addr;
 
     if (getpeername(fd, (struct sockaddr *) &addr, &len) == 0 && addr.ss_family != AF_UNIX) {
@@ -211,10 +209,6 @@ static void serve_text(struct stream *s, int fd)
             peer.server_addr = (struct sockaddr *) &server;
             peer.server_addr_len = len;
         }
-    } else {
-        len = sizeof own - 1; /* a path that fills it has no NUL */
-        if (getsockname(fd, (struct sockaddr *) &own, &len) == 0 && own.sun_family == AF_UNIX)
-            peer.endpoint = own.sun_path;
     }
     service_state.svc->session(s, &peer);
 }
@@ -232,7 +226,7 @@ static void session_body(void *arg)
     } else if (fd >= 0) {
         struct stream *stream = stream_new(fd);
         if (service_state.svc->session)
-            serve_text(stream, fd);
+            serve_text(stream, fd, s->listener);
         else if (service_state.svc->protocol)
             request_serve(stream);
         stream_flush(stream);
@@ -251,11 +245,12 @@ bool serve_stale(void)
     return service_state.svc->stale();
 }
 
-static void start_session(int fd)
+static void start_session(int fd, int listener)
 {
     struct session *s = mem_new(sizeof *s);
 
     s->fd = fd;
+    s->listener = listener;
     list_init(&s->node);
     session_count++;
     use_count++;
@@ -290,7 +285,7 @@ static void accept_clients(int index)
             continue;
         client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (client >= 0)
-            start_session(client);
+            start_session(client, index);
         else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             log_warn("cannot accept a connection: %s", strerror(errno));
             event_sleep(FULL_WAIT_MS);
@@ -461,7 +456,7 @@ static void serve_stdio(void)
     struct stream *s = stream_pair(STDIN_FILENO, STDOUT_FILENO);
 
     if (service_state.svc->session)
-        serve_text(s, STDIN_FILENO);
+        serve_text(s, STDIN_FILENO, 0);
     else if (service_state.svc->protocol)
         request_serve(s);
     stream_flush(s);

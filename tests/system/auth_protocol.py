@@ -14,7 +14,7 @@ from conftest import ROOT, wait_until
 
 
 def b64(text):
-    return base64.b64encode(text.encode()).decode()
+    return base64.b64encode(text.encode("utf-8", "surrogateescape")).decode()
 
 
 def plain(user, password, authzid=""):
@@ -96,8 +96,8 @@ class Server:
         with contextlib.suppress(OSError):
             return Link(self.socket("auth"))
 
-    def link(self, name, **kw):
-        return Link(self.socket(name), **kw)
+    def link(self, name):
+        return Link(self.socket(name))
 
     def write(self, files):
         for name, text in files.items():

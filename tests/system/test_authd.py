@@ -251,3 +251,28 @@ def test_wrong_words_are_refused_at_start(tmp_path, name, value, words):
     (tmp_path / "main.cf").write_text(f"queue_directory = {tmp_path}\n{name} = {value}\n")
     out = subprocess.run([os.environ["POSTHORN_BUILD"] + "/daemons/authd", "-c", tmp_path, "--listen", f"unix:{tmp_path}/auth"], capture_output=True, text=True, timeout=20)
     assert out.returncode != 0 and f"{tmp_path}/main.cf, line 2: {name}: {words}" in out.stderr
+
+
+def seconds(server, user, password, rip, mech="PLAIN"):
+    """How long the answer took, and which it was."""
+    start = time.monotonic()
+    answer = server.link("auth").auth(user, password, mech, params=f"service=smtp\trip={rip}")[0]
+    return answer, round(time.monotonic() - start)
+
+
+def test_who_guesses_waits_and_nobody_else():
+    rows = [("passwd-file", "DIR/users", {})]
+    with OurAuthd(blocks(rows, rows)[0], {"users": "a:{PLAIN}secret:1:1::/a::\nb:{PLAIN}other:1:1::/b::\n"}) as server:
+        assert seconds(server, "b", "other", "192.0.2.7") == ("OK", 0)
+        assert seconds(server, "a", "guess1", "192.0.2.7")[1] <= 1
+        assert seconds(server, "a", "guess2", "192.0.2.7") == ("FAIL", 4)
+        assert seconds(server, "b", "other", "192.0.2.7") == ("OK", 0)  # as before: and forgives
+        assert seconds(server, "a", "guess3", "192.0.2.8")[1] <= 1
+        assert seconds(server, "a", "guess3", "192.0.2.8") == ("FAIL", 4)  # the same guess: no more than before
+        assert seconds(server, "a", "guess4", "192.0.2.9")[1] <= 1
+        assert seconds(server, "a", "secret", "192.0.2.8") == ("OK", 4)
+        assert seconds(server, "a", "guess5", "192.0.2.8")[1] <= 1
+        link = server.link("auth")
+        link.send("AUTH\t1\tPLAIN\tservice=smtp\trip=192.0.2.8\tresp=AGEAeA==")
+        del link  # gone while it waits
+        assert seconds(server, "b", "other", "198.51.100.1") == ("OK", 0)

@@ -21,6 +21,7 @@
 
 enum {
     STALE_WAIT_MS = 3000, /* an old answer is used when the new one has not come by then */
+    SILENT_MS = 2500,     /* and at once, when no question at all has been answered for so long */
     ENTRY_BYTES = 256,    /* what an answer costs beside its rows */
     KEY_BYTES = 32,       /* SHA-256 */
 };
@@ -315,7 +316,7 @@ static void wait_for(struct flight *f, bool have_stale, int64_t came, int64_t de
 
     if (have_stale && until > came + STALE_WAIT_MS)
         until = came + STALE_WAIT_MS;
-    if (have_stale && sql_pool_silent_ms(f->pool) > STALE_WAIT_MS)
+    if (have_stale && sql_pool_silent_ms(f->pool) > SILENT_MS)
         until = came;
     while (!f->ended && event_cond_wait(&f->done, until) == 0)
         ;
@@ -347,18 +348,19 @@ enum lookup sql_answer(struct sql_pool *p, const struct sql_question *q, size_t 
         f = flight_join(p, e, q, rows_max);
         wait_for(f, old != NULL, came, came + patience);
         result = f->ended ? meaning(f, q, order) : LOOKUP_RETRY;
-        if (!f->ended)
-            err_set(err, 0, NULL, "no answer from the database in time");
-        else if (result == LOOKUP_RETRY && err)
-            *err = f->err;
-        if (result == LOOKUP_FOUND)
-            answer_copy(f->answer, arena, out);
-        out->columns = result == LOOKUP_NONE ? f->columns : out->columns;
-        flight_drop(&f);
         if (result == LOOKUP_RETRY && old) {
             answer_copy(old, arena, out);
             result = LOOKUP_FOUND;
+        } else if (result == LOOKUP_FOUND) {
+            answer_copy(f->answer, arena, out);
+        } else if (!f->ended) {
+            err_set(err, 0, NULL, "no answer from the database in time");
+        } else if (result == LOOKUP_RETRY && err) {
+            *err = f->err;
         }
+        if (result == LOOKUP_NONE)
+            out->columns = f->columns;
+        flight_drop(&f);
         answer_drop(&old);
     }
     return (enum lookup) result;

@@ -1,21 +1,17 @@
-/* connection - libmariadb's start and cont calls, waiting in the loop; contract in connection.h */
+/* connection - libmariadb's calls, made in a fiber; contract in connection.h */
 #include "table/sql/connection.h"
 
 #include "base/list.h"
 #include "base/log.h"
 #include "base/time.h"
-#include "event/event.h"
+#include "table/sql/socket.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include <mysql.h>
 #include <errmsg.h>
 
-/* Of <mysql/client_plugin.h>, which cannot be included: it wants a header that Debian does not ship. */
-enum { AUTHENTICATION_PLUGIN = 2 };
-extern struct st_mysql_client_plugin *mysql_client_find_plugin(struct st_mysql *, const char *name, int type);
+enum { AUTHENTICATION_PLUGIN = 2 }; /* of <mysql/client_plugin.h>: see socket.c */
 
 /* A statement that the server has parsed and keeps. */
 struct statement {
@@ -24,16 +20,9 @@ struct statement {
     char *text;
 };
 struct sql_connection {
-    MYSQL *mysql;
+    struct sql_socket socket;
     struct list statements;
     size_t statement_count;
-    const char *name; /* while connecting: what the server's certificate must be made out to */
-    int fd;           /* what the loop watches */
-    bool broken;      /* a wait failed: all that follows fails at once */
-    bool late;        /* because of the deadline */
-    int64_t deadline;
-    const struct sql_watch *watch;
-    int64_t watch_at;
 };
 
 enum {
@@ -44,21 +33,22 @@ enum {
 
 /* Client plug-ins are shared objects: the jail lets none be loaded. Those that hand the password over in clear text
  * (mysql_clear_password, dialog) stay out: a server in the middle would ask for them. */
-void sql_connection_library(void)
+int sql_connection_library(struct err *err)
 {
     static const char *const plugins[] = { "caching_sha2_password", "client_ed25519", "sha256_password" };
     static bool done;
-    MYSQL *mysql;
+    MYSQL mysql;
 
     if (done)
-        return;
-    done = true;
-    mysql_library_init(0, NULL, NULL);
-    mysql = mysql_init(NULL);
-    for (size_t i = 0; mysql && i < sizeof plugins / sizeof *plugins; i++)
-        if (mysql_client_find_plugin(mysql, plugins[i], AUTHENTICATION_PLUGIN) == NULL)
-            log_info("the database client has no plug-in %s: %s", plugins[i], mysql_error(mysql));
-    mysql_close(mysql);
+        return 0;
+    if (mysql_library_init(0, NULL, NULL) || mysql_init(&mysql) == NULL)
+        return err_set(err, 0, NULL, "libmariadb cannot be used");
+    for (size_t i = 0; i < sizeof plugins / sizeof *plugins; i++)
+        if (mysql_client_find_plugin(&mysql, plugins[i], AUTHENTICATION_PLUGIN) == NULL)
+            log_info("the database client has no plug-in %s: %s", plugins[i], mysql_error(&mysql));
+    done = sql_socket_install(&mysql, err) == 0;
+    mysql_close(&mysql);
+    return done ? 0 : -1;
 }
 
 /* In these a backslash can be the second byte of a character: escaped text could end its quotes. */
@@ -73,69 +63,12 @@ bool sql_connection_charset_safe(const char *charset)
     return true;
 }
 
-/* libmariadb connects to the address we found and would look for that in the certificate. It has taken its copy of
- * the address before the first wait after the greeting, and looks at the certificate after the last of the handshake. */
-static void set_certificate_name(struct sql_connection *c)
-{
-    char *name;
-
-    if (c->name == NULL || c->mysql->host == NULL)
-        return;
-    name = strdup(c->name); /* libmariadb frees it */
-    if (name == NULL)
-        log_fatal("out of memory");
-    free(c->mysql->host);
-    c->mysql->host = name;
-    c->name = NULL;
-}
-
-static int wait_watched(struct sql_connection *c, int what)
-{
-    for (;;) {
-        int64_t until = c->watch && c->watch_at < c->deadline ? c->watch_at : c->deadline;
-        int ready = event_wait_fd(c->fd, what, until);
-        if (ready >= 0 || errno != ETIMEDOUT || until == c->deadline)
-            return ready;
-        c->watch_at += c->watch->again_ms;
-        c->watch->fn(c->watch->ctx);
-        if (c->broken) {
-            errno = ECANCELED;
-            return -1;
-        }
-    }
-}
-
-/* What libmariadb waits for, as it wants it told. A wait that failed is told as its time-out, until it gives up. */
-static int await(struct sql_connection *c, int status)
-{
-    int what = (status & MYSQL_WAIT_READ ? EVENT_READ : 0) | (status & MYSQL_WAIT_WRITE ? EVENT_WRITE : 0);
-    int fd = (int) mysql_get_socket(c->mysql), ready;
-
-    set_certificate_name(c);
-    if (c->broken)
-        return MYSQL_WAIT_TIMEOUT;
-    if (fd != c->fd)
-        event_forget_fd(c->fd);
-    c->fd = fd;
-    ready = wait_watched(c, what ? what : EVENT_READ);
-    if (ready < 0) {
-        c->late = errno == ETIMEDOUT;
-        c->broken = true;
-        return MYSQL_WAIT_TIMEOUT;
-    }
-    return (ready & EVENT_READ ? MYSQL_WAIT_READ : 0) | (ready & EVENT_WRITE ? MYSQL_WAIT_WRITE : 0);
-}
-
-void sql_connection_abort(struct sql_connection *c)
-{
-    c->broken = true;
-    event_forget_fd(c->fd); /* wakes who waits for it */
-}
+void sql_connection_abort(struct sql_connection *c) { sql_socket_abort(&c->socket); }
 
 static void fault_set(const struct sql_connection *c, unsigned code, const char *text, struct sql_fault *out)
 {
-    *out = (struct sql_fault){ .code = c->late ? 0 : code, .late = c->late };
-    if (c->late)
+    *out = (struct sql_fault){ .code = c->socket.late ? 0 : code, .late = c->socket.late };
+    if (c->socket.late)
         snprintf(out->text, sizeof out->text, "no answer in time");
     else
         snprintf(out->text, sizeof out->text, "%s", text);
@@ -146,8 +79,8 @@ static enum sql_outcome failed(struct sql_connection *c, unsigned code, const ch
 {
     fault_set(c, code, text, out);
     if (code >= CR_MIN_ERROR && code <= CR_MAX_ERROR)
-        c->broken = true;
-    return c->broken ? SQL_LOST : SQL_FAULT;
+        c->socket.broken = true;
+    return c->socket.broken ? SQL_LOST : SQL_FAULT;
 }
 
 static void set_options(struct sql_connection *c, const struct sql_connect *how)
@@ -156,35 +89,31 @@ static void set_options(struct sql_connection *c, const struct sql_connect *how)
     size_t bytes = PACKET_BYTES;
     unsigned forbid = 0;
 
-    mysql_options(c->mysql, MYSQL_OPT_NONBLOCK, NULL);
-    mysql_options(c->mysql, MYSQL_OPT_RECONNECT, &no);
-    mysql_options(c->mysql, MYSQL_OPT_LOCAL_INFILE, &forbid);
-    mysql_options(c->mysql, MYSQL_OPT_MAX_ALLOWED_PACKET, &bytes);
-    mysql_options4(c->mysql, MYSQL_OPT_CONNECT_ATTR_ADD, "program_name", log_tag_get());
-    mysql_options(c->mysql, MYSQL_SET_CHARSET_NAME, how->charset ? how->charset : "utf8mb4");
-    mysql_options(c->mysql, MYSQL_OPT_SSL_VERIFY_SERVER_CERT, &verify);
+    mysql_options(&c->socket.mysql, MYSQL_OPT_RECONNECT, &no);
+    mysql_options(&c->socket.mysql, MYSQL_OPT_LOCAL_INFILE, &forbid);
+    mysql_options(&c->socket.mysql, MYSQL_OPT_MAX_ALLOWED_PACKET, &bytes);
+    mysql_options4(&c->socket.mysql, MYSQL_OPT_CONNECT_ATTR_ADD, "program_name", log_tag_get());
+    mysql_options(&c->socket.mysql, MYSQL_SET_CHARSET_NAME, how->charset ? how->charset : "utf8mb4");
+    mysql_options(&c->socket.mysql, MYSQL_OPT_SSL_VERIFY_SERVER_CERT, &verify);
     if (how->tls_key_file || how->tls_cert_file || how->tls_ca_file || how->tls_ciphers || how->tls_verify) {
-        mysql_ssl_set(c->mysql, how->tls_key_file, how->tls_cert_file, how->tls_ca_file, NULL, how->tls_ciphers);
-        mysql_options(c->mysql, MYSQL_OPT_SSL_ENFORCE, &yes);
+        mysql_ssl_set(&c->socket.mysql, how->tls_key_file, how->tls_cert_file, how->tls_ca_file, NULL,
+                      how->tls_ciphers);
+        mysql_options(&c->socket.mysql, MYSQL_OPT_SSL_ENFORCE, &yes);
     }
 }
 
 static bool command(struct sql_connection *c, const char *text)
 {
-    int rc, status;
-
-    for (status = mysql_real_query_start(&rc, c->mysql, text, strlen(text)); status;)
-        status = mysql_real_query_cont(&rc, c->mysql, await(c, status));
-    return rc == 0;
+    return mysql_real_query(&c->socket.mysql, text, strlen(text)) == 0;
 }
 
 /* A server may start sessions in modes that would mislead us: without autocommit a connection sees the same old rows
  * for ever; without backslash escapes sql_pool_escape is none. */
 static bool session_ready(struct sql_connection *c)
 {
-    if (!(c->mysql->server_status & SERVER_STATUS_AUTOCOMMIT) && !command(c, "SET SESSION autocommit = 1"))
+    if (!(c->socket.mysql.server_status & SERVER_STATUS_AUTOCOMMIT) && !command(c, "SET SESSION autocommit = 1"))
         return false;
-    return !(c->mysql->server_status & SERVER_STATUS_NO_BACKSLASH_ESCAPES) ||
+    return !(c->socket.mysql.server_status & SERVER_STATUS_NO_BACKSLASH_ESCAPES) ||
            command(c, "SET SESSION sql_mode = REPLACE(@@SESSION.sql_mode, 'NO_BACKSLASH_ESCAPES', '')");
 }
 
@@ -192,41 +121,31 @@ struct sql_connection *sql_connection_open(const struct sql_connect *how, const 
                                            int64_t deadline, struct sql_fault *fault)
 {
     struct sql_connection *c = mem_new(sizeof *c);
-    MYSQL *done = NULL;
-    int status;
+    MYSQL *mysql = &c->socket.mysql;
+    const char *host = to->numeric == NULL ? NULL : to->name ? to->name : to->numeric;
 
-    c->mysql = mysql_init(NULL);
-    c->fd = -1;
-    c->deadline = deadline;
-    c->name = how->tls_verify ? to->name : NULL;
+    c->socket.fd = -1;
+    c->socket.to = to;
+    c->socket.deadline = deadline;
     list_init(&c->statements);
-    if (c->mysql == NULL) {
-        free(c);
-        snprintf(fault->text, sizeof fault->text, "libmariadb cannot be used");
-        return NULL;
-    }
+    if (mysql_init(mysql) == NULL)
+        log_fatal("out of memory");
     set_options(c, how);
-    for (status = mysql_real_connect_start(&done, c->mysql, to->path ? NULL : to->numeric, how->user, how->password,
-                                           how->dbname, to->port, to->path, 0);
-         status;)
-        status = mysql_real_connect_cont(&done, c->mysql, await(c, status));
-    c->name = NULL;
-    if (done && session_ready(c))
+    if (mysql_real_connect(mysql, host, how->user, how->password, how->dbname, to->port, to->path, 0) &&
+        session_ready(c)) {
+        c->socket.to = NULL;
         return c;
-    fault_set(c, mysql_errno(c->mysql), mysql_error(c->mysql), fault);
+    }
+    fault_set(c, mysql_errno(mysql), mysql_error(mysql), fault);
     sql_connection_close(&c);
     return NULL;
 }
 
 static void statement_close(struct sql_connection *c, struct statement *s)
 {
-    my_bool rc;
-    int status;
-
     list_del(&s->link);
     c->statement_count--;
-    for (status = mysql_stmt_close_start(&rc, s->handle); status;)
-        status = mysql_stmt_close_cont(&rc, s->handle, await(c, status));
+    mysql_stmt_close(s->handle);
     free(s->text);
     free(s);
 }
@@ -234,20 +153,17 @@ static void statement_close(struct sql_connection *c, struct statement *s)
 void sql_connection_close(struct sql_connection **cp)
 {
     struct sql_connection *c = *cp;
+    bool broken;
 
     if (c == NULL)
         return;
     *cp = NULL;
-    c->deadline = time_mono_ms() + CLOSE_MS;
-    list_each(it, &c->statements)
-    {
-        c->broken = true; /* the server forgets them with the connection: nothing is sent for them */
-        statement_close(c, list_entry(it, struct statement, link));
-    }
-    event_forget_fd(c->fd);
-    for (int status = mysql_close_start(c->mysql); status;)
-        status = mysql_close_cont(c->mysql, await(c, status));
-    event_forget_fd(c->fd);
+    broken = c->socket.broken;
+    c->socket.broken = true; /* the server forgets statements with their connection: nothing is sent for them */
+    list_each(it, &c->statements) statement_close(c, list_entry(it, struct statement, link));
+    c->socket.broken = broken;
+    c->socket.deadline = time_mono_ms() + CLOSE_MS;
+    mysql_close(&c->socket.mysql);
     free(c);
 }
 
@@ -297,7 +213,7 @@ static void take_cell(struct taker *t, struct slice *cell, const char *p, size_t
 
 static enum sql_outcome too_much(struct sql_connection *c, struct sql_fault *fault)
 {
-    c->broken = true; /* the rest of the rows is still on its way */
+    c->socket.broken = true; /* the rest of the rows is still on its way */
     snprintf(fault->text, sizeof fault->text, "the answer has too many rows or bytes");
     return SQL_FAULT;
 }
@@ -308,21 +224,16 @@ static enum sql_outcome ask_text(struct sql_connection *c, const struct sql_ques
     enum sql_outcome outcome = SQL_DONE;
     MYSQL_RES *res;
     MYSQL_ROW row;
-    int rc, status;
 
-    for (status = mysql_real_query_start(&rc, c->mysql, q->text, strlen(q->text)); status;)
-        status = mysql_real_query_cont(&rc, c->mysql, await(c, status));
-    if (rc)
-        return failed(c, mysql_errno(c->mysql), mysql_error(c->mysql), fault);
-    res = mysql_use_result(c->mysql);
+    if (mysql_real_query(&c->socket.mysql, q->text, strlen(q->text)))
+        return failed(c, mysql_errno(&c->socket.mysql), mysql_error(&c->socket.mysql), fault);
+    res = mysql_use_result(&c->socket.mysql);
     if (res == NULL)
-        return mysql_errno(c->mysql) ? failed(c, mysql_errno(c->mysql), mysql_error(c->mysql), fault) : SQL_DONE;
+        return mysql_errno(&c->socket.mysql)
+                   ? failed(c, mysql_errno(&c->socket.mysql), mysql_error(&c->socket.mysql), fault)
+                   : SQL_DONE;
     take_names(t, mysql_fetch_fields(res), mysql_num_fields(res));
-    for (;;) {
-        for (status = mysql_fetch_row_start(&row, res); status;)
-            status = mysql_fetch_row_cont(&row, res, await(c, status));
-        if (row == NULL)
-            break;
+    while ((row = mysql_fetch_row(res)) != NULL) {
         const unsigned long *len = mysql_fetch_lengths(res);
         struct slice *cell = take_row(t, len);
         if (cell == NULL) {
@@ -332,10 +243,9 @@ static enum sql_outcome ask_text(struct sql_connection *c, const struct sql_ques
         for (size_t i = 0; i < t->out->columns; i++)
             take_cell(t, cell + i, row[i], len[i]);
     }
-    if (outcome == SQL_DONE && mysql_errno(c->mysql))
-        outcome = failed(c, mysql_errno(c->mysql), mysql_error(c->mysql), fault);
-    for (status = mysql_free_result_start(res); status;)
-        status = mysql_free_result_cont(res, await(c, status));
+    if (outcome == SQL_DONE && mysql_errno(&c->socket.mysql))
+        outcome = failed(c, mysql_errno(&c->socket.mysql), mysql_error(&c->socket.mysql), fault);
+    mysql_free_result(res);
     return outcome;
 }
 
@@ -358,18 +268,15 @@ static enum sql_outcome statement_make(struct sql_connection *c, const char *tex
 {
     struct statement *s = mem_new(sizeof *s);
     enum sql_outcome outcome;
-    int rc, status;
 
     if (c->statement_count == SQL_STATEMENTS)
         statement_close(c, list_entry(c->statements.prev, struct statement, link));
-    s->handle = mysql_stmt_init(c->mysql);
+    s->handle = mysql_stmt_init(&c->socket.mysql);
     s->text = mem_strdup(text);
     list_prepend(&c->statements, &s->link);
     c->statement_count++;
-    for (status = mysql_stmt_prepare_start(&rc, s->handle, text, strlen(text)); status;)
-        status = mysql_stmt_prepare_cont(&rc, s->handle, await(c, status));
     *out = s;
-    if (rc == 0)
+    if (mysql_stmt_prepare(s->handle, text, strlen(text)) == 0)
         return SQL_DONE;
     outcome = failed(c, mysql_stmt_errno(s->handle), mysql_stmt_error(s->handle), fault);
     statement_close(c, s);
@@ -387,7 +294,7 @@ static enum sql_outcome fetch_rows(struct sql_connection *c, MYSQL_STMT *stmt, s
     my_bool *null = arena_alloc(own, columns * sizeof *null);
     char *guess = arena_alloc(own, columns * CELL_GUESS);
     enum sql_outcome outcome = SQL_DONE;
-    int rc, status;
+    int rc;
 
     for (size_t i = 0; i < columns; i++)
         bind[i] = (MYSQL_BIND){ .buffer_type = MYSQL_TYPE_STRING,
@@ -396,11 +303,7 @@ static enum sql_outcome fetch_rows(struct sql_connection *c, MYSQL_STMT *stmt, s
                                 .length = &len[i],
                                 .is_null = &null[i] };
     mysql_stmt_bind_result(stmt, bind);
-    for (;;) {
-        for (status = mysql_stmt_fetch_start(&rc, stmt); status;)
-            status = mysql_stmt_fetch_cont(&rc, stmt, await(c, status));
-        if (rc == MYSQL_NO_DATA)
-            break;
+    while ((rc = mysql_stmt_fetch(stmt)) != MYSQL_NO_DATA) {
         if (rc == 1) {
             outcome = failed(c, mysql_stmt_errno(stmt), mysql_stmt_error(stmt), fault);
             break;
@@ -421,6 +324,7 @@ static enum sql_outcome fetch_rows(struct sql_connection *c, MYSQL_STMT *stmt, s
                 mysql_stmt_fetch_column(stmt, &one, i, 0);
             }
             take_cell(t, cell + i, null[i] ? NULL : p, len[i]);
+            mem_wipe(p, len[i]);
         }
     }
     arena_free(&own);
@@ -433,8 +337,6 @@ static enum sql_outcome ask_prepared(struct sql_connection *c, const struct sql_
     MYSQL_BIND *bind = arena_alloc(t->arena, q->params * sizeof *bind);
     struct statement *s = statement_find(c, q->text);
     enum sql_outcome outcome = SQL_DONE;
-    my_bool freed;
-    int rc, status;
 
     if (s == NULL && (outcome = statement_make(c, q->text, &s, fault)) != SQL_DONE)
         return outcome;
@@ -448,9 +350,7 @@ static enum sql_outcome ask_prepared(struct sql_connection *c, const struct sql_
                                 .buffer = (void *) (uintptr_t) q->param[i].p,
                                 .buffer_length = q->param[i].len };
     mysql_stmt_bind_param(s->handle, bind);
-    for (status = mysql_stmt_execute_start(&rc, s->handle); status;)
-        status = mysql_stmt_execute_cont(&rc, s->handle, await(c, status));
-    if (rc)
+    if (mysql_stmt_execute(s->handle))
         return failed(c, mysql_stmt_errno(s->handle), mysql_stmt_error(s->handle), fault);
     MYSQL_RES *meta = mysql_stmt_result_metadata(s->handle);
     if (meta == NULL)
@@ -458,8 +358,7 @@ static enum sql_outcome ask_prepared(struct sql_connection *c, const struct sql_
     take_names(t, mysql_fetch_fields(meta), mysql_num_fields(meta));
     mysql_free_result(meta);
     outcome = fetch_rows(c, s->handle, t, fault);
-    for (status = mysql_stmt_free_result_start(&freed, s->handle); status;)
-        status = mysql_stmt_free_result_cont(&freed, s->handle, await(c, status));
+    mysql_stmt_free_result(s->handle);
     return outcome;
 }
 
@@ -472,13 +371,13 @@ enum sql_outcome sql_connection_ask(struct sql_connection *c, const struct sql_q
 
     *out = (struct sql_rows){ 0 };
     *fault = (struct sql_fault){ 0 };
-    c->deadline = deadline;
-    c->watch = watch;
+    c->socket.deadline = deadline;
+    c->socket.watch = watch;
     if (watch)
-        c->watch_at = time_mono_ms() + watch->first_ms;
+        c->socket.watch_at = time_mono_ms() + watch->first_ms;
     outcome = q->params ? ask_prepared(c, q, &t, fault) : ask_text(c, q, &t, fault);
-    c->watch = NULL;
+    c->socket.watch = NULL;
     return outcome;
 }
 
-bool sql_connection_sound(const struct sql_connection *c) { return !c->broken; }
+bool sql_connection_sound(const struct sql_connection *c) { return !c->socket.broken; }

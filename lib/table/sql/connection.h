@@ -28,7 +28,7 @@ struct sql_watch {
     void *ctx;
 };
 struct sql_connection;
-void sql_connection_library(void);                     /* before the jail: plug-ins and tables of libmariadb */
+int sql_connection_library(struct err *); /* before the jail: plug-ins and tables of libmariadb; -1: unusable */
 bool sql_connection_charset_safe(const char *charset); /* false: text in it cannot be escaped */
 struct sql_connection *sql_connection_open(const struct sql_connect *, const struct sql_address *, int64_t deadline,
                                            struct sql_fault *); /* NULL: see the fault */

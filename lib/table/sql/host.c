@@ -57,7 +57,9 @@ static int parse_inet(struct slice spec, struct sql_host *h, struct err *err)
     h->port = (unsigned) port;
     h->name = mem_strndup(name.p, name.len);
     h->literal = is_literal(h->name);
-    return name.len ? 0 : err_set(err, 0, NULL, "bad host in hosts: %.*s", (int) spec.len, spec.p);
+    return name.len && strchr(h->name, '/') == NULL
+               ? 0
+               : err_set(err, 0, NULL, "bad host in hosts: %.*s", (int) spec.len, spec.p);
 }
 
 static int parse_one(struct slice spec, struct sql_host *h, struct err *err)
@@ -133,7 +135,7 @@ void sql_host_down(struct sql_host *h, const struct sql_fault *f, int64_t longes
 {
     int64_t now = time_mono_ms(), aside = FIRST_ASIDE_MS;
 
-    if (sql_fault_kind(f) == SQL_FULL) {
+    if (sql_fault_kind(f) == SQL_FULL && h->members) {
         h->full_until = now + FULL_MS;
         return;
     }

@@ -23,6 +23,8 @@ struct sql_host {
     unsigned failures;   /* in a row */
     int64_t full_until;  /* it takes no further connection */
     int64_t answered;    /* the last sign of life */
+    int64_t looked;      /* the last time that a slow answer made us look whether it lives */
+    size_t members;      /* connections to it */
     size_t opening;      /* attempts to connect that are under way */
     struct sql_said said;
     char *addresses;             /* numeric, blanks between; NULL: never known */

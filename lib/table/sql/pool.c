@@ -80,7 +80,6 @@ struct member {       /* a connection of the pool */
     struct sql_connection *connection;
     struct sql_host *host;
     int64_t since; /* when it became idle */
-    bool used;     /* it has answered before */
 };
 struct waiter { /* a question without a connection; lives on its fiber's stack */
     struct list link;
@@ -121,6 +120,8 @@ uint64_t sql_order(void)
     return ++order;
 }
 
+static size_t limit(void) { return sql_connection_limit > 0 ? (size_t) sql_connection_limit : 1; }
+
 static const char *keep(const char *s) { return s && *s ? mem_strdup(s) : NULL; } /* "" says nothing */
 static bool same(const char *a, const char *b) { return strcmp(a ? a : "", b ? b : "") == 0; }
 
@@ -158,7 +159,7 @@ static void check_parameters(struct sql_pool *p)
     struct err err = { 0 };
 
     copy_connect(&p->how, &p->wanted);
-    if (sql_files_read(&p->how, &err) < 0)
+    if (sql_connection_library(&err) < 0 || sql_files_read(&p->how, &err) < 0)
         p->refused = mem_strdup(err.text);
     else if (p->how.charset && !sql_connection_charset_safe(p->how.charset))
         p->refused = mem_printf("charset %s: text in it cannot be quoted safely; use utf8mb4", p->how.charset);
@@ -178,7 +179,6 @@ struct sql_pool *sql_pool_open(const struct sql_connect *how, const char *source
 {
     struct sql_pool *p;
 
-    sql_connection_library();
     list_each(it, &pools)
     {
         p = list_entry(it, struct sql_pool, link);
@@ -209,12 +209,15 @@ static void member_close(struct member *m)
 {
     list_del(&m->link);
     m->pool->members--;
+    m->host->members--;
+    if (m->host->members == 0)
+        m->host->full_until = 0; /* there may be room where we were */
     sql_connection_close(&m->connection);
     free(m);
 }
 
-/* Idle connections to a host (NULL: to all) that were last used before `since`. They leave the list at once: closing
- * waits, and nobody may take one meanwhile. */
+/* Closes idle connections to a host (NULL: to all) that were last used before `since`. They leave the list at once:
+ * closing waits, and nobody may take one meanwhile. */
 static void close_idle(struct sql_pool *p, const struct sql_host *h, int64_t since)
 {
     struct list gone;
@@ -231,15 +234,6 @@ static void close_idle(struct sql_pool *p, const struct sql_host *h, int64_t sin
     list_each(it, &gone) member_close(list_entry(it, struct member, link));
 }
 
-static bool has_member(const struct sql_pool *p, const struct sql_host *h)
-{
-    const struct list *heads[] = { &p->idle, &p->busy };
-
-    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
-        list_each(it, heads[i]) if (list_entry(it, struct member, link)->host == h) return true;
-    return false;
-}
-
 static void host_failed(struct sql_pool *p, struct sql_host *h, const struct sql_fault *f)
 {
     int64_t longest = p->how.retry_interval;
@@ -252,7 +246,7 @@ static void host_failed(struct sql_pool *p, struct sql_host *h, const struct sql
     sql_host_down(h, f, longest);
     if (others)
         snprintf(tail, sizeof tail, "other hosts are asked");
-    else if ((kind == SQL_DENIED || kind == SQL_FULL) && has_member(p, h))
+    else if ((kind == SQL_DENIED || kind == SQL_FULL) && h->members)
         snprintf(tail, sizeof tail, "the connections at hand are used");
     else if (sql_stale_time > 0)
         snprintf(tail, sizeof tail, "answers of the last %lld s are used, the rest waits",
@@ -334,10 +328,11 @@ static void attempt_body(void *arg)
         struct member *m = mem_new(sizeof *m);
         *m = (struct member){ .pool = p, .connection = c, .host = a->host };
         list_init(&m->link);
+        a->host->members++;
         sql_host_up(a->host);
         if (sql_fault_over(&a->host->said))
             log_info("%s: %s: the database answers again", p->source, a->host->spec);
-        if (p->members > (size_t) sql_connection_limit && list_empty(&p->waiting))
+        if (p->members > limit())
             member_close(m);
         else
             offer(p, m);
@@ -359,10 +354,7 @@ static void attempt_start(struct sql_pool *p, struct sql_host *h, bool aside)
     fiber_go("sql connect", attempt_body, a);
 }
 
-static bool room(const struct sql_pool *p)
-{
-    return p->members < (size_t) (sql_connection_limit > 0 ? sql_connection_limit : 1);
-}
+static bool room(const struct sql_pool *p) { return p->members < limit(); }
 
 /* Hosts that were set aside long enough are looked at again, beside the questions. */
 static void look_at_aside(struct sql_pool *p, int64_t now)
@@ -473,14 +465,18 @@ static struct member *take(struct sql_pool *p, int64_t deadline, struct sql_faul
     return w.got;
 }
 
-/* A question has had no answer for a while: a new connection tells whether the host is alive. */
+/* A question has had no answer for a while: a new connection tells whether the host is alive. Beyond the limit too, for
+ * the moment: all others may be waiting like this one. */
 static void is_it_alive(void *ctx)
 {
     const struct member *m = ctx;
-    struct sql_pool *p = m->pool;
+    struct sql_host *h = m->host;
+    int64_t now = time_mono_ms();
 
-    if (m->host->opening == 0 && time_mono_ms() - m->host->answered >= SLOW_MS)
-        attempt_start(p, m->host, true);
+    if (h->opening || now - h->answered < SLOW_MS || now - h->looked < SLOW_AGAIN_MS)
+        return;
+    h->looked = now;
+    attempt_start(m->pool, h, true);
 }
 
 static enum sql_outcome send_once(struct sql_pool *p, struct member *m, const struct sql_question *q, size_t rows_max,
@@ -499,14 +495,21 @@ static enum sql_outcome send_once(struct sql_pool *p, struct member *m, const st
     return outcome;
 }
 
-/* Gives the connection back, or what is left of it away. true: worth asking again. */
-static bool after_send(struct sql_pool *p, struct member *m, enum sql_outcome outcome, const struct sql_fault *fault)
+/* Gives the connection back, or what is left of it away. true: worth asking again. A connection that breaks says little
+ * about its host: it may have been idle for too long, or killed. Two in a row, the second opened after the first broke,
+ * say that the host is no good. */
+static bool after_send(struct sql_pool *p, struct member *m, enum sql_outcome outcome, const struct sql_fault *fault,
+                       const struct sql_host **lost)
 {
     struct sql_host *h = m->host;
-    bool used = m->used;
-    enum sql_kind kind = outcome == SQL_DONE ? SQL_QUERY : sql_fault_kind(fault);
+    enum sql_kind kind = sql_fault_kind(fault);
 
-    m->used = true;
+    if (outcome == SQL_DONE && sql_connection_sound(m->connection)) {
+        offer(p, m);
+        return false;
+    }
+    if (outcome != SQL_DONE && kind == SQL_ABSENT && (outcome == SQL_FAULT || *lost == h) && !fiber_cancelled())
+        host_failed(p, h, fault);
     if (sql_connection_sound(m->connection)) {
         offer(p, m);
     } else {
@@ -515,11 +518,8 @@ static bool after_send(struct sql_pool *p, struct member *m, enum sql_outcome ou
             close_idle(p, h, EVENT_NEVER);
         grow(p);
     }
-    if (outcome == SQL_DONE)
-        return false;
-    if (kind == SQL_ABSENT && (outcome == SQL_FAULT || !used))
-        host_failed(p, h, fault);
-    return outcome == SQL_LOST || kind == SQL_AGAIN || kind == SQL_ABSENT;
+    *lost = h;
+    return outcome == SQL_LOST || (outcome == SQL_FAULT && (kind == SQL_AGAIN || kind == SQL_ABSENT));
 }
 
 static void say_fault(const struct sql_pool *p, const struct sql_question *q, const struct sql_fault *f)
@@ -546,6 +546,7 @@ enum lookup sql_pool_query(struct sql_pool *p, const struct sql_question *q, siz
     enum sql_outcome outcome = SQL_LOST;
     int64_t deadline = time_mono_ms() + sql_pool_patience_ms(p);
     struct sql_fault fault = { 0 };
+    const struct sql_host *lost = NULL;
     struct member *m = NULL;
     bool again = true;
 
@@ -558,7 +559,7 @@ enum lookup sql_pool_query(struct sql_pool *p, const struct sql_question *q, siz
             break;
         *sent = (struct sql_sent){ time_mono_ms(), sql_order() };
         outcome = send_once(p, m, q, rows_max, arena, out, &fault);
-        again = after_send(p, m, outcome, &fault);
+        again = after_send(p, m, outcome, &fault, &lost);
     }
     if (outcome == SQL_DONE && m)
         return out->rows ? LOOKUP_FOUND : LOOKUP_NONE;

@@ -84,6 +84,7 @@ static inline void server_launch(void)
     server_pid = fork();
     if (server_pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
+        close_range(3, ~0U, 0);
         snprintf(command, sizeof command,
                  "exec mariadbd --no-defaults --user=%s --datadir=%s/data --socket=%s/sock --port=%d "
                  "--bind-address=127.0.0.1 --pid-file=%s/pid --innodb-buffer-pool-size=16M "

@@ -21,10 +21,10 @@ struct sql_address {
     const char *name;    /* what a certificate is compared with */
     unsigned port;
 };
-/* Called while a question is unanswered: after first_ms, then every again_ms. */
+/* Called while a question is unanswered: after first_ms, then after as many milliseconds as it says. */
 struct sql_watch {
-    int64_t first_ms, again_ms;
-    void (*fn)(void *ctx);
+    int64_t first_ms;
+    int64_t (*fn)(void *ctx);
     void *ctx;
 };
 struct sql_connection;

@@ -467,22 +467,25 @@ static struct member *take(struct sql_pool *p, int64_t deadline, struct sql_faul
 
 /* A question has had no answer for a while: a new connection tells whether the host is alive. Beyond the limit too, for
  * the moment: all others may be waiting like this one. */
-static void is_it_alive(void *ctx)
+static int64_t is_it_alive(void *ctx)
 {
     const struct member *m = ctx;
     struct sql_host *h = m->host;
-    int64_t now = time_mono_ms();
+    int64_t now = time_mono_ms(), silent = now - h->answered, looked = now - h->looked;
 
-    if (h->opening || now - h->answered < SLOW_MS || now - h->looked < SLOW_AGAIN_MS)
-        return;
+    if (silent < SLOW_MS)
+        return SLOW_MS - silent;
+    if (h->opening || looked < SLOW_AGAIN_MS)
+        return SLOW_MS;
     h->looked = now;
     attempt_start(m->pool, h, true);
+    return SLOW_AGAIN_MS;
 }
 
 static enum sql_outcome send_once(struct sql_pool *p, struct member *m, const struct sql_question *q, size_t rows_max,
                                   struct arena *arena, struct sql_rows *out, struct sql_fault *fault)
 {
-    struct sql_watch watch = { SLOW_MS, SLOW_AGAIN_MS, is_it_alive, m };
+    struct sql_watch watch = { SLOW_MS, is_it_alive, m };
     int64_t now = time_mono_ms();
     enum sql_outcome outcome;
 
@@ -508,7 +511,8 @@ static bool after_send(struct sql_pool *p, struct member *m, enum sql_outcome ou
         offer(p, m);
         return false;
     }
-    if (outcome != SQL_DONE && kind == SQL_ABSENT && (outcome == SQL_FAULT || *lost == h) && !fiber_cancelled())
+    if (outcome != SQL_DONE && kind == SQL_ABSENT && (outcome == SQL_FAULT || (*lost && *lost == h)) &&
+        !fiber_cancelled())
         host_failed(p, h, fault);
     if (sql_connection_sound(m->connection)) {
         offer(p, m);

@@ -58,8 +58,7 @@ static bool wait_for(struct sql_socket *s, int what)
             return true;
         if (errno != ETIMEDOUT || until == s->deadline)
             return wait_failed(s);
-        s->watch_at += s->watch->again_ms;
-        s->watch->fn(s->watch->ctx);
+        s->watch_at = time_mono_ms() + s->watch->fn(s->watch->ctx);
     }
 }
 

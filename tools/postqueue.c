@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "client/qmgr.h"
 #include "ipc/client.h"
+#include "proto/addr/addr.h"
 #include "queue/file.h"
 #include "queue/listing.h"
 #include "tool.h"
@@ -353,23 +354,43 @@ static void flush_some(const char *request, const char *attribute, const char *v
 {
     int fd = ipc_connect("public/flush", 0);
     struct reader r = { NULL };
-    bool done = false;
+    const char *status = "";
 
     if (fd < 0)
         tool_fatal(EX_UNAVAILABLE, "Cannot flush mail queue - mail system is down");
     r.from = fdopen(fd, "r+");
     if (r.from == NULL)
         tool_fatal(EX_OSERR, "fdopen: %s", strerror(errno));
-    while (next_attribute(&r)) /* its greeting: protocol=flush_protocol */
+    while (next_attribute(&r)) /* its greeting: protocol=queue_flush_protocol */
         continue;
     fseek(r.from, 0, SEEK_CUR); /* from reading to writing */
     fprintf(r.from, "request%c%s%c%s%c%s%c%c", 0, request, 0, attribute, 0, value, 0, 0);
     fflush(r.from);
     while (next_attribute(&r))
-        done = strcmp(r.name, "status") == 0 && strcmp(r.value, "0") == 0;
+        if (strcmp(r.name, "status") == 0)
+            status = mem_strdup(r.value);
     fclose(r.from);
-    if (!done)
-        tool_fatal(EX_UNAVAILABLE, "Flush service refused: \"%s\"", value);
+    if (strcmp(status, "4") == 0)
+        tool_fatal(EX_UNAVAILABLE, "Flush service is not configured for destination \"%s\"", value);
+    if (strcmp(status, "3") == 0)
+        tool_fatal(EX_USAGE, "Invalid request: \"%s\"", value);
+    if (strcmp(status, "0") != 0)
+        tool_fatal(EX_UNAVAILABLE, "Cannot flush mail queue - mail system is down");
+}
+
+/* What may stand behind the @ of an address. */
+static bool is_site(const char *site)
+{
+    struct slice s = slice_of(site);
+
+    return s.len > 0 && (s.p[0] == '[' ? addr_literal_valid(s) : addr_domain_utf8_valid(s));
+}
+
+static void flush_site(const char *site)
+{
+    if (!is_site(site))
+        tool_fatal(EX_UNAVAILABLE, "Cannot flush mail queue - invalid destination: \"%.100s\"", site);
+    flush_some("send_site", "site", site);
 }
 
 static void need(const char *parameter, const char *what)
@@ -421,10 +442,10 @@ int main(int argc, char **argv)
     case 'f': flush_all(); break;
     case 'i':
         if (!queue_id_valid(argument))
-            tool_fatal(EX_USAGE, "Invalid mail queue ID: \"%s\"", argument);
+            tool_fatal(EX_UNAVAILABLE, "Cannot flush queue ID - invalid name: \"%.100s\"", argument);
         flush_some("send_file", "queue_id", argument);
         break;
-    case 's': flush_some("send_site", "site", argument); break;
+    case 's': flush_site(argument); break;
     }
     if (fflush(stdout) != 0 || ferror(stdout))
         tool_fatal(EX_IOERR, "write output: %s", strerror(errno));

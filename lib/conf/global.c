@@ -19,7 +19,7 @@ const char *conf_myhostname, *conf_mydomain, *conf_myorigin, *conf_mydestination
     *conf_local_transport, *conf_virtual_transport, *conf_relay_transport, *conf_default_transport,
     *conf_error_service_name, *conf_parent_domain_matches_subdomains, *conf_propagate_unmatched_extensions,
     *conf_empty_address_recipient, *conf_remote_header_rewrite_domain, *conf_default_verp_delimiters,
-    *conf_verp_delimiter_filter;
+    *conf_verp_delimiter_filter, *conf_fast_flush_domains;
 int64_t conf_message_size_limit, conf_line_length_limit, conf_header_size_limit, conf_queue_minfree, conf_ipc_timeout,
     conf_daemon_timeout, conf_max_idle, conf_max_use, conf_hash_queue_depth, conf_delay_logging_resolution_limit,
     conf_maximal_queue_lifetime, conf_delay_warning_time, conf_default_process_limit;
@@ -197,6 +197,11 @@ const struct param conf_global_params[] = {
       .str = &conf_recipient_delimiter,
       .def = "",
       .doc = "Characters that separate a user name from its extension." },
+    { .name = "fast_flush_domains",
+      .type = PARAM_STRING,
+      .str = &conf_fast_flush_domains,
+      .def = "$relay_domains",
+      .doc = "Domains whose deferred mail anybody may have tried at once (postqueue -s)." },
     { .name = "default_verp_delimiters",
       .type = PARAM_STRING,
       .str = &conf_default_verp_delimiters,

@@ -150,6 +150,7 @@ proxymap   unix  - - n - - proxymap
 smtp       unix  - - n - - smtp
 relay      unix  - - n - - smtp
 showq      unix  n - n - - showq
+flush      unix  n - n 1000? 0 flush
 error      unix  - - n - - error
 retry      unix  - - n - - error
 discard    unix  - - n - - discard

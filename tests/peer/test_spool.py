@@ -265,3 +265,45 @@ def test_states(site, first, second):
     assert sum(len(l.rcpts) for l in sink.letters[before:]) == total + len(reports)
     for rcpt in ("done+bounced", "done+traced", "done+stalled", "done+deferred", "done+requeued"):
         assert len(sink.got(f"{rcpt}@sink.test")) == 1
+
+
+@pytest.mark.parametrize("running,tools", [(DEBIAN, OURS), (OURS, DEBIAN)])
+def test_tools_of_the_other_side(site, running, tools):
+    """A mail system that runs, listed and ordered about by the commands of the other."""
+    sink = site.sink
+    site.settings.append("fast_flush_domains = sink.test")
+    site.write()
+    site.start(running)
+    sink.answers["*"] = "450 4.2.0 later"
+    for name in ("one", "two", "three", "four", "five"):
+        letter(site, running, name, [name])
+    Kind(HEAD % b"far" + b"\nletter far\n").put(site, running, ["far@other.test"])
+    site.wait(lambda: len(site.files("deferred")) == 6 and site.quiet(), "deferred mail")
+    for how in (["-p"], ["-j"]):
+        assert listing(site, tools, *how) == listing(site, running, *how)
+    ids = {name: queue_id(site, name) for name in ("one", "two", "three", "four", "five", "far")}
+    assert site.run(tools, "postcat", "-q", ids["one"]).stdout == site.run(running, "postcat", "-q", ids["one"]).stdout
+    sink.answers.clear()
+
+    def delivered(*names):
+        site.wait(lambda: all(len(sink.got(f"{n}@sink.test")) == 1 for n in names), f"mail for {names}")
+        assert sum(len(l.rcpts) for l in sink.letters) == len(names)
+
+    site.run(tools, "postqueue", "-i", ids["one"])
+    delivered("one")
+    site.run(tools, "postsuper", "-h", ids["two"])
+    site.run(tools, "postsuper", "-d", ids["five"])
+    site.run(tools, "postqueue", "-s", "sink.test")
+    delivered("one", "three", "four")
+    for wrong in (["-s", "other.test"], ["-s", "[x]"], ["-s", "a b"], ["-i", "a b"]):
+        one, two = (site.run(side, "postqueue", *wrong, ok=False) for side in (tools, running))
+        assert one.returncode == two.returncode == 69 and one.stderr == two.stderr, (one, two)
+    assert site.run(tools, "postqueue", "-i", "ABCDEF12345").returncode == 0
+    site.run(tools, "postsuper", "-r", ids["two"])
+    site.run(tools, "sendmail", "-f", SENDER, "six@sink.test", input=HEAD % b"six" + b"\nletter six\n")  # wakes pickup, which Debian's postsuper does not
+    delivered("one", "two", "three", "four", "six")
+    site.run(tools, "postqueue", "-f")
+    site.wait(lambda: len(sink.got("far@other.test")) == 1 and not site.files(), "an empty queue")
+    assert site.run(tools, "postqueue", "-p").stdout == site.run(running, "postqueue", "-p").stdout == b"Mail queue is empty\n"
+    site.run(tools, "postfix", "reload")
+    assert site.run(tools, "postfix", "status").returncode == 0

@@ -186,7 +186,7 @@ static bool stressed(struct unit *s)
 
 static void note_limit(struct unit *s)
 {
-    if (s->max_proc == 1 && !s->exclusive)
+    if (master_stopping || (s->max_proc == 1 && !s->exclusive))
         return;
     if (s->stress_time && time_now() - s->stress_time < STRESS_SECONDS)
         return;

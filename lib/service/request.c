@@ -29,6 +29,8 @@ struct wire { /* the connection */
     int64_t idle_since;
 };
 struct service_conn { /* one request on it */
+    struct list node; /* in `side_by_side`, while it runs in a fiber of its own */
+    struct fiber *fiber;
     struct wire *wire;
     const struct service_request *request;
     struct msg *in;
@@ -36,6 +38,7 @@ struct service_conn { /* one request on it */
     bool answered;
 };
 static struct list wires = { &wires, &wires };
+static struct list side_by_side = { &side_by_side, &side_by_side };
 
 struct msg *service_status(const char *status) { return msg_new(status); }
 void *service_conn_ctx(struct service_conn *c) { return c->wire->ctx; }
@@ -85,6 +88,7 @@ static void run_request(void *arg)
 
     c->request->run(c, c->in);
     msg_free(&c->in);
+    list_del(&c->node);
     free(c);
     w->open--;
     event_sem_put(&w->running);
@@ -115,11 +119,15 @@ static int start(struct wire *w, struct msg *in)
     }
     c = mem_new(sizeof *c);
     *c = (struct service_conn){ .wire = w, .request = r, .in = in, .id = msg_id(in) };
+    list_init(&c->node);
     w->open++;
-    if (r->in_order)
+    if (r->in_order) {
         run_request(c);
-    else
-        fiber_go(r->name, run_request, c);
+        return 0;
+    }
+    list_append(&side_by_side, &c->node);
+    c->fiber = fiber_new(r->name, run_request, c);
+    fiber_detach(c->fiber);
     return 0;
 }
 
@@ -154,6 +162,11 @@ void request_close_idle(void)
         if (w->waiting && w->open == 0 && now - w->idle_since > BYE_IDLE_MS)
             fiber_cancel(w->reader);
     }
+}
+
+void request_cancel(void)
+{
+    list_each(it, &side_by_side) fiber_cancel(list_entry(it, struct service_conn, node)->fiber);
 }
 
 static bool next_request(struct wire *w)

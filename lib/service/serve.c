@@ -372,6 +372,7 @@ static bool is_drained(void)
 static void cancel_sessions(void)
 {
     list_each(it, &sessions) fiber_cancel(list_entry(it, struct session, node)->fiber);
+    request_cancel();
 }
 
 static void drain_body(void *unused)

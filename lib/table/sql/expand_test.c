@@ -62,6 +62,8 @@ static const struct {
     { "SELECT a FROM t_%1 WHERE k='%s'", "a@b", "SELECT a FROM t_b WHERE k=?<a@b>" },
     { "SELECT a FROM t_%1 WHERE k='%s'", "a@b-c", "!" },
     { "SELECT a FROM t_%1 WHERE k='%s'", "a@b.c`; --", "!" },
+    { "SELECT a FROM %1 WHERE k='%s'", "a@tab", "SELECT a FROM tab WHERE k=?<a@tab>" },
+    { "SELECT a FROM %1 WHERE k='%s'", "a@tab;x", "SELECT a FROM ? WHERE k=?<tab;x><a@tab;x>" },
     { "SELECT a FROM `%d`.t", "a@b.`c", "SELECT a FROM `b.``c`.t" },
     { "SELECT %u%d", "a@b", "SELECT ab" },
     { "SELECT %u%d", "a@b c", "!" },

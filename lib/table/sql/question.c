@@ -24,6 +24,9 @@ static const char *const words_before[] = {
     "on",  "or",      "then", "regexp",   "rlike", "select", "set",    "when", "where", "xor",
 };
 
+/* Behind these a name stands, which is no value: what is a word may be one. */
+static const char *const words_before_names[] = { "by", "call", "from", "into", "join", "table", "update" };
+
 void sql_mix_init(struct sql_mix *m, struct arena *a)
 {
     *m = (struct sql_mix){ .arena = a };
@@ -99,6 +102,26 @@ static void put_parameter(struct writer *w, struct slice value)
     str_addc(&w->out, '?');
 }
 
+/* The last word of the text that is written already, blanks behind it left out. */
+static struct slice last_word(const struct writer *w)
+{
+    struct slice text = slice_trim(str_slice(&w->out));
+    size_t n = 0;
+
+    while (n < text.len && word_char(text.p[text.len - 1 - n]))
+        n++;
+    return slice_sub(text, text.len - n, n);
+}
+
+static bool is_one_of(struct slice word, const char *const *words, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (slice_caseeq(word, words[i]))
+            return true;
+    return false;
+}
+#define ONE_OF(word, words) is_one_of(word, words, sizeof(words) / sizeof *(words))
+
 /* Outside of strings. */
 static void put_bare(struct writer *w)
 {
@@ -107,7 +130,7 @@ static void put_bare(struct writer *w)
     bool part = name_char(before) || before == '?' || before == '`' || name_char(after) || after == '`' ||
                 after == '\'' || after == '"' || value_here(w, w->at);
 
-    if (is_number(value) || (part && is_plain(value)))
+    if (is_number(value) || (is_plain(value) && (part || ONE_OF(last_word(w), words_before_names))))
         str_addslice(&w->out, value);
     else if (part)
         w->fail = "what is asked for cannot be part of a name or number in it";
@@ -134,7 +157,6 @@ static size_t quoted_end(const struct writer *w, size_t from)
 static bool may_be_parameter(const struct writer *w, size_t end)
 {
     struct slice before = str_slice(&w->out);
-    size_t n = 0;
 
     if (value_at(w, end) || (before.len && word_char(before.p[before.len - 1])))
         return false; /* N'...', _utf8'...' */
@@ -148,12 +170,7 @@ static bool may_be_parameter(const struct writer *w, size_t end)
         return false;
     if (strchr("=<>(,+-*/|&!", before.p[before.len - 1]))
         return true;
-    while (n < before.len && word_char(before.p[before.len - 1 - n]))
-        n++;
-    for (size_t i = 0; i < sizeof words_before / sizeof *words_before; i++)
-        if (slice_caseeq(slice_sub(before, before.len - n, n), words_before[i]))
-            return true;
-    return false;
+    return ONE_OF(last_word(w), words_before);
 }
 
 /* The text of the string: doubled quotes are one. */

@@ -71,7 +71,7 @@ static void fault_set(const struct sql_connection *c, unsigned code, const char 
     if (c->socket.late)
         snprintf(out->text, sizeof out->text, "no answer in time");
     else
-        snprintf(out->text, sizeof out->text, "%s", text);
+        sql_fault_words(out, text);
 }
 
 /* Client errors (2000 and up) leave a connection nobody knows the state of. */
@@ -102,19 +102,18 @@ static void set_options(struct sql_connection *c, const struct sql_connect *how)
     }
 }
 
-static bool command(struct sql_connection *c, const char *text)
-{
-    return mysql_real_query(&c->socket.mysql, text, strlen(text)) == 0;
-}
-
 /* A server may start sessions in modes that would mislead us: without autocommit a connection sees the same old rows
- * for ever; without backslash escapes sql_pool_escape is none. */
+ * for ever; without backslash escapes sql_pool_escape is none; with ANSI_QUOTES a string in double quotes is the name
+ * of a column. The last two come with modes (ANSI, ORACLE, ...) that bring them back: then only "||" stays as it is. */
 static bool session_ready(struct sql_connection *c)
 {
-    if (!(c->socket.mysql.server_status & SERVER_STATUS_AUTOCOMMIT) && !command(c, "SET SESSION autocommit = 1"))
-        return false;
-    return !(c->socket.mysql.server_status & SERVER_STATUS_NO_BACKSLASH_ESCAPES) ||
-           command(c, "SET SESSION sql_mode = REPLACE(@@SESSION.sql_mode, 'NO_BACKSLASH_ESCAPES', '')");
+    static const char ready[] = "SET SESSION autocommit = 1, SESSION sql_mode = "
+                                "IF(FIND_IN_SET('ANSI_QUOTES', @@SESSION.sql_mode) "
+                                "OR FIND_IN_SET('NO_BACKSLASH_ESCAPES', @@SESSION.sql_mode), "
+                                "IF(FIND_IN_SET('PIPES_AS_CONCAT', @@SESSION.sql_mode), 'PIPES_AS_CONCAT', ''), "
+                                "@@SESSION.sql_mode)";
+
+    return mysql_real_query(&c->socket.mysql, ready, strlen(ready)) == 0;
 }
 
 struct sql_connection *sql_connection_open(const struct sql_connect *how, const struct sql_address *to,
@@ -131,7 +130,8 @@ struct sql_connection *sql_connection_open(const struct sql_connect *how, const 
     if (mysql_init(mysql) == NULL)
         log_fatal("out of memory");
     set_options(c, how);
-    if (mysql_real_connect(mysql, host, how->user, how->password, how->dbname, to->port, to->path, 0) &&
+    if (mysql_real_connect(mysql, host, how->user, how->password, how->dbname, to->port, to->path,
+                           CLIENT_MULTI_RESULTS) &&
         session_ready(c)) {
         c->socket.to = NULL;
         return c;
@@ -169,18 +169,21 @@ void sql_connection_close(struct sql_connection **cp)
 
 /* Rows as they arrive, bounded. */
 struct taker {
-    struct arena *arena;
+    struct arena *arena, *names; /* of the cells, of the columns' names */
     struct sql_rows *out;
     struct slice *cell;
     size_t rows_max, cap, bytes;
+    sql_row_fn fn; /* NULL: all are kept in the arena */
+    void *ctx;
+    bool had_rows, ended;
 };
 
 static void take_names(struct taker *t, const MYSQL_FIELD *field, size_t columns)
 {
-    const char **name = arena_alloc(t->arena, columns * sizeof *name);
+    const char **name = arena_alloc(t->names, columns * sizeof *name);
 
     for (size_t i = 0; i < columns; i++)
-        name[i] = arena_strndup(t->arena, field[i].name, field[i].name_length);
+        name[i] = arena_strndup(t->names, field[i].name, field[i].name_length);
     t->out->name = name;
     t->out->columns = columns;
 }
@@ -211,11 +214,44 @@ static void take_cell(struct taker *t, struct slice *cell, const char *p, size_t
     *cell = p ? slice_make(arena_strndup(t->arena, p, len), len) : slice_make(NULL, 0);
 }
 
+/* Hands the one row over that is there, and makes room for the next. -1: no more are wanted. */
+static int hand_over(struct sql_connection *c, struct taker *t)
+{
+    int rc;
+
+    if (t->fn == NULL)
+        return 0;
+    t->had_rows = true;
+    rc = t->fn(t->ctx, t->out);
+    for (size_t i = 0; i < t->out->columns; i++)
+        if (t->cell[i].len)
+            mem_wipe((char *) (uintptr_t) t->cell[i].p, t->cell[i].len);
+    t->bytes = t->out->rows = t->cap = 0;
+    arena_reset(t->arena);
+    if (rc < 0) {
+        t->ended = true;
+        c->socket.broken = true; /* the rest of the rows is still on its way */
+    }
+    return rc;
+}
+
 static enum sql_outcome too_much(struct sql_connection *c, struct sql_fault *fault)
 {
     c->socket.broken = true; /* the rest of the rows is still on its way */
     snprintf(fault->text, sizeof fault->text, "the answer has too many rows or bytes");
     return SQL_FAULT;
+}
+
+/* What a procedure gives behind its first result, at least its status. */
+static void drain(struct sql_connection *c)
+{
+    while (!c->socket.broken && mysql_more_results(&c->socket.mysql)) {
+        MYSQL_RES *more = mysql_next_result(&c->socket.mysql) == 0 ? mysql_use_result(&c->socket.mysql) : NULL;
+        if (more)
+            mysql_free_result(more);
+        else if (mysql_errno(&c->socket.mysql))
+            c->socket.broken = true;
+    }
 }
 
 static enum sql_outcome ask_text(struct sql_connection *c, const struct sql_question *q, struct taker *t,
@@ -242,10 +278,13 @@ static enum sql_outcome ask_text(struct sql_connection *c, const struct sql_ques
         }
         for (size_t i = 0; i < t->out->columns; i++)
             take_cell(t, cell + i, row[i], len[i]);
+        if (hand_over(c, t) < 0)
+            break;
     }
-    if (outcome == SQL_DONE && mysql_errno(&c->socket.mysql))
+    if (outcome == SQL_DONE && !t->ended && mysql_errno(&c->socket.mysql))
         outcome = failed(c, mysql_errno(&c->socket.mysql), mysql_error(&c->socket.mysql), fault);
     mysql_free_result(res);
+    drain(c);
     return outcome;
 }
 
@@ -326,6 +365,8 @@ static enum sql_outcome fetch_rows(struct sql_connection *c, MYSQL_STMT *stmt, s
             take_cell(t, cell + i, null[i] ? NULL : p, len[i]);
             mem_wipe(p, len[i]);
         }
+        if (hand_over(c, t) < 0)
+            break;
     }
     arena_free(&own);
     return outcome;
@@ -334,7 +375,7 @@ static enum sql_outcome fetch_rows(struct sql_connection *c, MYSQL_STMT *stmt, s
 static enum sql_outcome ask_prepared(struct sql_connection *c, const struct sql_question *q, struct taker *t,
                                      struct sql_fault *fault)
 {
-    MYSQL_BIND *bind = arena_alloc(t->arena, q->params * sizeof *bind);
+    MYSQL_BIND *bind;
     struct statement *s = statement_find(c, q->text);
     enum sql_outcome outcome = SQL_DONE;
 
@@ -345,20 +386,43 @@ static enum sql_outcome ask_prepared(struct sql_connection *c, const struct sql_
                  (unsigned long) q->params, mysql_stmt_param_count(s->handle));
         return SQL_FAULT;
     }
+    bind = mem_array(q->params, sizeof *bind);
     for (size_t i = 0; i < q->params; i++)
         bind[i] = (MYSQL_BIND){ .buffer_type = q->param[i].p ? MYSQL_TYPE_STRING : MYSQL_TYPE_NULL,
                                 .buffer = (void *) (uintptr_t) q->param[i].p,
                                 .buffer_length = q->param[i].len };
     mysql_stmt_bind_param(s->handle, bind);
     if (mysql_stmt_execute(s->handle))
-        return failed(c, mysql_stmt_errno(s->handle), mysql_stmt_error(s->handle), fault);
-    MYSQL_RES *meta = mysql_stmt_result_metadata(s->handle);
+        outcome = failed(c, mysql_stmt_errno(s->handle), mysql_stmt_error(s->handle), fault);
+    free(bind);
+    MYSQL_RES *meta = outcome == SQL_DONE ? mysql_stmt_result_metadata(s->handle) : NULL;
     if (meta == NULL)
-        return SQL_DONE;
+        return outcome;
     take_names(t, mysql_fetch_fields(meta), mysql_num_fields(meta));
     mysql_free_result(meta);
     outcome = fetch_rows(c, s->handle, t, fault);
     mysql_stmt_free_result(s->handle);
+    while (!c->socket.broken && mysql_stmt_more_results(s->handle))
+        if (mysql_stmt_next_result(s->handle) == 0)
+            mysql_stmt_free_result(s->handle);
+        else
+            c->socket.broken = true;
+    return outcome;
+}
+
+static enum sql_outcome ask(struct sql_connection *c, const struct sql_question *q, int64_t deadline,
+                            const struct sql_watch *watch, struct taker *t, struct sql_fault *fault)
+{
+    enum sql_outcome outcome;
+
+    *t->out = (struct sql_rows){ 0 };
+    *fault = (struct sql_fault){ 0 };
+    c->socket.deadline = deadline;
+    c->socket.watch = watch;
+    if (watch)
+        c->socket.watch_at = time_mono_ms() + watch->first_ms;
+    outcome = q->params ? ask_prepared(c, q, t, fault) : ask_text(c, q, t, fault);
+    c->socket.watch = NULL;
     return outcome;
 }
 
@@ -366,17 +430,26 @@ enum sql_outcome sql_connection_ask(struct sql_connection *c, const struct sql_q
                                     int64_t deadline, const struct sql_watch *watch, struct arena *arena,
                                     struct sql_rows *out, struct sql_fault *fault)
 {
-    struct taker t = { .arena = arena, .out = out, .rows_max = rows_max };
-    enum sql_outcome outcome;
+    struct taker t = { .arena = arena, .names = arena, .out = out, .rows_max = rows_max };
 
-    *out = (struct sql_rows){ 0 };
-    *fault = (struct sql_fault){ 0 };
-    c->socket.deadline = deadline;
-    c->socket.watch = watch;
-    if (watch)
-        c->socket.watch_at = time_mono_ms() + watch->first_ms;
-    outcome = q->params ? ask_prepared(c, q, &t, fault) : ask_text(c, q, &t, fault);
-    c->socket.watch = NULL;
+    return ask(c, q, deadline, watch, &t, fault);
+}
+
+enum sql_outcome sql_connection_each(struct sql_connection *c, const struct sql_question *q, int64_t deadline,
+                                     const struct sql_watch *watch, sql_row_fn fn, void *ctx, bool *had_rows,
+                                     struct sql_fault *fault)
+{
+    struct sql_rows one = { 0 };
+    struct taker t = { .arena = arena_new(), .names = arena_new(), .out = &one, .rows_max = 1, .fn = fn, .ctx = ctx };
+    enum sql_outcome outcome = ask(c, q, deadline, watch, &t, fault);
+
+    *had_rows = t.had_rows;
+    arena_free(&t.arena);
+    arena_free(&t.names);
+    if (t.ended && outcome == SQL_DONE) {
+        snprintf(fault->text, sizeof fault->text, "no more rows were wanted");
+        return SQL_FAULT;
+    }
     return outcome;
 }
 

@@ -35,6 +35,11 @@ struct sql_connection *sql_connection_open(const struct sql_connect *, const str
 enum sql_outcome sql_connection_ask(struct sql_connection *, const struct sql_question *, size_t rows_max,
                                     int64_t deadline, const struct sql_watch *, struct arena *, struct sql_rows *out,
                                     struct sql_fault *);
+/* Rows one by one, as they arrive: *had_rows tells whether fn had one (then nobody may ask again). Text and
+ * parameters as in sql_connection_ask; fn may wait, and ends it with -1. */
+enum sql_outcome sql_connection_each(struct sql_connection *, const struct sql_question *, int64_t deadline,
+                                     const struct sql_watch *, sql_row_fn, void *ctx, bool *had_rows,
+                                     struct sql_fault *);
 bool sql_connection_sound(const struct sql_connection *); /* false: only good for closing */
 void sql_connection_abort(struct sql_connection *);       /* its question, asked in another fiber, is lost at once */
 void sql_connection_close(struct sql_connection **);

@@ -49,8 +49,9 @@ static const struct known {
     { ER_BAD_FIELD_ERROR, SQL_QUERY, bad_query },
     { ER_PARSE_ERROR, SQL_QUERY, bad_query },
     { ER_NO_DB_ERROR, SQL_QUERY, "set dbname" },
-    { ER_TABLEACCESS_DENIED_ERROR, SQL_QUERY, no_right },
-    { ER_COLUMNACCESS_DENIED_ERROR, SQL_QUERY, no_right },
+    { ER_TABLEACCESS_DENIED_ERROR, SQL_RIGHTS, no_right },
+    { ER_COLUMNACCESS_DENIED_ERROR, SQL_RIGHTS, no_right },
+    { ER_PROCACCESS_DENIED_ERROR, SQL_RIGHTS, "GRANT EXECUTE on it to this user" },
     { ER_OPTION_PREVENTS_STATEMENT, SQL_QUERY, "the server is read-only: a lookup must not write" },
     { ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION, SQL_QUERY, "the server is read-only: a lookup must not write" },
     { ER_CANT_AGGREGATE_2COLLATIONS, SQL_QUERY, "let columns and charset have the same collation" },
@@ -79,12 +80,22 @@ enum sql_kind sql_fault_kind(const struct sql_fault *f)
     return f->code >= CR_MIN_ERROR && f->code <= CR_MAX_ERROR ? SQL_ABSENT : SQL_QUERY;
 }
 
-/* What stands behind "near" in a syntax error is the question, with all that a client put into it. */
-static int shown(const struct sql_fault *f)
+/* Quotes of an error that we know hold names of users, databases, tables, columns. Those of any other may hold a value,
+ * and those of a syntax error hold the question from there on. */
+void sql_fault_words(struct sql_fault *f, const char *text)
 {
-    const char *near = strstr(f->text, " near '");
+    bool hide = f->code < CR_MIN_ERROR && (f->code == ER_PARSE_ERROR || find(f->code) == NULL), quoted = false;
+    size_t n = 0;
 
-    return near ? (int) (near - f->text) : (int) strlen(f->text);
+    for (; *text && n + 1 < sizeof f->text; text++) {
+        if (*text == '\'' && f->code == ER_PARSE_ERROR)
+            break;
+        if (*text == '\'')
+            quoted = !quoted;
+        if (!hide || !quoted || *text == '\'')
+            f->text[n++] = *text;
+    }
+    f->text[n] = '\0';
 }
 
 void sql_fault_say(struct sql_said *said, const char *source, const char *host, const struct sql_fault *f,
@@ -101,8 +112,8 @@ void sql_fault_say(struct sql_said *said, const char *source, const char *host, 
     said->open = true;
     if (f->code)
         snprintf(code, sizeof code, " (%u)", f->code);
-    log_warn("%s: %s%s%.*s%s%s%s%s%s", source, host ? host : "", host ? ": " : "", shown(f), f->text, code,
-             cure ? "; " : "", cure ? cure : "", tail ? "; " : "", tail ? tail : "");
+    log_warn("%s: %s%s%s%s%s%s%s%s", source, host ? host : "", host ? ": " : "", f->text, code, cure ? "; " : "",
+             cure ? cure : "", tail ? "; " : "", tail ? tail : "");
 }
 
 bool sql_fault_over(struct sql_said *said)

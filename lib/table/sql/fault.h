@@ -17,6 +17,7 @@ enum sql_kind {
     SQL_DENIED, /* the server will not have us, or this database, until somebody changes something */
     SQL_FULL,   /* no further connection for now; those at hand work */
     SQL_QUERY,  /* no to this question; the next may be answered */
+    SQL_RIGHTS, /* likewise; and the connection keeps the rights it began with, whatever is granted now */
     SQL_AGAIN,  /* no by bad luck: the same question may be answered now */
 };
 struct sql_fault {
@@ -25,6 +26,9 @@ struct sql_fault {
     char text[ERR_TEXT_BYTES];
 };
 enum sql_kind sql_fault_kind(const struct sql_fault *);
+
+/* Sets the text to the server's words, without what a client may have put into the question. */
+void sql_fault_words(struct sql_fault *, const char *text);
 
 struct sql_said { /* zero-initialised is ready */
     int64_t when; /* of the last line */

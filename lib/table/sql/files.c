@@ -229,7 +229,7 @@ static void option_line(struct options *o, struct slice line, const char *path, 
             option_set(o, &settings[i], str_slice(&value));
             key[0] = '\0';
         }
-    if (key[0])
+    if (key[0] && o->how->option_file) /* the usual places are for all clients of this machine */
         log_info("%s, line %d: %s is not used here", path, number, key);
     if (value.len)
         mem_wipe(value.p, value.len);

@@ -482,16 +482,34 @@ static int64_t is_it_alive(void *ctx)
     return SLOW_AGAIN_MS;
 }
 
-static enum sql_outcome send_once(struct sql_pool *p, struct member *m, const struct sql_question *q, size_t rows_max,
-                                  struct arena *arena, struct sql_rows *out, struct sql_fault *fault)
+/* One question on its way: to whom its rows go, and what became of it. */
+struct errand {
+    const struct sql_question *question;
+    size_t rows_max;
+    struct sql_sent *sent;
+    struct arena *arena;
+    struct sql_rows *out;
+    sql_row_fn fn; /* NULL: rows go to *out */
+    void *ctx;
+    bool had_rows; /* fn saw some: it must not see them again */
+    struct sql_fault fault;
+};
+
+static enum sql_outcome send_once(struct sql_pool *p, struct member *m, struct errand *e)
 {
     struct sql_watch watch = { SLOW_MS, is_it_alive, m };
-    int64_t now = time_mono_ms();
+    int64_t now = time_mono_ms(), deadline = now + LINGER_MS;
     enum sql_outcome outcome;
 
+    *e->sent = (struct sql_sent){ now, sql_order() };
     if (p->asked++ == 0)
         p->asked_since = now;
-    outcome = sql_connection_ask(m->connection, q, rows_max, now + LINGER_MS, &watch, arena, out, fault);
+    if (e->fn)
+        outcome = sql_connection_each(m->connection, e->question, deadline, &watch, e->fn, e->ctx, &e->had_rows,
+                                      &e->fault);
+    else
+        outcome = sql_connection_ask(m->connection, e->question, e->rows_max, deadline, &watch, e->arena, e->out,
+                                     &e->fault);
     p->asked--;
     if (outcome != SQL_LOST)
         p->answered = m->host->answered = time_mono_ms();
@@ -514,7 +532,7 @@ static bool after_send(struct sql_pool *p, struct member *m, enum sql_outcome ou
     if (outcome != SQL_DONE && kind == SQL_ABSENT && (outcome == SQL_FAULT || (*lost && *lost == h)) &&
         !fiber_cancelled())
         host_failed(p, h, fault);
-    if (sql_connection_sound(m->connection)) {
+    if (sql_connection_sound(m->connection) && kind != SQL_RIGHTS) {
         offer(p, m);
     } else {
         member_close(m);
@@ -544,34 +562,48 @@ static void say_fault(const struct sql_pool *p, const struct sql_question *q, co
     sql_fault_say(said, source, NULL, f, NULL);
 }
 
+/* Sends it, and once more where that may help. */
+static enum sql_outcome run_errand(struct sql_pool *p, struct errand *e, struct err *err)
+{
+    int64_t deadline = time_mono_ms() + sql_pool_patience_ms(p);
+    enum sql_outcome outcome = SQL_LOST;
+    const struct sql_host *lost = NULL;
+    bool again = true;
+
+    if (p->refused)
+        snprintf(e->fault.text, sizeof e->fault.text, "%s", p->refused);
+    for (int sends = 0; !p->refused && again && sends < SENDS && !e->had_rows && !fiber_cancelled(); sends++) {
+        struct member *m = take(p, deadline, &e->fault);
+        if (m == NULL)
+            break;
+        outcome = send_once(p, m, e);
+        again = after_send(p, m, outcome, &e->fault, &lost);
+    }
+    if (outcome == SQL_FAULT)
+        say_fault(p, e->question, &e->fault);
+    if (outcome != SQL_DONE)
+        err_set(err, 0, NULL, "%s: %s", e->question->source ? e->question->source : p->source, e->fault.text);
+    return outcome;
+}
+
 enum lookup sql_pool_query(struct sql_pool *p, const struct sql_question *q, size_t rows_max, struct sql_sent *sent,
                            struct arena *arena, struct sql_rows *out, struct err *err)
 {
-    enum sql_outcome outcome = SQL_LOST;
-    int64_t deadline = time_mono_ms() + sql_pool_patience_ms(p);
-    struct sql_fault fault = { 0 };
-    const struct sql_host *lost = NULL;
-    struct member *m = NULL;
-    bool again = true;
+    struct errand e = { .question = q, .rows_max = rows_max, .sent = sent, .arena = arena, .out = out };
 
     *out = (struct sql_rows){ 0 };
-    if (p->refused)
-        snprintf(fault.text, sizeof fault.text, "%s", p->refused);
-    for (int sends = 0; !p->refused && again && sends < SENDS && !fiber_cancelled(); sends++) {
-        m = take(p, deadline, &fault);
-        if (m == NULL)
-            break;
-        *sent = (struct sql_sent){ time_mono_ms(), sql_order() };
-        outcome = send_once(p, m, q, rows_max, arena, out, &fault);
-        again = after_send(p, m, outcome, &fault, &lost);
-    }
-    if (outcome == SQL_DONE && m)
+    if (run_errand(p, &e, err) == SQL_DONE)
         return out->rows ? LOOKUP_FOUND : LOOKUP_NONE;
-    if (outcome == SQL_FAULT)
-        say_fault(p, q, &fault);
     *out = (struct sql_rows){ 0 };
-    err_set(err, 0, NULL, "%s: %s", q->source ? q->source : p->source, fault.text);
     return LOOKUP_RETRY;
+}
+
+int sql_pool_each(struct sql_pool *p, const struct sql_question *q, sql_row_fn fn, void *ctx, struct err *err)
+{
+    struct sql_sent sent;
+    struct errand e = { .question = q, .sent = &sent, .fn = fn, .ctx = ctx };
+
+    return run_errand(p, &e, err) == SQL_DONE ? 0 : -1;
 }
 
 int64_t sql_pool_silent_ms(const struct sql_pool *p)

@@ -50,8 +50,12 @@ struct sql_pool *sql_pool_open(const struct sql_connect *, const char *source); 
 /* FOUND with at least one row, NONE (out->columns 0: the statement has no rows to give, as UPDATE), or RETRY. More than rows_max rows (or SQL_RESULT_BYTES) is RETRY too. */
 enum lookup sql_pool_ask(struct sql_pool *, const struct sql_question *, size_t rows_max, struct arena *,
                          struct sql_rows *out, struct err *);
-/* For text between quotes that cannot be a parameter: safe in every charset that sql_pool_open accepts and whatever
- * sql_mode the server has, but ANSI_QUOTES with double quotes. */
+/* Each row as it arrives, however many: nothing is joined or remembered. fn may wait; -1 from it ends the question. 0, or
+ * -1 with *err: rows are missing. */
+typedef int (*sql_row_fn)(void *ctx, const struct sql_rows *one);
+int sql_pool_each(struct sql_pool *, const struct sql_question *, sql_row_fn, void *ctx, struct err *);
+/* For text between quotes that cannot be a parameter: safe in every charset that sql_pool_open accepts; our sessions
+ * are without NO_BACKSLASH_ESCAPES and ANSI_QUOTES whatever sql_mode the server has. */
 void sql_pool_escape(struct str *out, struct slice text);
 bool sql_pool_networked(void);          /* one of the pools opened so far has a server that is not a unix socket */
 bool sql_pool_stale(const char **path); /* a certificate, key or option file of a pool was exchanged: start anew */

@@ -246,7 +246,7 @@ static void test_modes(struct sql_pool *p)
     struct sql_pool *strict;
     struct str text;
 
-    server_sql("set global autocommit = 0; set global sql_mode = 'NO_BACKSLASH_ESCAPES'");
+    server_sql("set global autocommit = 0; set global sql_mode = 'ORACLE,NO_BACKSLASH_ESCAPES'");
     how.idle_interval = 12345;
     strict = sql_pool_open(&how, "modes.cf");
     str_init(&text, 200);
@@ -255,6 +255,7 @@ static void test_modes(struct sql_pool *p)
     str_adds(&text, "')");
     expect(strict, text.p, NULL, LOOKUP_FOUND, "' and '\\");
     str_free(&text);
+    expect(strict, "select \"double\" || '!'", NULL, LOOKUP_FOUND, "double!");
     expect(strict, path_of, "a@x", LOOKUP_FOUND, "x/a/");
     server_sql("set autocommit = 1; update mail.box set path = 'seen' where name = 'a@x'");
     expect_fresh(strict, path_of, "a@x", LOOKUP_FOUND, "seen");
@@ -293,6 +294,51 @@ static void test_memory(struct sql_pool *p)
     assert(sql_answer_bytes() <= (size_t) sql_cache_size && sql_answer_bytes() > (size_t) sql_cache_size / 2);
 }
 
+static void test_procedure(struct sql_pool *p)
+{
+    server_sql("create procedure mail.find(n varchar(255)) select path from mail.box where name = n; "
+               "create procedure mail.nothing() set @x = 1;");
+    for (int i = 0; i < 3; i++) {
+        expect_fresh(p, "call find(?)", "a@x", LOOKUP_FOUND, "x/a/");
+        expect_fresh(p, "call find('b@x')", NULL, LOOKUP_FOUND, "x/b/");
+        expect_fresh(p, "call find(?)", "c@x", LOOKUP_NONE, "");
+        expect_fresh(p, "call nothing()", NULL, LOOKUP_NONE, "");
+    }
+}
+
+static size_t rows_seen, rows_wanted;
+
+static int one_row(void *ctx, const struct sql_rows *one)
+{
+    char want[32];
+
+    (void) ctx;
+    snprintf(want, sizeof want, "%zu", rows_seen + 1);
+    assert(one->rows == 1 && one->columns == 2 && strcmp(one->name[1], "note") == 0);
+    assert(slice_eq(one->cell[0], want) && one->cell[1].len == 1000);
+    if (rows_seen % 1000 == 0)
+        event_sleep(1); /* who takes rows may wait; others ask meanwhile */
+    return ++rows_seen == rows_wanted ? -1 : 0;
+}
+
+/* More than fits into an answer, row by row. */
+static void test_each(struct sql_pool *p)
+{
+    static const char text[] = "select seq, repeat('z', 1000) as note from seq_1_to_20000 where seq > ?";
+    struct slice zero = SLICE("0");
+    struct sql_question q = { .text = text, .params = 1, .param = &zero };
+    struct sql_question plain = { .text = "select seq, repeat('z', 1000) as note from seq_1_to_20000" };
+    struct err err = { .text = "" };
+
+    assert(sql_pool_each(p, &q, one_row, NULL, &err) == 0 && rows_seen == 20000);
+    rows_seen = 0;
+    assert(sql_pool_each(p, &plain, one_row, NULL, &err) == 0 && rows_seen == 20000);
+    rows_seen = 0;
+    rows_wanted = 10;
+    assert(sql_pool_each(p, &q, one_row, NULL, &err) == -1 && rows_seen == 10);
+    expect_fresh(p, path_of, "a@x", LOOKUP_FOUND, "x/a/");
+}
+
 static void test_refused(void)
 {
     struct sql_connect how = server_connect();
@@ -325,6 +371,8 @@ static void all(void *arg)
     test_idle_closed();
     test_modes(p);
     test_many_statements(p);
+    test_procedure(p);
+    test_each(p);
     test_memory(p);
     test_refused();
     sql_pool_close_all();

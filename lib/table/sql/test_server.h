@@ -25,7 +25,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static char server_dir[64], server_log[256]; /* server_log: the last warning of this process */
+static char server_dir[64], server_log[256],
+    ask_error[ERR_TEXT_BYTES]; /* server_log: the last warning of this process */
 static int server_port, log_lines;
 static pid_t server_pid;
 static const char *server_options = "";
@@ -167,7 +168,7 @@ static inline void server_new(void)
     server_port = free_port();
     server_start();
     server_sql(
-        "create database mail; create user reader identified by 'secret'; grant select on mail.* to reader; "
+        "create database mail; create user reader identified by 'secret'; grant select, execute on mail.* to reader; "
         "create table mail.box (name varchar(255) primary key, path varchar(255), quota bigint, note longtext) "
         "charset utf8mb4; "
         "insert into mail.box values ('a@x', 'x/a/', 5, NULL), ('b@x', 'x/b/', -1, repeat('n', 100000));");
@@ -200,6 +201,7 @@ static inline const char *ask_as(struct sql_pool *p, const char *text, const cha
     struct err err = { 0 };
 
     *got = sql_pool_ask(p, &q, 10, arena, &rows, &err);
+    snprintf(ask_error, sizeof ask_error, "%s", err.text);
     assert((*got == LOOKUP_FOUND) == (rows.rows > 0));
     assert((*got == LOOKUP_RETRY) == (err.text[0] != '\0'));
     snprintf(cell, sizeof cell, "%.*s", rows.rows ? (int) rows.cell[0].len : 0, rows.rows ? rows.cell[0].p : "");
@@ -216,8 +218,8 @@ static inline void expect_at(int line, struct sql_pool *p, const char *text, con
     const char *was = ask_as(p, text, param, fresh, &got);
 
     if (got != want || (cell && strcmp(was, cell) != 0)) {
-        fprintf(stderr, "line %d: %s [%s]: %d [%s], expected %d [%s]\n", line, text, param ? param : "", got, was,
-                want, cell ? cell : "");
+        fprintf(stderr, "line %d: %s [%s]: %d [%s], expected %d [%s] %s\n", line, text, param ? param : "", got, was,
+                want, cell ? cell : "", ask_error);
         exit(1);
     }
 }

@@ -53,13 +53,15 @@ static void expect_back(int64_t within_ms)
 static void new_pool(const char *hosts)
 {
     static int64_t unlike_others = 50000;
+    char source[32];
     struct sql_connect how = server_connect();
 
     sql_pool_close_all(); /* what earlier ones left idle */
     how.idle_interval = unlike_others++;
     if (hosts)
         how.hosts = hosts;
-    the_pool = sql_pool_open(&how, "test.cf");
+    snprintf(source, sizeof source, "test%d.cf", (int) unlike_others);
+    the_pool = sql_pool_open(&how, source);
     log_lines = 0;
 }
 
@@ -83,7 +85,7 @@ static void test_killed(void)
         assert(time_of(ask, "a@x", LOOKUP_FOUND) < SOON_MS);
     }
     assert(time_of(ask_fresh, "a@x", LOOKUP_RETRY) < SOON_MS); /* who wants to be sure is not given an old answer */
-    assert(log_lines == 1 && strstr(server_log, "test.cf: unix:/tmp/") && strstr(server_log, "start the server"));
+    assert(log_lines == 1 && strstr(server_log, ".cf: unix:/tmp/") && strstr(server_log, "start the server"));
     sql_stale_time = 1;
     assert(ask("a@x") == LOOKUP_RETRY); /* too old by now */
     sql_stale_time = 3600;

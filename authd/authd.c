@@ -66,19 +66,19 @@ static bool stale(void)
     return true;
 }
 
-static struct slice endpoint(int listener)
+static struct slice role_of(const char *endpoint)
 {
-    struct slice rest = slice_of(service_name()), name = rest;
+    struct slice name = slice_of(endpoint);
+    ptrdiff_t at = slice_rfind(name, '/');
 
-    for (int n = 0; n <= listener && slice_split(&rest, ',', &name); n++)
-        ;
-    ptrdiff_t dash = slice_rfind(name, '-');
-    return dash < 0 ? name : slice_sub(name, (size_t) dash + 1, name.len);
+    name = slice_sub(name, (size_t) (at + 1), name.len);
+    at = slice_rfind(name, '-');
+    return slice_sub(name, (size_t) (at + 1), name.len);
 }
 
 static void session(struct stream *stream, const struct service_peer *peer)
 {
-    struct slice role = endpoint(peer->listener);
+    struct slice role = role_of(peer->endpoint);
 
     stream_timeout(stream, EVENT_NEVER);
     if (slice_eq(role, "master") || slice_eq(role, "userdb"))

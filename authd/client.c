@@ -2,11 +2,13 @@
  * client - the client side of the Dovecot auth protocol: AUTH, CONT, CANCEL
  *
  * Callers     smtpd, login, Exim, a real Postfix or Dovecot: private/auth and private/auth-login
- * Invariants  the greeting goes out unasked; each request is a fiber, so answers interleave; a FAIL waits for
- *             auth_failure_delay and then for a tick common to all, so that its moment tells nothing of the hash
+ * Invariants  the greeting waits a moment for the client's VERSION, which says whether it can bind to a channel; to a
+ *             client that listens first it goes out unasked
+ *             each request is a fiber, so answers interleave; a FAIL waits for auth_failure_delay and then for a tick
+ *             common to all, so that its moment tells nothing of the hash
  *             what breaks the protocol ends the connection, as Dovecot does; it is never a FAIL
  * Units       DOVECOT_AUTH_LINE_BYTES a line, AUTHD_REQUESTS_MAX requests a connection, OUTPUT_BYTES unsent
- * Source      Dovecot's auth-protocol.txt 1.2
+ * Source      Dovecot's auth-protocol.txt 1.2; channel binding of 1.3
  */
 #include "authd.h"
 #include "base/codec.h"
@@ -23,12 +25,20 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { OUTPUT_BYTES = 4 << 20, OUTPUT_PAUSE_BYTES = 50000, ID_TEXT_BYTES = 16, FAILURE_TICK_MS = 200 };
+enum {
+    OUTPUT_BYTES = 4 << 20,
+    OUTPUT_PAUSE_BYTES = 50000,
+    ID_TEXT_BYTES = 16,
+    FAILURE_TICK_MS = 200,
+    GREETING_MS = 50,
+    CHALLENGE_BYTES = 48, /* "<pid.connection." */
+};
 
 struct conn {
     struct stream *stream;
-    bool login, ended;
-    uint64_t minor;
+    bool login, ended, greeted;
+    uint64_t minor, number; /* number: CUID, unique within the process */
+    char challenge[CHALLENGE_BYTES];
     uint32_t cpid;
     char cookie[2 * AUTHD_COOKIE_RANDOM_BYTES + 1];
     struct map *requests;      /* id as text to struct request */
@@ -43,7 +53,10 @@ struct request {
     struct arena *arena;
     struct authd_request *auth;
     bool nologin, cancelled, asked, has_input; /* asked: a challenge waits for its response */
-    struct str input;                          /* decoded: the client's last response */
+    bool aside;                                /* and that is for the front end, not for its client */
+    bool final_ok;                             /* final data may come with OK */
+    bool binding_shown;
+    struct str input; /* decoded: the client's last response */
     bool initial_given;
     struct event_cond wake;
     int64_t deadline;
@@ -88,9 +101,22 @@ static void send_line(struct conn *c, struct str *line)
     event_cond_broadcast(&c->changed);
 }
 
+static void greet_first(struct conn *c)
+{
+    static uint64_t connections;
+
+    c->number = ++connections;
+    snprintf(c->challenge, sizeof c->challenge, "<%lx.%" PRIx64 ".", (long) getpid(), c->number);
+    str_printf(&c->out, "%s\t%d\t%d\n", DOVECOT_AUTH_VERSION, DOVECOT_AUTH_MAJOR, DOVECOT_AUTH_CLIENT_MINOR);
+}
+
+static bool shown(const struct conn *c, const struct mech *m)
+{
+    return !(m->flags & DOVECOT_AUTH_CHANNEL_BINDING) || c->minor >= DOVECOT_AUTH_MINOR_BINDING;
+}
+
 static void greet(struct conn *c)
 {
-    static uint64_t connections; /* CUID: unique within the process */
     unsigned char random[AUTHD_COOKIE_RANDOM_BYTES];
     struct str hex;
 
@@ -100,12 +126,18 @@ static void greet(struct conn *c)
     hex_encode(&hex, slice_make((char *) random, sizeof random));
     snprintf(c->cookie, sizeof c->cookie, "%s", hex.p);
     str_free(&hex);
-    str_printf(&c->out, "%s\t%d\t%d\n", DOVECOT_AUTH_VERSION, DOVECOT_AUTH_MAJOR, DOVECOT_AUTH_CLIENT_MINOR);
-    for (size_t n = 0; n < mech_count(); n++)
-        str_printf(&c->out, "%s\t%s%s\n", DOVECOT_AUTH_MECH, mech_at(n)->name,
-                   mech_at(n)->flags & MECH_PLAINTEXT ? "\tplaintext" : "");
+    for (size_t n = 0; n < mech_count(); n++) {
+        if (!shown(c, mech_at(n)))
+            continue;
+        dovecot_auth_begin(&c->out, DOVECOT_AUTH_MECH);
+        dovecot_auth_put(&c->out, slice_of(mech_at(n)->name));
+        dovecot_auth_put_flags(&c->out, mech_at(n)->flags);
+        dovecot_auth_end(&c->out);
+    }
     str_printf(&c->out, "%s\t%ld\n%s\t%" PRIu64 "\n%s\t%s\n%s\n", DOVECOT_AUTH_SPID, (long) getpid(),
-               DOVECOT_AUTH_CUID, ++connections, DOVECOT_AUTH_COOKIE, c->cookie, DOVECOT_AUTH_DONE);
+               DOVECOT_AUTH_CUID, c->number, DOVECOT_AUTH_COOKIE, c->cookie, DOVECOT_AUTH_DONE);
+    c->greeted = true;
+    event_cond_broadcast(&c->changed);
 }
 
 static void request_end(struct request *r)
@@ -238,6 +270,21 @@ static void succeed(struct request *r, struct slice final)
     str_free(&line);
 }
 
+/* Sends CONT, waits for the client's. -1: nobody waits any more, or not in time. */
+static int ask(struct request *r, struct str *line)
+{
+    dovecot_auth_end(line);
+    mem_wipe(r->input.p, r->input.len);
+    str_reset(&r->input);
+    r->has_input = false;
+    r->asked = true;
+    send_line(r->conn, line);
+    while (!r->has_input && !over(r))
+        if (event_cond_wait(&r->wake, r->deadline) != 0)
+            return -1;
+    return over(r) ? -1 : 0;
+}
+
 static int challenge(struct request *r, struct slice data)
 {
     struct str line;
@@ -247,17 +294,44 @@ static int challenge(struct request *r, struct slice data)
     dovecot_auth_put_num(&line, r->id);
     str_addc(&line, '\t');
     base64_encode(&line, data);
-    dovecot_auth_end(&line);
-    mem_wipe(r->input.p, r->input.len);
-    str_reset(&r->input);
-    r->has_input = false;
-    r->asked = true;
-    send_line(r->conn, &line);
+    int rc = ask(r, &line);
     str_free(&line);
-    while (!r->has_input && !over(r))
-        if (event_cond_wait(&r->wake, r->deadline) != 0)
-            return -1;
-    return over(r) ? -1 : 0;
+    return rc;
+}
+
+/* mech_front's: the data of its channel are known to the front end alone. */
+static int binding(void *ctx, const char *type, struct str *data)
+{
+    struct request *r = ctx;
+    struct str line, kept = r->input; /* the mechanism is at work on it */
+    int rc;
+
+    str_init(&r->input, MECH_BINDING_BYTES);
+    str_init(&line, DOVECOT_AUTH_LINE_BYTES);
+    dovecot_auth_begin(&line, DOVECOT_AUTH_CONT);
+    dovecot_auth_put_num(&line, r->id);
+    dovecot_auth_put(&line, SLICE(DOVECOT_AUTH_ASIDE));
+    dovecot_auth_put_value(&line, DOVECOT_AUTH_BINDING, slice_of(type));
+    r->aside = true;
+    rc = ask(r, &line);
+    r->aside = false;
+    if (rc == 0 && !str_over(&r->input))
+        str_addslice(data, str_slice(&r->input));
+    str_free(&r->input);
+    r->input = kept;
+    str_free(&line);
+    return rc;
+}
+
+/* Final data of the server: beside OK where the client can carry them, else a challenge with an empty response. */
+static bool final(struct request *r, struct str *out)
+{
+    if (out->len == 0 || r->final_ok)
+        return true;
+    if (challenge(r, str_slice(out)) != 0 || r->input.len > 0)
+        return false;
+    str_reset(out);
+    return true;
 }
 
 static void converse(struct request *r, struct mech_exchange *x)
@@ -276,22 +350,28 @@ static void converse(struct request *r, struct mech_exchange *x)
         ; /* nobody waits */
     else if (step == MECH_CONTINUE)
         fail(r, NULL, "Authentication request timed out", false);
-    else if (step == MECH_DONE)
+    else if (step == MECH_DONE && final(r, &out))
         succeed(r, str_slice(&out));
     else
-        refuse(r, mech_result(x));
+        refuse(r, step == MECH_DONE ? VERIFY_FAIL : mech_result(x));
     str_free(&out);
 }
 
 static void run(void *arg)
 {
     struct request *r = arg;
-    struct mech_exchange *x = mech_new(r->mech, r->auth);
+    const struct mech_front front = { binding, r, r->binding_shown, r->conn->challenge };
 
-    /* A plaintext mechanism tells first which guess it is. */
-    if (r->mech->flags & MECH_PLAINTEXT || hold(r->auth))
-        converse(r, x);
-    mech_free(&x);
+    if (authd_require_client_cert && !r->auth->peer.valid_client_cert) {
+        authd_request_info(r->auth, "Client didn't present valid SSL certificate");
+        fail(r, NULL, NULL, false);
+    } else {
+        struct mech_exchange *x = mech_new(r->mech, r->auth, &front);
+        /* A plaintext mechanism tells first which guess it is. */
+        if (r->mech->flags & DOVECOT_AUTH_PLAINTEXT || hold(r->auth))
+            converse(r, x);
+        mech_free(&x);
+    }
     request_end(r);
 }
 
@@ -311,7 +391,7 @@ static int initial_response(struct request *r, const struct dovecot_auth_line *l
         return 0;
     if (resp.p != line->word[line->count - 1].p + strlen("resp="))
         return violation("resp= is not the last word");
-    if (resp.len == 0 && r->conn->minor < 2)
+    if (resp.len == 0 && r->conn->minor < DOVECOT_AUTH_MINOR_EMPTY_RESP)
         return 0;
     r->initial_given = true;
     if (!slice_eq(resp, "=") && base64_decode(&r->input, resp) != 0)
@@ -333,7 +413,7 @@ static int on_auth(struct conn *c, const struct dovecot_auth_line *line)
         return violation("an id that is no number");
     if (map_get(c->requests, id_key((uint32_t) id, text)) != NULL)
         return violation("an id that is in use");
-    if (mech == NULL)
+    if (mech == NULL || !shown(c, mech))
         return violation("a mechanism that was not offered");
     if (!dovecot_auth_value(line, 3, "service", &ignored) || ignored.len == 0)
         return violation("AUTH without service=");
@@ -347,6 +427,8 @@ static int on_auth(struct conn *c, const struct dovecot_auth_line *line)
     r->auth->holder = r;
     r->auth->client_pid = arena_printf(r->arena, "%" PRIu32, c->cpid);
     r->nologin = dovecot_auth_value(line, 3, "nologin", &ignored);
+    r->final_ok = dovecot_auth_value(line, 3, "final-resp-ok", &ignored);
+    r->binding_shown = dovecot_auth_value(line, 3, DOVECOT_AUTH_BINDING, &ignored);
     r->deadline = time_mono_ms() + AUTHD_REQUEST_SECONDS * 1000;
     if (initial_response(r, line, &bad_base64) != 0 || !map_set(c->requests, id_key(r->id, text), r)) {
         request_end(r);
@@ -374,12 +456,17 @@ static struct request *named(struct conn *c, const struct dovecot_auth_line *lin
 static int on_cont(struct conn *c, const struct dovecot_auth_line *line)
 {
     struct request *r = named(c, line);
+    struct slice data = dovecot_auth_word(line, 2);
 
     if (r == NULL) /* it has timed out meanwhile, and was told so */
         return 0;
     if (!r->asked) /* the mechanism may be at work on the last response, in r->input */
         return violation("CONT that nobody asked for");
-    if (base64_decode(&r->input, dovecot_auth_word(line, 2)) != 0) {
+    if (r->aside != slice_eq(data, DOVECOT_AUTH_ASIDE) ||
+        (r->aside && !dovecot_auth_value(line, 3, DOVECOT_AUTH_BINDING, &data)))
+        return violation("CONT that does not answer what was asked");
+    str_reserve(&r->input, data.len);
+    if (base64_decode(&r->input, data) != 0) {
         r->cancelled = true;
         struct str reply;
         str_init(&reply, DOVECOT_AUTH_LINE_BYTES);
@@ -434,6 +521,8 @@ static int handle(struct conn *c, struct str *text, bool first)
             slice_u64(dovecot_auth_word(&line, 1), UINT32_MAX, &major) != 0 || major != DOVECOT_AUTH_MAJOR ||
             slice_u64(dovecot_auth_word(&line, 2), UINT32_MAX, &c->minor) != 0)
             return violation("it does not begin with VERSION 1");
+        if (!c->greeted)
+            greet(c);
         return 0;
     }
     for (size_t n = 0; n < sizeof commands / sizeof *commands; n++)
@@ -462,9 +551,11 @@ void authd_client_serve(struct stream *stream, bool login)
     authd_conn_add(&known);
     str_init(&c.out, OUTPUT_BYTES);
     str_init(&text, DOVECOT_AUTH_LINE_BYTES);
-    greet(&c);
+    greet_first(&c);
     c.writing = true;
     fiber_go("auth output", writer, &c);
+    if (event_wait_fd(stream_fd(stream), EVENT_READ, time_mono_ms() + GREETING_MS) < 0 && errno == ETIMEDOUT)
+        greet(&c);
     while (!c.ended) {
         if (c.out.len >= OUTPUT_PAUSE_BYTES) { /* who does not read answers asks nothing more */
             if (event_cond_wait(&c.changed, EVENT_NEVER) != 0)

@@ -12,6 +12,7 @@ struct username_rules authd_username_rules;
 int64_t authd_failure_delay_seconds, authd_hash_limit;
 bool authd_verbose, authd_penalty;
 const char *authd_mechanisms, *authd_passdbs, *authd_userdbs, *authd_realms, *authd_anonymous_username;
+bool authd_username_from_cert, authd_require_client_cert;
 static const char *passwd_file, *user_name;
 
 const struct param authd_params[] = {
@@ -20,7 +21,31 @@ const struct param authd_params[] = {
       .str = &authd_mechanisms,
       .def = "plain login",
       .min = 1,
-      .doc = "SASL mechanisms that are offered.",
+      .doc = "SASL mechanisms that are offered: plain, login, cram-md5, digest-md5, scram-sha-1, scram-sha-256, the "
+             "latter two with -plus for channel binding, external, anonymous, apop (POP3's command). The start is "
+             "refused where no database can serve one.",
+      .flags = PARAM_SECURITY },
+    { .name = "auth_realms",
+      .type = PARAM_STRING,
+      .str = &authd_realms,
+      .def = "",
+      .doc = "Realms that a client of DIGEST-MD5 may choose from." },
+    { .name = "auth_anonymous_username",
+      .type = PARAM_STRING,
+      .str = &authd_anonymous_username,
+      .def = "anonymous",
+      .min = 1,
+      .doc = "Name of the user that ANONYMOUS logs in as." },
+    { .name = "auth_ssl_username_from_cert",
+      .type = PARAM_BOOL,
+      .yes = &authd_username_from_cert,
+      .def = "no",
+      .doc = "Use the name in the client's verified certificate: EXTERNAL then needs no other." },
+    { .name = "auth_ssl_require_client_cert",
+      .type = PARAM_BOOL,
+      .yes = &authd_require_client_cert,
+      .def = "no",
+      .doc = "Refuse every login without a verified client certificate.",
       .flags = PARAM_SECURITY },
     { .name = "auth_passwd_file",
       .type = PARAM_STRING,

@@ -14,6 +14,13 @@ struct job {
     enum scheme_answer answer;
     struct err err;
 };
+struct credentials {
+    const char *stored, *scheme, *wanted, *user;
+    struct slice salt;
+    struct str *raw;
+    enum lookup found;
+    struct err *err;
+};
 /* A stored password and its scheme; they live as long as the process. */
 static struct str decoy;
 static char decoy_scheme[SCHEME_NAME_BYTES + 1];
@@ -27,15 +34,20 @@ static void hash(void *arg)
     job->answer = scheme_verify(job->stored, job->scheme, job->word, &job->err);
 }
 
-static enum scheme_answer run(struct job *job)
+static int take_permit(void)
 {
     if (!hashes_set) {
         hashes.permits = (size_t) authd_hash_limit;
         hashes_set = true;
     }
+    return event_sem_get(&hashes, EVENT_NEVER);
+}
+
+static enum scheme_answer run(struct job *job)
+{
     job->answer = SCHEME_BROKEN;
     err_set(&job->err, 0, NULL, "cancelled");
-    if (event_sem_get(&hashes, EVENT_NEVER) != 0)
+    if (take_permit() != 0)
         return SCHEME_BROKEN;
     event_offload(hash, job);
     event_sem_put(&hashes);
@@ -75,4 +87,28 @@ void password_waste(const struct scheme_word *word)
     memcpy(scheme, decoy_scheme, sizeof scheme);
     run(&job);
     mem_wipe(copy, sizeof copy);
+}
+
+static void derive(void *arg)
+{
+    struct credentials *c = arg;
+
+    c->found = scheme_credentials(slice_of(c->stored), c->scheme, c->wanted, c->user, c->salt, c->raw, c->err);
+}
+
+enum lookup password_credentials(const char *stored, const char *default_scheme, const char *wanted, const char *user,
+                                 struct slice salt, struct str *raw, struct err *err)
+{
+    struct credentials c = { stored, default_scheme, wanted, user, salt, raw, LOOKUP_RETRY, err };
+
+    if (!slice_casestarts(slice_of(wanted), "SCRAM-")) { /* a digest, made at once */
+        derive(&c);
+        return c.found;
+    }
+    err_set(err, 0, NULL, "cancelled");
+    if (take_permit() != 0)
+        return LOOKUP_RETRY;
+    event_offload(derive, &c);
+    event_sem_put(&hashes);
+    return c.found;
 }

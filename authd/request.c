@@ -297,7 +297,8 @@ int authd_request_rename(struct authd_request *r, enum authd_rename what, const 
     return 0;
 }
 
-static void say(const struct authd_request *r, bool warn, const char *fmt, va_list args)
+__attribute__((format(printf, 3, 0))) static void say(const struct authd_request *r, bool warn, const char *fmt,
+                                                      va_list args)
 {
     const struct authd_peer *p = &r->peer;
     char text[ERR_TEXT_BYTES];

@@ -4,7 +4,7 @@
  * Invariants  a socket that is the same before and after a reload is never closed: its clients wait in its queue
  *             sockets below the queue directory are found there by clients that may enter private/ or public/
  * Errors      a service of master.cf whose endpoint cannot be opened is logged and is an error at the start; a
- *             built-in one is logged and left out: its port may belong to somebody else's server
+ *             built-in one is logged and left out: its port or socket may belong to somebody else's server
  */
 #include "base/file.h"
 #include "base/log.h"
@@ -18,13 +18,14 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { BACKLOG = 1024, SOCKET_MODE = 0666, DATAGRAM_BYTES = 1 << 20 };
+enum { BACKLOG = 1024, DATAGRAM_BYTES = 1 << 20 };
 
 void listen_close(struct listener *l)
 {
@@ -185,12 +186,17 @@ static int add_endpoint(struct unit *s, const char *endpoint, const struct unit 
     return rc;
 }
 
-static void give_to_owner(const char *path)
+static void dress(const char *path, const struct socket_rule *r)
 {
     struct passwd *pw = geteuid() == 0 ? getpwnam(conf_mail_owner) : NULL;
+    uid_t uid = r->uid != (uid_t) -1 ? r->uid : pw ? pw->pw_uid : (uid_t) -1;
+    gid_t gid = r->gid != (gid_t) -1 ? r->gid : pw ? pw->pw_gid : (gid_t) -1;
 
-    if (pw && lchown(path, pw->pw_uid, pw->pw_gid) < 0)
-        log_warn("cannot give %s to %s: %s", path, conf_mail_owner, strerror(errno));
+    /* Narrowed before it changes hands, so that nobody gets in between. */
+    if (chmod(path, r->mode) < 0)
+        log_warn("cannot set the mode of %s: %s", path, strerror(errno));
+    if ((uid != (uid_t) -1 || gid != (gid_t) -1) && lchown(path, uid, gid) < 0)
+        log_warn("cannot change the owner of %s: %s", path, strerror(errno));
 }
 
 static int open_fifo(const char *path)
@@ -199,28 +205,64 @@ static int open_fifo(const char *path)
 
     if (lstat(path, &st) == 0 && !S_ISFIFO(st.st_mode) && unlink(path) < 0) /* the service was a socket before */
         return -1;
-    if ((mkfifo(path, SOCKET_MODE) < 0 && errno != EEXIST) || chmod(path, SOCKET_MODE) < 0)
+    if (mkfifo(path, 0600) < 0 && errno != EEXIST)
         return -1;
     return open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC); /* a writer of its own: no end of file between clients */
 }
 
-static int open_unix(const char *path, int type)
+static int socket_address(const char *path, struct sockaddr_un *addr)
 {
-    struct sockaddr_un addr = { .sun_family = AF_UNIX };
-    int fd, bytes = DATAGRAM_BYTES;
-
-    if (strlen(path) >= sizeof addr.sun_path) {
+    *addr = (struct sockaddr_un){ .sun_family = AF_UNIX };
+    if (strlen(path) >= sizeof addr->sun_path) {
         errno = ENAMETOOLONG;
         return -1;
     }
-    memcpy(addr.sun_path, path, strlen(path) + 1);
+    memcpy(addr->sun_path, path, strlen(path) + 1);
+    return 0;
+}
+
+/* Another program's server, a Dovecot's for instance, is not pushed aside. Daemons that a killed master of ours left
+ * behind may hold the socket for a moment: who began to listen is dead then. */
+static bool in_use(const char *path)
+{
+    struct sockaddr_un addr;
+    struct ucred peer = { 0 };
+    socklen_t len = sizeof peer;
+    bool used = false;
+    int fd;
+
+    if (socket_address(path, &addr) < 0)
+        return false;
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return false;
+    if (connect(fd, (struct sockaddr *) &addr, sizeof addr) < 0)
+        used = errno == EAGAIN; /* its backlog is full */
+    else if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0)
+        used = peer.pid == 0 || kill(peer.pid, 0) == 0 || errno == EPERM; /* 0: of another namespace */
+    close(fd);
+    return used;
+}
+
+static int open_unix(const char *path, int type)
+{
+    struct sockaddr_un addr;
+    int fd, bytes = DATAGRAM_BYTES, rc, keep;
+    mode_t mask;
+
+    if (socket_address(path, &addr) < 0)
+        return -1;
     unlink(path);
     fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return -1;
-    if (bind(fd, (struct sockaddr *) &addr, sizeof addr) < 0 || chmod(path, SOCKET_MODE) < 0 ||
-        (type == SOCK_STREAM && listen(fd, BACKLOG) < 0)) {
-        int keep = errno;
+    mask = umask(0177); /* until its mode and owner are set nobody connects */
+    rc = bind(fd, (struct sockaddr *) &addr, sizeof addr);
+    keep = errno;
+    umask(mask);
+    errno = keep;
+    if (rc < 0 || (type == SOCK_STREAM && listen(fd, BACKLOG) < 0)) {
+        keep = errno;
         close(fd);
         errno = keep;
         return -1;
@@ -230,25 +272,78 @@ static int open_unix(const char *path, int type)
     return fd;
 }
 
-static int add_local(struct unit *s, const char *name, const struct unit *before)
+/* 1: it belongs to somebody else, and stays with him. */
+static int add_local(struct unit *s, const struct socket_rule *r, const struct unit *before, bool ours)
 {
     struct listener *l = listener_add(s);
 
     if (l == NULL)
         return -1;
-    l->path = mem_printf("%s/%s", s->private ? "private" : "public", name);
-    if (inherit(l, before))
-        return 0;
-    if (s->type == MASTERCF_FIFO)
-        l->fd = open_fifo(l->path);
-    else
-        l->fd = open_unix(l->path, s->type == MASTERCF_UNIX_DGRAM ? SOCK_DGRAM : SOCK_STREAM);
+    l->path = mem_strdup(r->path);
+    if (!inherit(l, before)) {
+        if (!ours && s->type == MASTERCF_UNIX && in_use(l->path)) {
+            log_warn("service %s: %s is in use by another program, and left to it", s->name, l->path);
+            listen_close(l);
+            s->listener_count--;
+            return 1;
+        }
+        if (s->type == MASTERCF_FIFO)
+            l->fd = open_fifo(l->path);
+        else
+            l->fd = open_unix(l->path, s->type == MASTERCF_UNIX_DGRAM ? SOCK_DGRAM : SOCK_STREAM);
+    }
     if (l->fd < 0) {
-        log_error("service %s: cannot listen on %s/%s: %s", s->name, conf_queue_directory, l->path, strerror(errno));
+        log_error("service %s: cannot listen on %s%s%s: %s", s->name, l->path[0] == '/' ? "" : conf_queue_directory,
+                  l->path[0] == '/' ? "" : "/", l->path, strerror(errno));
         return -1;
     }
-    give_to_owner(l->path);
+    dress(l->path, r);
     return 0;
+}
+
+/* Is this the socket that master.cf's line gives the service? Then the rule says its mode and owner. */
+static bool same_path(const struct socket_rule *r, const char *below)
+{
+    size_t len = strlen(conf_queue_directory);
+    const char *path = r->path;
+
+    if (strncmp(path, conf_queue_directory, len) == 0 && path[len] == '/')
+        path += len + 1;
+    return strcmp(path, below) == 0;
+}
+
+static int add_own(struct unit *s, const char *name, const struct unit *before)
+{
+    char *path = mem_printf("%s/%s", s->private ? "private" : "public", name);
+    struct socket_rule own = { .path = path, .mode = SOCKET_MODE, .uid = (uid_t) -1, .gid = (gid_t) -1 };
+    const struct socket_rule *r;
+    size_t at = 0;
+    int rc;
+
+    while ((r = sockets_next(s->name, &at)) != NULL)
+        if (same_path(r, path)) {
+            own.mode = r->mode;
+            own.uid = r->uid;
+            own.gid = r->gid;
+        }
+    rc = add_local(s, &own, before, !s->builtin);
+    free(path);
+    return rc < 0 ? -1 : 0;
+}
+
+/* One that cannot be had is said, and the service does without. */
+static void add_further(struct unit *s, const struct unit *before)
+{
+    const struct socket_rule *r;
+    size_t at = 0;
+
+    while ((r = sockets_next(s->name, &at)) != NULL) {
+        bool there = false;
+        for (size_t i = 0; i < s->listener_count; i++)
+            there = there || (s->listeners[i].path && same_path(r, s->listeners[i].path));
+        if (!there && add_local(s, r, before, false) < 0)
+            listen_close(&s->listeners[--s->listener_count]);
+    }
 }
 
 int listen_open(struct unit *s, const struct unit *before)
@@ -260,8 +355,10 @@ int listen_open(struct unit *s, const struct unit *before)
         return 0;
     while (rc == 0 && slice_word(&rest, ",", &word)) { /* built-in services may have several names */
         char *name = mem_strndup(word.p, word.len);
-        rc = s->type == MASTERCF_INET ? add_endpoint(s, name, before) : add_local(s, name, before);
+        rc = s->type == MASTERCF_INET ? add_endpoint(s, name, before) : add_own(s, name, before);
         free(name);
     }
+    if (rc == 0 && s->type == MASTERCF_UNIX)
+        add_further(s, before);
     return rc;
 }

@@ -48,7 +48,7 @@ enum {
 bool master_stopping, master_foreground;
 int64_t master_throttle_seconds;
 const char *master_disabled, *master_imported;
-static const char *pid_directory;
+static const char *pid_directory, *unix_listeners;
 
 static const struct param params[] = {
     { .name = "service_throttle_time",
@@ -68,6 +68,13 @@ static const struct param params[] = {
       .str = &master_disabled,
       .def = "",
       .doc = "Services that are not started: types (\"inet\") or name/type (\"smtp/inet\")." },
+    { .name = "unix_listeners",
+      .type = PARAM_STRING,
+      .str = &unix_listeners,
+      .def = "",
+      .doc =
+          "Further unix sockets of services, { SERVICE PATH mode=0660 user=NAME group=NAME }, and mode and owner of "
+          "those that master.cf gives them. PATH is absolute, or private/NAME." },
     { .name = "import_environment",
       .type = PARAM_STRING,
       .str = &master_imported,
@@ -86,7 +93,7 @@ static struct {
 
 static int read_configuration(void)
 {
-    if (conf_open(run.config) < 0 || conf_load(tables) < 0)
+    if (conf_open(run.config) < 0 || conf_load(tables) < 0 || sockets_read(unix_listeners) < 0)
         return -1;
     char *tag = mem_printf("%s/master[%ld]", conf_syslog_name, (long) getpid());
     log_tag(tag);

@@ -17,13 +17,13 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
-enum { LISTENERS_MAX = 60 };
+enum { LISTENERS_MAX = 60, SOCKET_MODE = 0666 };
 
 struct listener {
     int fd;
     struct sockaddr_storage addr; /* inet: what it is bound to */
     socklen_t addr_len;
-    char *path; /* others: below the queue directory */
+    char *path; /* others: below the queue directory, or absolute */
     struct fiber *watcher;
 };
 struct unit {
@@ -76,6 +76,17 @@ void service_watch(struct unit *);                                  /* starts th
 /* listen.c: makes service->listeners what name and type say; keeps sockets that stay. -1 after logging. */
 int listen_open(struct unit *, const struct unit *before);
 void listen_close(struct listener *);
+
+/* sockets.c: unix_listeners */
+struct socket_rule {
+    char *service, *path; /* absolute, or below the queue directory */
+    mode_t mode;
+    uid_t uid; /* (uid_t) -1, (gid_t) -1: mail_owner's */
+    gid_t gid;
+};
+int sockets_read(const char *list); /* -1 after logging: the rules of before stay */
+/* The next rule for that service from *at (0 at first), which is moved on; NULL: no more. */
+const struct socket_rule *sockets_next(const char *service, size_t *at);
 
 /* process.c */
 struct process *process_start(struct unit *);

@@ -180,12 +180,26 @@ static void remove_service(struct unit *s)
     process_retired(s);
 }
 
+/* Sockets that the new settings do not name any more. */
+static void unlink_others(const struct unit *old, const struct unit *fresh)
+{
+    for (size_t i = 0; i < old->listener_count; i++) {
+        const char *path = old->listeners[i].path;
+        bool stays = path == NULL;
+        for (size_t k = 0; !stays && k < fresh->listener_count; k++)
+            stays = fresh->listeners[k].path && strcmp(fresh->listeners[k].path, path) == 0;
+        if (!stays)
+            unlink(path);
+    }
+}
+
 /* `fresh` has the new settings and sockets; what runs stays with `old`. */
 static void renew(struct unit *old, struct unit *fresh)
 {
     struct unit keep;
     char *program = mem_strdup(old->path);
 
+    unlink_others(old, fresh);
     close_listeners(old); /* and so nobody waits for old->changed any more */
     free_settings(old);
     keep = *old;
@@ -306,7 +320,7 @@ struct unit *service_find(const char *name, bool private_endpoint)
         struct unit *s = list_entry(it, struct unit, node);
         for (size_t i = 0; i < s->listener_count && s->private == private_endpoint; i++) {
             const char *path = s->listeners[i].path;
-            if (path && strcmp(strchr(path, '/') + 1, name) == 0)
+            if (path && path[0] != '/' && strcmp(strchr(path, '/') + 1, name) == 0)
                 return s;
         }
     }

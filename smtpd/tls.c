@@ -45,6 +45,8 @@ static void read_level(void)
     }
     if (smtpd_tls_wrappermode)
         level = SMTPD_TLS_ENCRYPT;
+    if (level == SMTPD_TLS_ENCRYPT)
+        smtpd_tls_auth_only = true; /* EHLO does not show an AUTH that would be refused */
     if (smtpd_tls_req_ccert && level != SMTPD_TLS_ENCRYPT) {
         log_fatal("Can't require client certs unless TLS is required");
     }

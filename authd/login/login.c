@@ -146,7 +146,7 @@ static int pre_jail(void)
 
 static int post_jail(void)
 {
-    login_auth = auth_client_new(AUTH_LOGIN_SERVICE);
+    login_auth = auth_client_new(AUTH_LOGIN_SERVICE, AUTH_KEEP);
     if (login_tls)
         tlsmgr_keep_keys(login_tls);
     return 0;

@@ -46,6 +46,7 @@ static int open_tables(void)
 {
     conf_registry_open(); /* without it only main.cf's own values count; it has said so */
     sql_tables_register();
+    table_sees_names(); /* caches would be lost with each new start */
     sources_open();
     if (sql_pool_networked())
         proxymap.may |= MAY_INET;
@@ -70,41 +71,56 @@ static void look(void *arg)
     q->answer = table_lookup(q->table, q->key, q->out);
 }
 
-static struct msg *answer(const char *spec, unsigned flags, const char *key)
+/* One table's answer, by its name on the wire. */
+static const char *answer(const char *spec, unsigned flags, const char *key, struct str *value)
 {
     bool blocks = false;
-    struct question q = { .table = sources_table(spec, flags, &blocks), .key = key, .answer = LOOKUP_RETRY };
-    struct msg *reply;
-    struct str value;
+    struct question q = {
+        .table = sources_table(spec, flags, &blocks), .key = key, .out = value, .answer = LOOKUP_RETRY
+    };
 
     if (!sources_known(spec)) {
         log_warn("request for unauthorized table: \"%.200s\": no parameter names it", spec);
-        return service_status("denied");
+        return "denied";
     }
     if (q.table == NULL) {
         log_warn("request for table \"%.200s\" with flags %u, which nothing here uses", spec, flags);
-        return service_status("retry");
+        return "retry";
     }
-    str_init(&value, TABLE_VALUE_BYTES);
-    q.out = &value;
     if (blocks)
         event_offload(look, &q);
     else
         look(&q);
-    reply = service_status(q.answer == LOOKUP_FOUND ? "found" : q.answer == LOOKUP_NONE ? "none" : "retry");
-    if (q.answer == LOOKUP_FOUND)
-        msg_put(reply, "value", str_slice(&value));
-    str_free(&value);
-    return reply;
+    return q.answer == LOOKUP_FOUND ? "found" : q.answer == LOOKUP_NONE ? "none" : "retry";
 }
 
 static void on_lookup(struct service_conn *c, struct msg *in)
 {
-    const char *spec = msg_get_str(in, "table", TABLE_KEY_BYTES);
-    unsigned flags = (unsigned) msg_get_num(in, "flags", 0, PROXY_FLAGS_MAX);
-    const char *key = msg_get_str(in, "key", TABLE_KEY_BYTES);
-    struct msg *reply = msg_done(in) ? answer(spec, flags, key) : service_status("retry");
+    const char *spec[PROXY_TABLES], *key, *status = "none";
+    size_t count = 0, at = 0;
+    struct msg *reply;
+    struct str value;
+    unsigned flags;
 
+    while (count < PROXY_TABLES && msg_has(in, "table"))
+        spec[count++] = msg_get_str(in, "table", TABLE_KEY_BYTES);
+    flags = (unsigned) msg_get_num(in, "flags", 0, PROXY_FLAGS_MAX);
+    key = msg_get_str(in, "key", TABLE_KEY_BYTES);
+    str_init(&value, TABLE_VALUE_BYTES);
+    if (!msg_done(in) || count == 0)
+        status = "retry";
+    while (at < count && strcmp(status, "none") == 0) {
+        str_reset(&value);
+        status = answer(spec[at], flags, key, &value);
+        if (strcmp(status, "none") == 0)
+            at++;
+    }
+    reply = service_status(status);
+    if (strcmp(status, "none") != 0)
+        msg_put_num(reply, "at", (int64_t) at);
+    if (strcmp(status, "found") == 0)
+        msg_put(reply, "value", str_slice(&value));
+    str_free(&value);
     service_reply(c, &reply);
 }
 

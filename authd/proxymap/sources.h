@@ -2,9 +2,7 @@
  * sources - the tables and SQL files that the configuration names, opened before the jail
  *
  * Callers     proxymap.c, sql.c
- * Invariants  what is not named is not served: "proxy:TYPE:NAME" and "mysql:NAME" in a value of main.cf, in a -o of
- *             master.cf or in the default of a parameter, wherever they stand in it; "sql:FILE" in auth_passdb and
- *             auth_userdb
+ * Invariants  what table/named.h does not find is not served
  * Ownership   tables live as long as the process
  */
 #ifndef PROXYMAP_SOURCES_H

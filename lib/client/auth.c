@@ -11,6 +11,7 @@
  */
 #include "client/auth.h"
 
+#include "base/codec.h"
 #include "base/file.h"
 #include "base/list.h"
 #include "base/log.h"
@@ -29,11 +30,16 @@ enum {
     READ_BYTES = 4096,
     GREETING_MS = 10000, /* a service that accepts and says nothing */
     COOKIE_BYTES = 65,
+    AUTH_BINDING_BYTES = 1024, /* the longest, of a certificate's hash, has 64 */
 };
-enum state { CLOSED, CONNECTING, GREETING, READY };
+enum state { CLOSED, CLOSING /* unused: its end is on the way */, CONNECTING, GREETING, READY };
 
 struct auth_client {
     char *path;
+    enum auth_keep keep;
+    int64_t connected_ms, idle_ms, age_ms;
+    bool retired;             /* no new requests: freed with its last */
+    struct event_timer *idle; /* brief: closes the connection */
     enum state state;
     int fd;
     struct fiber *reader;
@@ -58,13 +64,19 @@ struct auth_request {
     struct arena *arena;
     const char *challenge, *user, *reason, *code, *cookie;
     char **fields; /* "name=value", NULL at the end */
+    int (*binding)(void *ctx, const char *type, struct str *data);
+    void *binding_ctx;
+    const char *binding_type; /* the service waits for data of this type; or NULL */
 };
 
-struct auth_client *auth_client_new(const char *path)
+struct auth_client *auth_client_new(const char *path, enum auth_keep keep)
 {
     struct auth_client *c = mem_new(sizeof *c);
 
     c->path = mem_strdup(path);
+    c->keep = keep;
+    c->idle_ms = AUTH_IDLE_MS;
+    c->age_ms = AUTH_AGE_MS;
     c->fd = -1;
     c->writing.permits = 1;
     list_init(&c->requests);
@@ -86,7 +98,7 @@ static void lost(struct auth_client *c)
         close(c->fd);
     }
     c->fd = -1;
-    if (c->state != READY)
+    if (c->state != READY && c->state != CLOSING)
         c->failures++;
     c->state = CLOSED;
     list_each(it, &c->requests)
@@ -107,6 +119,7 @@ void auth_client_free(struct auth_client **cp)
         return;
     if (c->open)
         log_panic("auth_client_free: %zu requests are open", c->open);
+    event_timer_free(&c->idle);
     if (c->reader != NULL) {
         fiber_cancel(c->reader);
         fiber_join(c->reader, EVENT_NEVER);
@@ -116,15 +129,47 @@ void auth_client_free(struct auth_client **cp)
     *cp = NULL;
 }
 
-static const struct {
-    const char *word;
-    unsigned flag;
-} mech_flags[] = {
-    { "private", AUTH_MECH_PRIVATE },     { "anonymous", AUTH_MECH_ANONYMOUS },
-    { "plaintext", AUTH_MECH_PLAINTEXT }, { "dictionary", AUTH_MECH_DICTIONARY },
-    { "active", AUTH_MECH_ACTIVE },       { "forward-secrecy", AUTH_MECH_FORWARD_SECRECY },
-    { "mutual-auth", AUTH_MECH_MUTUAL },  { "channel-binding", AUTH_MECH_CHANNEL_BINDING },
-};
+static void on_idle(void *arg)
+{
+    struct auth_client *c = arg;
+
+    event_timer_free(&c->idle);
+    if (c->open > 0 || c->state != READY)
+        return;
+    c->state = CLOSING;
+    fiber_cancel(c->reader);
+}
+
+/* Nothing is asked at the moment. */
+static void rest(struct auth_client *c)
+{
+    if (c->keep == AUTH_KEEP || c->open > 0)
+        return;
+    if (c->retired)
+        auth_client_free(&c);
+    else if (c->idle)
+        event_timer_reset(c->idle, c->idle_ms);
+    else
+        c->idle = event_timer_new(c->idle_ms, on_idle, c);
+}
+
+void auth_client_patience(struct auth_client *c, int64_t idle_ms, int64_t age_ms)
+{
+    c->idle_ms = idle_ms;
+    c->age_ms = age_ms;
+}
+
+void auth_client_renew(struct auth_client **cp)
+{
+    struct auth_client *c = *cp;
+
+    if (c->keep == AUTH_KEEP || c->state != READY || time_mono_ms() < c->connected_ms + c->age_ms)
+        return;
+    *cp = auth_client_new(c->path, c->keep);
+    auth_client_patience(*cp, c->idle_ms, c->age_ms);
+    c->retired = true;
+    rest(c);
+}
 
 static int on_mech(struct auth_client *c, const struct dovecot_auth_line *line)
 {
@@ -136,10 +181,7 @@ static int on_mech(struct auth_client *c, const struct dovecot_auth_line *line)
     m = &c->mechs[c->mech_count++];
     *m = (struct auth_mech){ 0 };
     memcpy(m->name, name.p, name.len);
-    for (size_t i = 2; i < line->count; i++)
-        for (size_t k = 0; k < sizeof mech_flags / sizeof *mech_flags; k++)
-            if (slice_eq(line->word[i], mech_flags[k].word))
-                m->flags |= mech_flags[k].flag;
+    m->flags = dovecot_auth_flags(line, 2);
     return 0;
 }
 
@@ -258,6 +300,7 @@ static int on_cont(struct auth_client *c, const struct dovecot_auth_line *line)
     if (r == NULL)
         return 0;
     r->challenge = arena_strndup(r->arena, text.p, text.len);
+    r->binding_type = slice_eq(text, DOVECOT_AUTH_ASIDE) ? value(r, line, DOVECOT_AUTH_BINDING) : NULL;
     r->answer = AUTH_CONTINUE;
     r->answered = true;
     event_cond_broadcast(&r->cond);
@@ -392,6 +435,7 @@ static void start(struct auth_client *c, int64_t deadline)
     file_set_nonblock(c->fd, true);
     file_set_cloexec(c->fd, true);
     c->state = GREETING;
+    c->connected_ms = time_mono_ms();
     c->reader = fiber_new("auth client", read_all, c);
     if (greet(c, deadline) && c->reader != NULL)
         fiber_cancel(c->reader);
@@ -429,6 +473,7 @@ int auth_mechs(struct auth_client *c, int64_t deadline, const struct auth_mech *
         return -1;
     *mechs = c->mechs;
     *count = c->mech_count;
+    rest(c);
     return 0;
 }
 
@@ -466,13 +511,15 @@ static void put_peer(struct str *out, const struct auth_peer *peer)
     if (peer->valid_client_cert)
         dovecot_auth_put(out, SLICE("valid-client-cert"));
     put_text(out, "cert_username", peer->cert_username);
+    if (peer->binding)
+        dovecot_auth_put(out, SLICE(DOVECOT_AUTH_BINDING));
 }
 
-/* Sends and waits. */
-static enum auth_answer ask(struct auth_request *r, struct slice text, int64_t deadline)
+static enum auth_answer send_and_wait(struct auth_request *r, struct slice text, int64_t deadline)
 {
     r->answered = false;
     r->reason = r->code = r->challenge = "";
+    r->binding_type = NULL;
     if (send_all(r->client, text, deadline)) {
         if (r->client->reader != NULL)
             fiber_cancel(r->client->reader); /* half a line may be on the wire: this connection is of no use */
@@ -485,6 +532,37 @@ static enum auth_answer ask(struct auth_request *r, struct slice text, int64_t d
             return r->answer = AUTH_RETRY;
         }
     }
+    return r->answer;
+}
+
+/* The service asks us, not the peer. Data that cannot be had are empty: nothing is equal to them. */
+static enum auth_answer tell_binding(struct auth_request *r, int64_t deadline)
+{
+    struct str text, data, coded;
+
+    str_init(&data, AUTH_BINDING_BYTES);
+    str_init(&coded, 2 * AUTH_BINDING_BYTES);
+    str_init(&text, STR_UNLIMITED);
+    if (r->binding == NULL || r->binding(r->binding_ctx, r->binding_type, &data) != 0 || str_over(&data))
+        str_reset(&data);
+    base64_encode(&coded, str_slice(&data));
+    dovecot_auth_begin(&text, DOVECOT_AUTH_CONT);
+    dovecot_auth_put_num(&text, r->id);
+    dovecot_auth_put(&text, SLICE(DOVECOT_AUTH_ASIDE));
+    dovecot_auth_put_value(&text, DOVECOT_AUTH_BINDING, str_slice(&coded));
+    dovecot_auth_end(&text);
+    send_and_wait(r, str_slice(&text), deadline);
+    str_free(&data);
+    str_free(&coded);
+    str_free(&text);
+    return r->answer;
+}
+
+static enum auth_answer ask(struct auth_request *r, struct slice text, int64_t deadline)
+{
+    send_and_wait(r, text, deadline);
+    while (r->answer == AUTH_CONTINUE && r->binding_type)
+        tell_binding(r, deadline);
     return r->answer;
 }
 
@@ -501,6 +579,8 @@ enum auth_answer auth_start(struct auth_client *c, const char *mech, const struc
     c->open++;
     r->challenge = r->user = r->reason = r->code = r->cookie = "";
     r->answer = AUTH_RETRY;
+    r->binding = peer->binding;
+    r->binding_ctx = peer->binding_ctx;
     if (c->open > AUTH_REQUESTS_MAX || ready(c, deadline)) {
         r->reason = "Can't connect to authentication server";
         return AUTH_RETRY;
@@ -560,6 +640,7 @@ void auth_request_free(struct auth_request **rp)
         str_free(&text);
     }
     r->client->open--;
+    rest(r->client);
     arena_free(&r->arena);
     free(r);
     *rp = NULL;

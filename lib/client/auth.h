@@ -5,6 +5,8 @@
  *
  * Callers     smtpd (smtpd_sasl_path), login
  * Invariants  one connection, made when first needed and again after it was lost; many requests at a time over it
+ *             with AUTH_BRIEF it does not outlive its use: a Dovecot's auth process that was replaced by a restart lives
+ *             on as long as somebody is connected, and knows only the passwords of its day
  *             base64 goes through as the peer wrote it; who calls has checked that it is base64
  * Ownership   a client outlives its requests; auth_request_free cancels what is still open
  * Units       deadlines are those of lib/event
@@ -13,6 +15,7 @@
 #ifndef CLIENT_AUTH_H
 #define CLIENT_AUTH_H
 #include "base/str.h"
+#include "proto/sasl/dovecot_auth.h"
 
 enum {
     AUTH_MECHS_MAX = 32,
@@ -24,14 +27,14 @@ enum auth_answer { AUTH_OK, AUTH_CONTINUE, AUTH_FAIL, AUTH_RETRY };
 
 /* What the service says of a mechanism. */
 enum auth_mech_flag {
-    AUTH_MECH_PRIVATE = 1,
-    AUTH_MECH_ANONYMOUS = 2,
-    AUTH_MECH_PLAINTEXT = 4,
-    AUTH_MECH_DICTIONARY = 8,
-    AUTH_MECH_ACTIVE = 16,
-    AUTH_MECH_FORWARD_SECRECY = 32,
-    AUTH_MECH_MUTUAL = 64,
-    AUTH_MECH_CHANNEL_BINDING = 128,
+    AUTH_MECH_PRIVATE = DOVECOT_AUTH_PRIVATE,
+    AUTH_MECH_ANONYMOUS = DOVECOT_AUTH_ANONYMOUS,
+    AUTH_MECH_PLAINTEXT = DOVECOT_AUTH_PLAINTEXT,
+    AUTH_MECH_DICTIONARY = DOVECOT_AUTH_DICTIONARY,
+    AUTH_MECH_ACTIVE = DOVECOT_AUTH_ACTIVE,
+    AUTH_MECH_FORWARD_SECRECY = DOVECOT_AUTH_FORWARD_SECRECY,
+    AUTH_MECH_MUTUAL = DOVECOT_AUTH_MUTUAL,
+    AUTH_MECH_CHANNEL_BINDING = DOVECOT_AUTH_CHANNEL_BINDING, /* needs auth_peer's binding */
 };
 struct auth_mech {
     char name[AUTH_MECH_NAME_BYTES];
@@ -40,9 +43,18 @@ struct auth_mech {
 
 struct auth_client;
 struct auth_request;
+enum auth_keep {
+    AUTH_KEEP, /* the connection stays: a master claims logins that were made over it */
+    AUTH_BRIEF
+};
 /* path: "private/auth", or what smtpd_sasl_path names. Nothing is connected yet. */
-struct auth_client *auth_client_new(const char *path);
+struct auth_client *auth_client_new(const char *path, enum auth_keep);
 void auth_client_free(struct auth_client **);
+/* Before each use of a brief one: where its connection has grown old, another client takes its place; the old one ends
+ * with its last request. */
+void auth_client_renew(struct auth_client **);
+enum { AUTH_IDLE_MS = 5000, AUTH_AGE_MS = 60000 };
+void auth_client_patience(struct auth_client *, int64_t idle_ms, int64_t age_ms); /* instead of these */
 
 /* The mechanisms, from the service's greeting (connects when needed). -1: the service cannot be asked. The array
  * belongs to the client and stays until it connects again: copy what is kept over a wait. */
@@ -60,6 +72,11 @@ struct auth_peer {
     bool tls;
     bool valid_client_cert;
     bool nologin; /* no master will ask for this login: smtpd */
+    /* Data that bind an authentication to the TLS connection it is made on (RFC 5929, RFC 9266): appends those of
+     * `type`. -1: there are none. Set only where the peer was shown a mechanism with channel binding: one that claims
+     * to have seen none has been lied to, and is refused. */
+    int (*binding)(void *ctx, const char *type, struct str *data);
+    void *binding_ctx; /* outlives the request */
 };
 
 /* Begins one authentication; *out is always set and freed by the caller. initial: base64; p NULL where the client

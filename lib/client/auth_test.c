@@ -37,8 +37,14 @@ static void serve(void *arg)
                 stream_printf(s, "FAIL\t%u\ttemp\n", id);
             else if (strcmp(mech, "LATER") == 0)
                 stream_printf(s, "CONT\t%u\tYQ==\n", id);
+            else if (strcmp(mech, "BIND") == 0)
+                stream_printf(s, "CONT\t%u\t#\tchannel_binding=tls-exporter\n", id);
             else if (strcmp(mech, "DROP") == 0)
                 break;
+        } else if (sscanf(line.p, "CONT\t%u\t#\tchannel_binding=%63s", &id, text) == 2) {
+            stream_printf(s, strcmp(text, "ZGF0YQ==") == 0 ? "CONT\t%u\tYQ==\n" : "FAIL\t%u\n", id);
+        } else if (sscanf(line.p, "CONT\t%u\t#\tchannel_binding=", &id) == 1 && strchr(line.p, '#')) {
+            stream_printf(s, "FAIL\t%u\treason=empty\n", id);
         } else if (sscanf(line.p, "CONT\t%u\t%63s", &id, text) == 2) {
             stream_printf(s, strcmp(text, "Yg==") == 0 ? "OK\t%u\tuser=b\n" : "FAIL\t%u\n", id);
         }
@@ -94,6 +100,29 @@ static void answers(void)
     auth_request_free(&r);
 }
 
+static int binding(void *ctx, const char *type, struct str *data)
+{
+    str_adds(data, ctx);
+    return strcmp(type, "tls-exporter") == 0 ? 0 : -1;
+}
+
+/* The data of the channel are asked of us, not of the peer. */
+static void bound(void)
+{
+    struct auth_peer tls = peer;
+    char data[] = "data";
+    struct auth_request *r;
+
+    assert(auth_start(client, "BIND", &peer, SLICE(""), soon(), &r) == AUTH_FAIL && !strcmp(auth_reason(r), "empty"));
+    auth_request_free(&r);
+    tls.binding = binding;
+    tls.binding_ctx = data;
+    assert(auth_start(client, "BIND", &tls, SLICE(""), soon(), &r) == AUTH_CONTINUE);
+    assert(strcmp(auth_challenge(r), "YQ==") == 0);
+    assert(auth_continue(r, SLICE("Yg=="), soon()) == AUTH_OK);
+    auth_request_free(&r);
+}
+
 static void lost(void)
 {
     struct auth_request *r, *waiting;
@@ -115,20 +144,63 @@ static void lost(void)
     refuse = false;
 }
 
+static void good(unsigned after)
+{
+    struct auth_request *r;
+
+    auth_client_renew(&client);
+    assert(auth_start(client, "GOOD", &peer, SLICE(""), soon(), &r) == AUTH_OK && connections == after);
+    auth_request_free(&r);
+}
+
+/* A brief connection ends with its use, and is not given new requests when it is old. */
+static void brief(void)
+{
+    struct auth_request *waiting;
+    unsigned before = connections;
+
+    client = auth_client_new("private/auth", AUTH_BRIEF);
+    auth_client_patience(client, 30, 10000);
+    good(before + 1);
+    good(before + 1);
+    event_sleep(60); /* idle: closed */
+    good(before + 2);
+    assert(auth_start(client, "LATER", &peer, SLICE(""), soon(), &waiting) == AUTH_CONTINUE);
+    event_sleep(60); /* in use: kept */
+    assert(auth_continue(waiting, SLICE("Yg=="), soon()) == AUTH_OK && connections == before + 2);
+    auth_request_free(&waiting);
+    for (int ms = 28; ms < 33; ms++) { /* a request that meets the end of the connection gets another */
+        event_sleep(ms);
+        auth_client_renew(&client);
+        assert(auth_start(client, "GOOD", &peer, SLICE(""), soon(), &waiting) == AUTH_OK);
+        auth_request_free(&waiting);
+    }
+    auth_client_patience(client, 10000, 0);
+    before = connections;
+    assert(auth_start(client, "LATER", &peer, SLICE(""), soon(), &waiting) == AUTH_CONTINUE);
+    good(before + 1); /* old: another takes its place, and the open request goes on */
+    good(before + 2);
+    assert(auth_continue(waiting, SLICE("Yg=="), soon()) == AUTH_OK);
+    auth_request_free(&waiting);
+    auth_client_free(&client);
+}
+
 static void all(void *arg)
 {
     const struct auth_mech *mechs;
     size_t count;
 
     (void) arg;
-    client = auth_client_new("private/auth");
+    client = auth_client_new("private/auth", AUTH_KEEP);
     assert(auth_mechs(client, soon(), &mechs, &count) == 0 && count == 2);
     assert(strcmp(mechs[0].name, "PLAIN") == 0 && mechs[0].flags == AUTH_MECH_PLAINTEXT);
     assert(mechs[1].flags == (AUTH_MECH_DICTIONARY | AUTH_MECH_ACTIVE));
+    bound();
     two_at_a_time();
     answers();
     lost();
     auth_client_free(&client);
+    brief();
     event_stop();
 }
 

@@ -1,5 +1,6 @@
 /* proxymap_test - the client against a service of a few lines: rows, NULL, no answer, refusals, rows as they arrive */
 #include "client/proxymap.h"
+#include "table/proxy.h"
 
 #include "event/event.h"
 #include "ipc/client.h"
@@ -73,7 +74,7 @@ static void serve(void *arg)
     struct stream *s = stream_new((int) (intptr_t) arg);
     struct msg *in, *out;
 
-    assert(ipc_greet_server(s, "proxymap", 1) == 0);
+    assert(ipc_greet_server(s, PROXY_PROTOCOL, PROXY_VERSION) == 0);
     while (msg_recv(s, &in) == 0) {
         out = NULL;
         if (strcmp(msg_name(in), "sql_each") == 0)

@@ -97,6 +97,7 @@ size_t stream_buffered(const struct stream *s)
 {
     return s->in.to - s->in.from + (s->cover ? s->cover->pending(s) : 0);
 }
+void stream_ready(struct stream *s) { s->drained = false; }
 bool stream_eof(const struct stream *s) { return s->eof && s->in.from == s->in.to; }
 int stream_error(const struct stream *s) { return s->error; }
 uint64_t stream_bytes_in(const struct stream *s) { return s->bytes_in; }

@@ -50,6 +50,7 @@ bool stream_eof(const struct stream *);
 /* Flushes, then waits until there is something to read. After -1 with ETIMEDOUT (of this deadline) or ECANCELED the
  * stream is good: the caller may say why it ends. */
 int stream_wait_input(struct stream *, int64_t deadline);
+void stream_ready(struct stream *); /* who waited on stream_fd itself found input: the next read need not wait */
 /* Another fiber makes the present or next stream_wait_input answer -1 with EINTR; the stream is as it was. */
 void stream_interrupt(struct stream *);
 /* Puts bytes in front of the unread input: what another process has read of this connection. */

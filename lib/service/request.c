@@ -179,6 +179,7 @@ static bool next_request(struct wire *w)
     w->idle_since = time_mono_ms();
     rc = event_wait_fd(stream_fd(w->stream), EVENT_READ, EVENT_NEVER);
     w->waiting = false;
+    stream_ready(w->stream);
     return rc >= 0;
 }
 

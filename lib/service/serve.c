@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 enum {
@@ -38,7 +39,7 @@ enum {
 struct session {
     struct list node;
     struct fiber *fiber;
-    int fd, listener;
+    int fd;
 };
 static struct list sessions = { &sessions, &sessions };
 static int64_t session_count, use_count, idle_since;
@@ -195,10 +196,11 @@ static int receive_passed(int fd)
     return passed;
 }
 
-static void serve_text(struct stream *s, int fd, int listener)
+static void serve_text(struct stream *s, int fd)
 {
     struct sockaddr_storage addr = { 0 }, server = { 0 };
-    struct service_peer peer = { .listener = listener };
+    struct service_peer peer = { .endpoint = "" };
+    struct sockaddr_un own = { 0 };
     socklen_t len = sizeof addr;
 
     if (getpeername(fd, (struct sockaddr *) &addr, &len) == 0 && addr.ss_family != AF_UNIX) {
@@ -209,6 +211,10 @@ static void serve_text(struct stream *s, int fd, int listener)
             peer.server_addr = (struct sockaddr *) &server;
             peer.server_addr_len = len;
         }
+    } else {
+        len = sizeof own - 1; /* a path that fills it has no NUL */
+        if (getsockname(fd, (struct sockaddr *) &own, &len) == 0 && own.sun_family == AF_UNIX)
+            peer.endpoint = own.sun_path;
     }
     service_state.svc->session(s, &peer);
 }
@@ -226,7 +232,7 @@ static void session_body(void *arg)
     } else if (fd >= 0) {
         struct stream *stream = stream_new(fd);
         if (service_state.svc->session)
-            serve_text(stream, fd, s->listener);
+            serve_text(stream, fd);
         else if (service_state.svc->protocol)
             request_serve(stream);
         stream_flush(stream);
@@ -245,12 +251,11 @@ bool serve_stale(void)
     return service_state.svc->stale();
 }
 
-static void start_session(int fd, int listener)
+static void start_session(int fd)
 {
     struct session *s = mem_new(sizeof *s);
 
     s->fd = fd;
-    s->listener = listener;
     list_init(&s->node);
     session_count++;
     use_count++;
@@ -285,7 +290,7 @@ static void accept_clients(int index)
             continue;
         client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (client >= 0)
-            start_session(client, index);
+            start_session(client);
         else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             log_warn("cannot accept a connection: %s", strerror(errno));
             event_sleep(FULL_WAIT_MS);
@@ -457,7 +462,7 @@ static void serve_stdio(void)
     struct stream *s = stream_pair(STDIN_FILENO, STDOUT_FILENO);
 
     if (service_state.svc->session)
-        serve_text(s, STDIN_FILENO, 0);
+        serve_text(s, STDIN_FILENO);
     else if (service_state.svc->protocol)
         request_serve(s);
     stream_flush(s);

@@ -107,7 +107,7 @@ struct service_peer {
     unsigned addr_len;
     const struct sockaddr *server_addr;
     unsigned server_addr_len;
-    int listener; /* index of the listening socket */
+    const char *endpoint; /* path of the unix socket as it was bound; "" for others */
 };
 int service_main(const struct service *, int argc, char **argv);
 

@@ -32,8 +32,9 @@ struct table {
     const char *name;
     unsigned flags;
     void *state;
-    char *error;  /* why it cannot be used */
-    int64_t said; /* when its present trouble was logged; 0: not yet */
+    char *error;     /* why it cannot be used */
+    bool wrong_text; /* of its file: nothing but a change of that cures it */
+    int64_t said;    /* when its present trouble was logged; 0: not yet */
     size_t uses;
     time_t opened;
     struct table_file {
@@ -41,6 +42,8 @@ struct table {
         struct stat st;
     } file[TABLE_FILES]; /* watched for changes */
     size_t files;
+    char *unread; /* path of a file that could not be opened, and what stood there then (st_ino 0: nothing) */
+    struct stat unread_st;
     struct table *next;
 };
 extern const struct table_type table_cdb, table_hash, table_btree, table_texthash, table_inline, table_static,
@@ -56,4 +59,8 @@ void table_watch(struct table *, int fd);
 /* Reads the file of a table and watches it. -1 with *err: "open FILE: reason". */
 int table_read_file(struct table *, const char *path, struct str *text, struct err *);
 void table_fold(struct str *out, const char *key);
+/* proxy.c: how many of these, from the first, proxymap can be asked for in one question (0: none); and asking. *at: whose
+ * answer it is. */
+size_t proxy_run(struct table *const *table, size_t count, bool partial);
+enum lookup proxy_find(struct table *const *table, size_t count, const char *key, struct str *out, size_t *at);
 #endif

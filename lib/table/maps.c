@@ -56,13 +56,21 @@ enum lookup maps_find(struct maps *m, const char *key, bool partial, struct str 
 
     if (*key == 0)
         return LOOKUP_NONE;
-    for (size_t i = 0; i < m->count; i++) {
+    for (size_t i = 0, n; i < m->count; i += n) {
         struct table *t = m->table[i];
         enum lookup answer;
+        size_t at = 0;
 
-        if (partial && table_full_key_only(t))
-            continue;
-        answer = table_lookup(t, key, out);
+        n = proxy_run(&m->table[i], m->count - i, partial);
+        if (n > 1) { /* neighbours that proxymap serves cost one question */
+            answer = proxy_find(&m->table[i], n, key, out, &at);
+            t = m->table[i + at];
+        } else {
+            n = 1;
+            if (partial && table_full_key_only(t))
+                continue;
+            answer = table_lookup(t, key, out);
+        }
         if (answer == LOOKUP_FOUND && out->len == start && !(m->flags & TABLE_EMPTY_OK)) {
             log_warn("%s lookup of %s returns an empty string result", m->parameter, key);
             log_warn("%s should return NO RESULT in case of NOT FOUND", table_spec(t));

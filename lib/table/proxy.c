@@ -15,10 +15,12 @@
 
 static struct ipc_client *proxymap; /* lives as long as the process */
 
-static enum proxy_answer read_reply(struct msg *reply, struct str *out)
+static enum proxy_answer read_reply(struct msg *reply, size_t count, struct str *out, size_t *at)
 {
     const char *status = msg_name(reply);
 
+    if (strcmp(status, "none") != 0)
+        *at = (size_t) msg_get_num(reply, "at", 0, (int64_t) count - 1);
     if (strcmp(status, "found") == 0) {
         struct slice value = msg_get(reply, "value", TABLE_VALUE_BYTES);
         if (msg_done(reply)) {
@@ -33,35 +35,64 @@ static enum proxy_answer read_reply(struct msg *reply, struct str *out)
     return PROXY_RETRY;
 }
 
-enum proxy_answer proxy_ask(const char *spec, unsigned flags, const char *key, struct str *out)
+enum proxy_answer proxy_ask(const char *const *spec, size_t count, unsigned flags, const char *key, struct str *out,
+                            size_t *at)
 {
     struct msg *request = msg_new("lookup"), *reply;
     enum proxy_answer answer;
 
     if (proxymap == NULL)
         proxymap = ipc_client_new(PROXY_SERVICE, PROXY_PROTOCOL, PROXY_VERSION);
-    msg_put_str(request, "table", spec);
+    *at = 0;
+    for (size_t i = 0; i < count; i++)
+        msg_put_str(request, "table", spec[i]);
     msg_put_num(request, "flags", flags);
     msg_put_str(request, "key", key);
     reply = ipc_call(proxymap, &request, true, time_mono_ms() + conf_ipc_timeout * 1000);
     if (reply == NULL)
         return PROXY_AWAY;
-    answer = read_reply(reply, out);
+    answer = read_reply(reply, count, out, at);
     msg_free(&reply);
     return answer;
 }
 
-static enum lookup ask(struct table *t, const char *spec, const char *key, struct str *out)
+/* What proxymap knows it by; NULL: it is looked up here. */
+static const char *spec_of(const struct table *t)
 {
-    switch (proxy_ask(spec, t->flags, key, out)) {
+    return t->type == &table_proxy ? t->name : t->type == &table_mysql ? t->spec : NULL;
+}
+
+size_t proxy_run(struct table *const *table, size_t count, bool partial)
+{
+    size_t n = 0;
+
+    while (n < count && n < PROXY_TABLES && table[n]->type && spec_of(table[n]) && table[n]->error == NULL &&
+           table[n]->flags == table[0]->flags && !(partial && table_full_key_only(table[n])))
+        n++;
+    return n;
+}
+
+enum lookup proxy_find(struct table *const *table, size_t count, const char *key, struct str *out, size_t *at)
+{
+    const char *spec[PROXY_TABLES];
+    enum proxy_answer answer;
+    const struct table *t;
+
+    if (strlen(key) > TABLE_KEY_BYTES)
+        return table_lookup(table[*at = 0], key, out); /* says so */
+    for (size_t i = 0; i < count; i++)
+        spec[i] = spec_of(table[i]);
+    answer = proxy_ask(spec, count, table[0]->flags, key, out, at);
+    t = table[*at];
+    switch (answer) {
     case PROXY_FOUND: return LOOKUP_FOUND;
     case PROXY_NONE: return LOOKUP_NONE;
     case PROXY_DENIED:
-        if (table_say(t))
+        if (table_say(table[*at]))
             log_warn("%s: the proxymap service does not serve this table: no parameter names it", t->spec);
         break;
     case PROXY_AWAY:
-        if (table_say(t))
+        if (table_say(table[*at]))
             log_warn("%s: the proxymap service cannot be asked: %s", t->spec, strerror(errno));
         break;
     case PROXY_RETRY: break; /* proxymap has said why */
@@ -78,7 +109,9 @@ static int proxy_open(struct table *t, struct err *err)
 
 static enum lookup proxy_lookup(struct table *t, const char *key, struct str *out)
 {
-    return ask(t, t->name, key, out);
+    size_t at;
+
+    return proxy_find(&t, 1, key, out, &at);
 }
 
 static int mysql_open(struct table *t, struct err *err)
@@ -86,15 +119,10 @@ static int mysql_open(struct table *t, struct err *err)
     return *t->name ? 0 : err_set(err, 0, NULL, "%s: expected mysql:/file", t->spec);
 }
 
-static enum lookup mysql_lookup(struct table *t, const char *key, struct str *out)
-{
-    return ask(t, t->spec, key, out);
-}
-
 const struct table_type table_proxy = {
     .name = "proxy", .traits = TABLE_OWN_CASE, .open = proxy_open, .lookup = proxy_lookup
 };
 /* The database's password stays in proxymap, whoever names the table. */
 const struct table_type table_mysql = {
-    .name = "mysql", .traits = TABLE_OWN_CASE, .open = mysql_open, .lookup = mysql_lookup
+    .name = "mysql", .traits = TABLE_OWN_CASE, .open = mysql_open, .lookup = proxy_lookup
 };

@@ -1,7 +1,8 @@
 /*
  * proxy - the words between authd/proxymap and those who ask it
  *
- * "lookup" {table, flags, key}: "found" {value}, "none" {}, "retry" {}, "denied" {}: no parameter names the table.
+ * "lookup" {table*, flags, key}: the tables are asked in order until one has an answer: "found" {at, value}, "none" {},
+ * "retry" {at}, "denied" {at}: no parameter names the table. at: which of them, from 0.
  * "sql" {source, query, fresh, name*, value*}: a query of a dovecot-sql.conf.ext, "password" or "user", with its
  * variables; fresh 1: no remembered answer will do. Answers "found" {scheme, variables, column*, cell*}, "none" {scheme,
  * variables}, "retry" {why}, "denied" {}: no parameter names the source.
@@ -13,11 +14,14 @@
  */
 #ifndef TABLE_PROXY_H
 #define TABLE_PROXY_H
+#include <stddef.h>
+
 #define PROXY_SERVICE  "private/proxymap"
 #define PROXY_PROTOCOL "proxymap"
 enum {
-    PROXY_VERSION = 1,
+    PROXY_VERSION = 2,
     PROXY_FLAGS_MAX = 255,
+    PROXY_TABLES = 16, /* of one lookup */
     PROXY_SOURCE_BYTES = 4096,
     PROXY_NAME_BYTES = 256, /* of a variable or a column */
     PROXY_VALUE_BYTES = 128 << 10,
@@ -31,6 +35,7 @@ enum {
 struct str;
 /* DENIED: no parameter names the table. AWAY, with errno: the service cannot be asked. */
 enum proxy_answer { PROXY_FOUND, PROXY_NONE, PROXY_RETRY, PROXY_DENIED, PROXY_AWAY };
-/* spec: "type:name". In a fiber. */
-enum proxy_answer proxy_ask(const char *spec, unsigned flags, const char *key, struct str *out);
+/* spec: "type:name", count of them, at most PROXY_TABLES; *at: whose answer it is. In a fiber. */
+enum proxy_answer proxy_ask(const char *const *spec, size_t count, unsigned flags, const char *key, struct str *out,
+                            size_t *at);
 #endif

@@ -22,6 +22,9 @@ enum { TYPES = sizeof types / sizeof *types, REGISTERED_MAX = 8, SAID_SECONDS = 
 static const struct table_type *registered[REGISTERED_MAX];
 static size_t registered_count;
 static struct table *tables; /* of this process */
+static bool sees_names;
+
+void table_sees_names(void) { sees_names = true; }
 
 const char *const *table_types(void)
 {
@@ -46,8 +49,13 @@ int table_read_file(struct table *t, const char *path, struct str *text, struct 
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 
-    if (fd < 0)
-        return err_set(err, 0, NULL, "open %s: %s", path, strerror(errno));
+    if (fd < 0) {
+        (void) err_set(err, 0, NULL, "open %s: %s", path, strerror(errno));
+        free(t->unread);
+        t->unread = mem_strdup(path);
+        (void) stat(path, &t->unread_st);
+        return -1;
+    }
     table_watch(t, fd);
     if (file_read_str(fd, text) == 0)
         return 0;
@@ -136,6 +144,7 @@ void table_close(struct table **tp)
     if (t->type && t->state && t->type->close)
         t->type->close(t);
     close_files(t);
+    free(t->unread);
     free(t->error);
     free(t->spec);
     free(t);
@@ -200,15 +209,32 @@ int table_each(struct table *t, void (*fn)(void *, struct slice, struct slice), 
     return t->type->each(t, fn, ctx);
 }
 
+static bool differs(const struct stat *a, const struct stat *b)
+{
+    return a->st_ino != b->st_ino || a->st_size != b->st_size || a->st_mtim.tv_sec != b->st_mtim.tv_sec ||
+           a->st_mtim.tv_nsec != b->st_mtim.tv_nsec || a->st_ctim.tv_sec != b->st_ctim.tv_sec ||
+           a->st_ctim.tv_nsec != b->st_ctim.tv_nsec;
+}
+
 static bool changed(const struct table_file *f)
 {
     struct stat st;
 
-    if (fstat(f->fd, &st) < 0)
+    return fstat(f->fd, &st) == 0 && (st.st_nlink == 0 || differs(&st, &f->st));
+}
+
+/* Is it time to try once more what could not be opened? */
+static bool worth_reopening(const struct table *t)
+{
+    struct stat st = { 0 };
+
+    if (t->error == NULL || t->wrong_text)
         return false;
-    return st.st_nlink == 0 || st.st_size != f->st.st_size || st.st_mtim.tv_sec != f->st.st_mtim.tv_sec ||
-           st.st_mtim.tv_nsec != f->st.st_mtim.tv_nsec || st.st_ctim.tv_sec != f->st.st_ctim.tv_sec ||
-           st.st_ctim.tv_nsec != f->st.st_ctim.tv_nsec;
+    if (sees_names && t->unread) {
+        (void) stat(t->unread, &st);
+        return differs(&st, &t->unread_st);
+    }
+    return time_now() >= t->opened + TABLE_REOPEN_SECONDS;
 }
 
 bool table_stale(const char **spec)
@@ -220,7 +246,7 @@ bool table_stale(const char **spec)
         return false;
     next = now + 1000;
     for (const struct table *t = tables; t; t = t->next) {
-        bool stale = t->error && time_now() >= t->opened + TABLE_REOPEN_SECONDS;
+        bool stale = worth_reopening(t);
         for (size_t i = 0; i < t->files; i++)
             stale = stale || changed(&t->file[i]);
         if (stale) {

@@ -38,6 +38,9 @@ int table_each(struct table *, void (*fn)(void *ctx, struct slice key, struct sl
 /* A file behind a table of this process was replaced or written: spec says which. Asked between sessions; asks the
  * held descriptors (a chroot hides the names), at most once a second. */
 bool table_stale(const char **spec);
+/* The names of files mean in the jail what they meant before it: a file that could not be opened is waited for by looking,
+ * not by starting anew after TABLE_REOPEN_SECONDS. */
+void table_sees_names(void);
 bool table_restart(void);             /* table_stale, logged once in Postfix's words: for struct service's `stale` */
 const char *const *table_types(void); /* sorted names, NULL at the end: postconf -m */
 

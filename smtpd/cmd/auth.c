@@ -68,7 +68,7 @@ void smtpd_auth_pre_jail(void)
 void smtpd_auth_post_jail(void)
 {
     if (smtpd_sasl_auth_enable)
-        service = auth_client_new(smtpd_sasl_path);
+        service = auth_client_new(smtpd_sasl_path, AUTH_BRIEF);
 }
 
 bool smtpd_auth_exempt(const struct smtpd_session *s)
@@ -92,6 +92,7 @@ static void refresh(void)
     const struct auth_mech *mechs;
     size_t count;
 
+    auth_client_renew(&service);
     if (auth_mechs(service, time_mono_ms() + MECHS_WAIT_MS, &mechs, &count))
         return;
     memcpy(known, mechs, count * sizeof *mechs);

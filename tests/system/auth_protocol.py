@@ -96,8 +96,8 @@ class Server:
         with contextlib.suppress(OSError):
             return Link(self.socket("auth"))
 
-    def link(self, name):
-        return Link(self.socket(name))
+    def link(self, name, **kw):
+        return Link(self.socket(name), **kw)
 
     def write(self, files):
         for name, text in files.items():

@@ -82,6 +82,8 @@ class Instance:
         return os.path.getsize(self.log_file) if os.path.exists(self.log_file) else 0
 
     def log(self, mark=0):
+        if not os.path.exists(self.log_file):  # postlogd makes it with its first line
+            return ""
         with open(self.log_file, "rb") as f:
             f.seek(mark)
             return f.read().decode("utf-8", "replace")

@@ -73,3 +73,24 @@ def test_long_command_line(instance, bytes_):
         code, _ = s.docmd("NOOP " + "x" * bytes_)
         assert code >= 250
         assert wait_until(lambda: s.noop()[0], what="the session goes on") == 250
+
+
+def test_virtual_mailbox_limit(fresh):
+    """A file of a Maildir holds at most that many bytes, added header lines included; more comes back to the sender at once."""
+    i = fresh(24400, "virtual_transport = virtual", "message_size_limit = 30000", "virtual_mailbox_limit = 30000", "bounce_size_limit = 1000")
+    lines = ("x" * 986 + "\r\n") * 30
+    sender = i.user1.replace("@", f"+{'e' * 300}@")  # in Return-Path: what virtual adds makes the file too large
+    with i.smtp() as s:
+        s.sendmail(i.user1, i.user2, f"Subject: fits\r\n\r\n{lines[:20000]}\r\n")
+        s.sendmail(sender, i.user2, f"Subject: does not\r\n\r\n{lines[:29150]}\r\n")
+    i.wait_log(rf"to=<{i.user2}>, relay=virtual.* dsn=2\.0\.0, status=sent \(delivered to maildir\)")
+    i.wait_log(rf"to=<{i.user2}>, relay=virtual.* dsn=5\.2\.\d, status=bounced \(.*File too large\)")
+    assert b"does not" in i.wait_message("File too large", i.user1)
+    assert [b"Subject: fits" in m for m in i.messages(i.user2)] == [True]
+    mark = i.log_mark()
+    i.postconf("message_size_limit = 40000")
+    i.reload()
+    with i.smtp() as s:
+        s.sendmail(i.user1, i.user2, "Subject: waits\r\n\r\n")
+    i.wait_log("virtual_mailbox_limit is smaller than message_size_limit", mark)
+    assert len(i.messages(i.user2)) == 1

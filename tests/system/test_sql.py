@@ -163,11 +163,12 @@ def test_bytes_that_are_no_text(site):
 
 
 def proxymap(site):
-    return Frames(f"{site.i.queue_dir}/private/proxymap", "proxymap")
+    return Frames(f"{site.i.queue_dir}/private/proxymap", "proxymap", 2)
 
 
 def lookup(f, table, key, flags=1):
-    return f.ask("lookup", [("table", table), ("flags", flags), ("key", key)])
+    name, values = f.ask("lookup", [("table", table), ("flags", flags), ("key", key)])
+    return name, [v for v in values if v != ("at", b"0")]
 
 
 def test_what_nothing_names_is_not_served(site):
@@ -176,6 +177,10 @@ def test_what_nothing_names_is_not_served(site):
     assert lookup(f, site.boxes, "alice@sql.test") == ("found", [("value", b"sql.test/alice/")])
     for spec in (site.unnamed, f"sql:{site.sql_ext}", f"mysql:{site.sql_ext}", "mysql:/etc/shadow", "mysql:", "", f"proxy:{site.boxes}", "texthash:/etc/passwd"):
         assert lookup(f, spec, "x") == ("denied", []), spec
+    both = [("table", site.unnamed), ("table", site.boxes)]
+    assert f.ask("lookup", [*both, ("flags", 1), ("key", "alice@sql.test")]) == ("denied", [("at", b"0")])
+    assert f.ask("lookup", [*both[::-1], ("flags", 1), ("key", "nobody@sql.test")]) == ("denied", [("at", b"1")])
+    assert f.ask("lookup", [("table", site.boxes)] * 17 + [("flags", 1), ("key", "nobody@sql.test")])[0] == "retry"
     for source in (str(site.dir / "boxes.cf"), "/etc/shadow", ""):
         assert f.ask("sql", [("source", source), ("query", "password"), ("fresh", 0)]) == ("denied", [])
     assert 'request for unauthorized table: "mysql:/etc/shadow"' in site.i.log(mark)
@@ -264,6 +269,20 @@ def test_a_changed_file(site):
     wait_until(lambda: answer() == ("found", [("value", b"two")]), what="the new query")
 
 
+def test_a_file_that_comes_later(site):
+    late = f"mysql:{site.dir}/late.cf"
+    site.i.postconf(f"smtpd_sender_login_maps = {late}")
+    site.i.reload()
+    f = proxymap(site)
+    assert lookup(f, late, "x") == ("retry", [])
+    (before,) = site.i.pids("proxymap")
+    mark = site.i.log_mark()
+    table(site, "late", "SELECT 'here'", mode=0o600)
+    site.i.wait_log(r"table mysql:\S*late.cf has changed -- restarting", mark)
+    f.close()
+    wait_until(lambda: postmap(site, "x", late).stdout == "here\n" and before not in site.i.pids("proxymap"), what="the new file")
+
+
 def test_tools(site):
     types = site.i.tool("postconf", "-m").stdout.split()
     assert "mysql" in types and "sql" not in types
@@ -274,6 +293,13 @@ def test_tools(site):
     assert postmap(site, "x", site.unnamed).stdout == "1\n"  # the service does not serve it
     out = postmap(site, "x", site.wrong)
     assert out.returncode == 1 and "wrong.cf, line 6: expansion_limit: bad numerical configuration" in out.stderr
+
+
+def test_postfix_check_names_what_is_wrong(site):
+    out = site.i.postfix("check").stderr
+    assert f"{site.dir}/wrong.cf, line 6: expansion_limit: bad numerical configuration" in out
+    assert f"{site.sql_ext} line 7: Unknown setting: unknown_key" in out
+    assert "unnamed.cf" not in out and SECRET not in out
 
 
 def test_postmap_goes_through_the_service(site):

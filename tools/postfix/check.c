@@ -9,6 +9,8 @@
 #include "conf/mastercf.h"
 #include "conf/param.h"
 #include "service/jail.h"
+#include "table/named.h"
+#include "table/sql/mysql.h"
 
 #include <errno.h>
 #include <grp.h>
@@ -160,6 +162,19 @@ static void check_programs(const struct mastercf *m)
     }
 }
 
+/* Opening says what is wrong in the file. Several values may name one file. */
+static void check_database(void *unused, enum table_named_kind kind, struct slice name)
+{
+    char *spec;
+
+    (void) unused;
+    if (kind != TABLE_NAMED_SQL && !slice_starts(name, "mysql:"))
+        return;
+    spec = mem_printf("%s%.*s", kind == TABLE_NAMED_SQL ? "sql:" : "", (int) name.len, name.p);
+    (void) table_open(spec, TABLE_FOLD); /* it stays open, so that the next one with this name says nothing */
+    free(spec);
+}
+
 /* What main.cf and master.cf say and nobody obeys, with file and line. */
 static int check_configuration(void)
 {
@@ -179,6 +194,8 @@ static int check_configuration(void)
             log_warn("%s: %s: unused parameters cannot be told", registry, strerror(errno));
         else if (conf_registry_read(registry) == 0)
             conf_unused(&m, unused, NULL);
+        sql_tables_register();
+        table_named(check_database, NULL);
     }
     mastercf_free(&m);
     free(registry);

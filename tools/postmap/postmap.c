@@ -280,8 +280,11 @@ static struct table *open_table(const char *spec)
 /* A database is asked by the running service where that serves the table, else by this program: the same code. */
 static enum lookup look_up(struct table *t, const char *what, struct str *out)
 {
-    if (strncmp(table_spec(t), "mysql:", 6) == 0 && !options.keep_case)
-        switch (proxy_ask(table_spec(t), TABLE_FOLD, what, out)) {
+    const char *spec = table_spec(t);
+    size_t at;
+
+    if (strncmp(spec, "mysql:", 6) == 0 && !options.keep_case)
+        switch (proxy_ask(&spec, 1, TABLE_FOLD, what, out, &at)) {
         case PROXY_FOUND: return LOOKUP_FOUND;
         case PROXY_NONE: return LOOKUP_NONE;
         case PROXY_RETRY: return LOOKUP_RETRY;

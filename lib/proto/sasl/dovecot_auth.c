@@ -10,6 +10,15 @@
 static const struct {
     char raw, code;
 } escapes[] = { { '\001', '1' }, { '\t', 't' }, { '\n', 'n' }, { '\r', 'r' }, { '\0', '0' } };
+static const struct {
+    const char *word;
+    unsigned flag;
+} flag_words[] = {
+    { "private", DOVECOT_AUTH_PRIVATE },     { "anonymous", DOVECOT_AUTH_ANONYMOUS },
+    { "plaintext", DOVECOT_AUTH_PLAINTEXT }, { "dictionary", DOVECOT_AUTH_DICTIONARY },
+    { "active", DOVECOT_AUTH_ACTIVE },       { "forward-secrecy", DOVECOT_AUTH_FORWARD_SECRECY },
+    { "mutual-auth", DOVECOT_AUTH_MUTUAL },  { "channel-binding", DOVECOT_AUTH_CHANNEL_BINDING },
+};
 
 static int unescape(char *p, size_t *len)
 {
@@ -116,3 +125,21 @@ void dovecot_auth_put_value(struct str *out, const char *name, struct slice valu
 }
 
 void dovecot_auth_end(struct str *out) { str_addc(out, '\n'); }
+
+unsigned dovecot_auth_flags(const struct dovecot_auth_line *line, size_t from)
+{
+    unsigned flags = 0;
+
+    for (size_t n = from; n < line->count; n++)
+        for (size_t k = 0; k < sizeof flag_words / sizeof *flag_words; k++)
+            if (slice_eq(line->word[n], flag_words[k].word))
+                flags |= flag_words[k].flag;
+    return flags;
+}
+
+void dovecot_auth_put_flags(struct str *out, unsigned flags)
+{
+    for (size_t k = 0; k < sizeof flag_words / sizeof *flag_words; k++)
+        if (flags & flag_words[k].flag)
+            dovecot_auth_put(out, slice_of(flag_words[k].word));
+}

@@ -6,7 +6,7 @@
  *             what is written never holds a raw TAB, LF, CR, NUL or 0x01 inside a word
  * Units       bytes
  * Errors      -1: more words than DOVECOT_AUTH_WORDS, or an escape that does not exist
- * Source      Dovecot's auth-protocol.txt, version 1.2
+ * Source      Dovecot's auth-protocol.txt, version 1.2; of 1.3 what channel binding needs
  */
 #ifndef PROTO_SASL_DOVECOT_AUTH_H
 #define PROTO_SASL_DOVECOT_AUTH_H
@@ -14,7 +14,10 @@
 
 enum {
     DOVECOT_AUTH_MAJOR = 1,
-    DOVECOT_AUTH_CLIENT_MINOR = 2, /* from 2 on an empty "resp=" is an empty response, before it is none */
+    DOVECOT_AUTH_CLIENT_MINOR = 3, /* from 2 on an empty "resp=" is an empty response, before it is none; from 3 on
+                                      mechanisms with channel binding are told of */
+    DOVECOT_AUTH_MINOR_EMPTY_RESP = 2,
+    DOVECOT_AUTH_MINOR_BINDING = 3,
     DOVECOT_AUTH_MASTER_MINOR = 1,
     DOVECOT_AUTH_LINE_BYTES = 16384, /* of a client; a server's line may be as long */
     DOVECOT_AUTH_WORDS = 128,
@@ -38,6 +41,22 @@ enum {
 #define DOVECOT_AUTH_LIST        "LIST"
 #define DOVECOT_AUTH_NOTFOUND    "NOTFOUND"
 #define DOVECOT_AUTH_CACHE_FLUSH "CACHE-FLUSH"
+/* Channel binding: "CONT id # channel_binding=TYPE" asks the client for its data, which come back in base64 as
+ * "CONT id # channel_binding=DATA". */
+#define DOVECOT_AUTH_ASIDE   "#"
+#define DOVECOT_AUTH_BINDING "channel_binding"
+
+/* What a line MECH says of its mechanism. */
+enum dovecot_auth_flag {
+    DOVECOT_AUTH_PRIVATE = 1,
+    DOVECOT_AUTH_ANONYMOUS = 2,
+    DOVECOT_AUTH_PLAINTEXT = 4,
+    DOVECOT_AUTH_DICTIONARY = 8,
+    DOVECOT_AUTH_ACTIVE = 16,
+    DOVECOT_AUTH_FORWARD_SECRECY = 32,
+    DOVECOT_AUTH_MUTUAL = 64,
+    DOVECOT_AUTH_CHANNEL_BINDING = 128,
+};
 
 struct dovecot_auth_line {
     size_t count; /* at least 1: word[0] is the command */
@@ -49,11 +68,14 @@ int dovecot_auth_split(char *line, size_t len, struct dovecot_auth_line *out);
 struct slice dovecot_auth_word(const struct dovecot_auth_line *, size_t n);
 /* The value of the first "name=value" from word `from` on; true for a bare "name" too, with an empty value. */
 bool dovecot_auth_value(const struct dovecot_auth_line *, size_t from, const char *name, struct slice *value);
+/* Flags among the words from `from` on; unknown words are passed over. */
+unsigned dovecot_auth_flags(const struct dovecot_auth_line *, size_t from);
 
 /* Writing: begin, any number of words, end. */
 void dovecot_auth_begin(struct str *out, const char *command);
 void dovecot_auth_put(struct str *out, struct slice word);
 void dovecot_auth_put_num(struct str *out, uint64_t number);
 void dovecot_auth_put_value(struct str *out, const char *name, struct slice value); /* "name=value" */
+void dovecot_auth_put_flags(struct str *out, unsigned flags);
 void dovecot_auth_end(struct str *out);
 #endif

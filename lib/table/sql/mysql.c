@@ -30,8 +30,10 @@ static int read_config(struct table *t, struct sql_config *out, struct err *err)
         return sql_config_from_main(t->name, out, err);
     str_init(&text, FILE_BYTES);
     rc = table_read_file(t, t->name, &text, err);
-    if (rc == 0)
+    if (rc == 0) {
         rc = sql_config_parse(t->name, str_slice(&text), out, err);
+        t->wrong_text = rc < 0;
+    }
     mem_wipe(text.p, text.len);
     str_free(&text);
     return rc;
@@ -158,8 +160,10 @@ static int source_open(struct table *t, struct err *err)
 
     str_init(&text, FILE_BYTES);
     rc = table_read_file(t, t->name, &text, err);
-    if (rc == 0)
+    if (rc == 0) {
         rc = sql_dovecot_parse(t->name, str_slice(&text), &s->config, err);
+        t->wrong_text = rc < 0;
+    }
     mem_wipe(text.p, text.len);
     str_free(&text);
     if (rc < 0) {

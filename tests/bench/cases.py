@@ -1,0 +1,375 @@
+"""The cases: what is driven, how a unit is counted. A case answers {"debian": figures, "posthorn": figures, ...}."""
+import itertools
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import time
+
+from sides import BUILD, DOMAIN, PASSWORD, ROOT, USERS, Debian, run, tree, wait_until
+
+LOAD = BUILD / "bench/load"
+TO = f"u%d@{DOMAIN}"
+
+
+def load(*argv, script=None):
+    out = subprocess.run([str(LOAD), *map(str, argv)], capture_output=True, text=True, timeout=900, input=script)
+    if out.returncode != 0:
+        raise RuntimeError(f"load {' '.join(map(str, argv))}: {out.stdout[-600:]} {out.stderr[-300:]}")
+    return [json.loads(line) for line in out.stdout.splitlines()]
+
+
+class Case:
+    def __init__(self, name, what, unit, one, rounds=None, prepare=None):
+        self.name, self.what, self.unit, self.one, self.rounds, self.prepare = name, what, unit, one, rounds, prepare
+
+    def run(self, both, rounds):
+        """A B A B: each round drives one side, then the other."""
+        figures = {s.name: [] for s in both}
+        for s in both:
+            if self.prepare:
+                self.prepare(s)
+        for _ in range(min(rounds, self.rounds or rounds)):
+            for s in both:
+                figures[s.name].append(self.measured(s))
+        return {name: summary(rows) for name, rows in figures.items()} | {"rounds": figures}
+
+    def measured(self, side):
+        database = side.site.database_pid()
+        cpu, db = side.cpu_seconds(), process_cpu(database)
+        row = self.one(side)
+        units = row.get("units") or row.get("count") or 1
+        row["cpu_ms"] = (side.cpu_seconds() - cpu) * 1000 / units
+        row["database_cpu_ms"] = (process_cpu(database) - db) * 1000 / units
+        return row
+
+
+def process_cpu(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def summary(rows):
+    keys = [k for k, v in rows[0].items() if isinstance(v, (int, float)) and not isinstance(v, bool)]
+    out = {k: statistics.median(r[k] for r in rows) for k in keys}
+    if "per_second" in keys:
+        out["min"], out["max"] = min(r["per_second"] for r in rows), max(r["per_second"] for r in rows)
+    return out
+
+
+# Mail.
+def mail(count, sessions, size=4096, to=TO, users=USERS, keep=False, arrive=True):
+    """Messages a second from the first connection to the last message in its mailbox."""
+
+    def one(side):
+        # Nothing is deleted between rounds: ext4 is slow to give out what was freed in the last minutes.
+        have, began = side.count(), time.monotonic()
+        figures = load("smtp", "-p", side.port(25), "-n", count, "-s", sessions, "-b", size, "-t", to, "-u", users, *(["-k"] if keep else []))[0]
+        if arrive:
+            wait_until(lambda: side.count() >= have + count, 300, "arrival of all messages")
+        else:
+            wait_until(side.queue_empty, 300, "an empty queue")
+        figures["per_second"] = count / (time.monotonic() - began)
+        return figures
+
+    return one
+
+
+def relay(count, sessions, size=4096):
+    inner = mail(count, sessions, size, "r%d@sink.test", keep=False, arrive=False)
+
+    def one(side):
+        sink = run(ROOT / "tests/peer/debian", "smtp-sink").strip()
+        p = subprocess.Popen([sink, "-c", "-u", "nobody", f"inet:127.0.0.1:{side.base + 2}", "1000"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            wait_until(lambda: listening(side.base + 2), what="the sink")
+            return inner(side)
+        finally:
+            for pid in tree(p.pid):
+                os.kill(pid, signal.SIGTERM)
+            p.wait()
+
+    return one
+
+
+def listening(port):
+    with socket.socket() as s:
+        return s.connect_ex(("127.0.0.1", port)) == 0
+
+
+def lmtp(count, user):
+    return lambda side: load("smtp", "-l", "-k", "-p", side.port(24), "-n", count, "-s", 1, "-t", f"{user}@{DOMAIN}")[0]
+
+
+def make_box(messages, user="big", size=900):
+    """A Maildir as Dovecot leaves one before its first index: files in cur/, hard links to a few bodies, no uidlist."""
+
+    def prepare(side):
+        box = side.box(user)
+        shutil.rmtree(box, ignore_errors=True)
+        for d in ("cur", "new", "tmp"):
+            (box / d).mkdir(parents=True)
+        text = lambda n: (f"Return-Path: <s{n}@elsewhere.example>\nDate: Mon, 2 Nov 2026 10:00:00 +0000\nFrom: S{n} <s{n}@elsewhere.example>\n"
+                          f"To: {user}@{DOMAIN}\nSubject: number {n}\nMessage-ID: <{n}@elsewhere.example>\nMIME-Version: 1.0\n"
+                          'Content-Type: multipart/alternative; boundary="b"\n\n--b\nContent-Type: text/plain\n\n'
+                          + "words and words\n" * ((size - 400) // 16) + f"--b\nContent-Type: text/html\n\n<p>{n}</p>\n--b--\n")
+        body = None
+        for n in range(messages):
+            if n % 1000 == 0:
+                body = text(n).encode()
+                source = box / "tmp" / f"body{n}"
+                source.write_bytes(body)
+            virtual = len(body) + body.count(b"\n")
+            os.link(source, box / "cur" / f"{1700000000 + n}.M{n}P1.bench,S={len(body)},W={virtual}:2,S")
+        shutil.rmtree(box / "tmp")
+        (box / "tmp").mkdir()
+        run("chown", "-R", "vmail:vmail", side.mail)
+
+    return prepare
+
+
+def script(side, user, *commands):
+    return load("script", "-p", side.port(143), "-t", f"{user}@{DOMAIN}", "-w", PASSWORD, script="".join(c + "\n" for c in commands))
+
+
+def commands(user, before, *timed):
+    """One IMAP session; a unit is one command (or message) of those that are timed."""
+
+    def one(side):
+        rows = script(side, user, *before, *timed)[len(before) :]
+        seconds = sum(r["ms"] for r in rows) / 1000
+        return {"count": len(rows), "seconds": seconds, "per_second": len(rows) / seconds, "ms": seconds * 1000 / len(rows)}
+
+    return one
+
+
+def without_index(user):
+    def prepare(side):
+        for pattern in ("dovecot*", "posthorn*"):
+            for f in side.box(user).glob(pattern):
+                f.unlink()
+
+    return prepare
+
+
+def first(user, *timed):
+    inner = commands(user, [], *timed)
+
+    def one(side):
+        without_index(user)(side)
+        return inner(side)
+
+    return one
+
+
+def delivered(count, user="u7"):
+    """The first FETCH of mail that came by LMTP: each round into an empty mailbox."""
+
+    def one(side):
+        side.box(user).exists() and side.box(user).rename(side.mail / f"round{next(FRESH)}")
+        load("smtp", "-l", "-k", "-p", side.port(24), "-n", count, "-s", 1, "-t", f"{user}@{DOMAIN}")
+        rows = script(side, user, "SELECT INBOX", "FETCH 1:* (ENVELOPE BODYSTRUCTURE)")
+        return {"units": count, "ms": rows[1]["ms"], "per_second": count / (rows[1]["ms"] / 1000)}
+
+    return one
+
+
+def append_line():
+    text = "Subject: appended\r\n\r\n" + ("x" * 70 + "\r\n") * 4
+    return f"APPEND INBOX {{{len(text)}+}}\\n" + text.replace("\r\n", "\\n")
+
+
+# Logins.
+def logins(count, sessions, protocol, port, *flags, user=TO, users=USERS):
+    return lambda side: load("login", "-P", protocol, "-p", side.port(port), "-n", count, "-s", sessions, "-t", user, "-u", users, "-w", PASSWORD, *flags)[0]
+
+
+class Tuned(Case):
+    """The same against Dovecot at its best: service_count=0, preforked."""
+
+    def run(self, both, rounds):
+        debian, ours = both
+        tuned = Debian(debian.site, 23000, tuned=True)
+        try:
+            tuned.start()
+            time.sleep(2)
+            return super().run([tuned, ours], rounds)
+        finally:
+            tuned.stop()
+
+
+# Memory.
+class Idle(Case):
+    """Held sessions: KiB each, CPU to set them up. Where a side cannot hold so many, what it held is told."""
+
+    def __init__(self, name, what, counts, flags, port, debian_most, imap=False):
+        super().__init__(name, what, "session", None)
+        self.counts, self.flags, self.port, self.debian_most, self.imap = counts, flags, port, debian_most, imap
+
+    def hold(self, side, count):
+        base = side.pss_kib()
+        cpu = side.cpu_seconds()
+        p = subprocess.Popen([str(LOAD), "idle", "-p", str(side.port(self.port)), "-n", str(count), "-s", "50", "-t", TO, "-u", str(USERS), "-w", PASSWORD,
+                              *self.flags], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        try:
+            ready = json.loads(p.stdout.readline())
+            if ready["failed"]:
+                raise RuntimeError(f"{side.name} at {count}: {ready['failed']} failed: {ready['error']}")
+            row = {"sessions": count, "setup_cpu_ms": (side.cpu_seconds() - cpu) * 1000 / count}
+            time.sleep(40 if self.imap and side.name == "posthorn" else 5)
+            row["kib"] = (side.pss_kib() - base) / count
+            if self.imap:
+                row.update(self.announce(side, p))
+            return row
+        finally:
+            p.stdin.close()
+            p.wait(60)
+            time.sleep(2)
+
+    def announce(self, side, p):
+        """One message for each of the 100 users; how long until every session was told."""
+        began = time.monotonic()
+        load("smtp", "-l", "-k", "-p", side.port(24), "-n", USERS, "-s", 10, "-t", TO, "-u", USERS)
+        delivered_in = time.monotonic() - began
+        want = self.held
+
+        def told():
+            p.stdin.write("told\n")
+            p.stdin.flush()
+            return json.loads(p.stdout.readline())["told"] >= want
+
+        wait_until(told, 60, "news for all")
+        return {"told_after_s": time.monotonic() - began - delivered_in}
+
+    def run(self, both, rounds):
+        out = {}
+        for side in both:
+            rows = []
+            for count in self.counts:
+                if side.name == "debian" and count > self.debian_most:
+                    count = self.debian_most
+                if rows and rows[-1]["sessions"] == count:
+                    break
+                self.held = count
+                rows.append(self.hold(side, count))
+            out[side.name] = {**rows[-1], "sizes": rows}
+        return out
+
+
+class Rest(Case):
+    def run(self, both, rounds):
+        time.sleep(130)
+        return {s.name: {"kib": s.pss_kib(), "processes": len(s.pids())} for s in both}
+
+
+class OneMessage(Case):
+    """System calls, fsyncs, context switches and SQL questions of one message, by process."""
+
+    def trace(self, side):
+        send = lambda n: load("smtp", "-p", side.port(25), "-n", n, "-t", f"u1@{DOMAIN}")
+        send(3)
+        time.sleep(1)
+        before, switched = side.site.queries(), switches(side.pids())
+        own = side.site.queries() - before  # of asking
+        have = side.count("u1")
+        send(1)
+        wait_until(lambda: side.count("u1") > have, what="the message")
+        time.sleep(0.5)
+        questions = side.site.queries() - before - 2 * own
+        after = switches(side.pids())
+        table = {}
+        for pid, (name, n) in after.items():
+            if n - switched.get(pid, (name, 0))[1]:
+                table.setdefault(name, {"calls": 0, "fsyncs": 0, "switches": 0})["switches"] += n - switched.get(pid, (name, 0))[1]
+        out = side.dir / "strace"
+        out.mkdir(exist_ok=True)
+        for f in out.iterdir():
+            f.unlink()
+        tracer = subprocess.Popen(["strace", "-f", "-ff", "-o", str(out / "t"), *[a for p in side.pids() for a in ("-p", str(p))]], stderr=subprocess.DEVNULL)
+        time.sleep(3)
+        names = {pid: name for pid, (name, _) in after.items()}
+        mark = {f: f.stat().st_size for f in out.iterdir()}
+        have = side.count("u1")
+        send(1)
+        wait_until(lambda: side.count("u1") > have, what="the message")
+        time.sleep(1)
+        names |= {pid: name for pid, (name, _) in switches(side.pids()).items()}
+        tracer.send_signal(signal.SIGINT)
+        tracer.wait(30)
+        for f in out.iterdir():
+            rows = re.findall(r"^([a-z_0-9]+)\(", f.read_bytes()[mark.get(f, 0) :].decode(errors="replace"), re.M)
+            row = table.setdefault(names.get(int(f.suffix[1:]), "ended since"), {"calls": 0, "fsyncs": 0, "switches": 0})
+            row["calls"] += len(rows)
+            row["fsyncs"] += sum(r in ("fsync", "fdatasync") for r in rows)
+        table = {k: v for k, v in sorted(table.items()) if any(v.values())}
+        total = {k: sum(r[k] for r in table.values()) for k in ("calls", "fsyncs", "switches")}
+        return {**total, "sql": questions, "processes": table}
+
+    def run(self, both, rounds):
+        return {s.name: self.trace(s) for s in both}
+
+
+def switches(pids):
+    out = {}
+    for pid in pids:
+        for task in pathlib.Path(f"/proc/{pid}/task").glob("*") if os.path.exists(f"/proc/{pid}") else []:
+            try:
+                text = (task / "status").read_text()
+                out[int(task.name)] = (re.search(r"Name:\s+(\S+)", text)[1], sum(map(int, re.findall(r"ctxt_switches:\s+(\d+)", text))))
+            except OSError:
+                pass
+    return out
+
+
+FRESH = itertools.count(30)
+MANY = [f"FETCH {n} (BODY.PEEK[])" for n in range(1, 1001)]
+CASES = [
+    OneMessage("one-message", "one 4 KiB message, SMTP to Maildir, connections warm", "message", None),
+    Case("smtp-discard", "SMTP to discard, 4 KiB, 10 sessions, a connection for each message", "message", mail(3000, 10, to="d%d@disc.test", arrive=False)),
+    Case("lmtp-100-s1", "SMTP to LMTP to 100 mailboxes, 4 KiB, 1 session", "message", mail(600, 1)),
+    Case("lmtp-100-s10", "SMTP to LMTP to 100 mailboxes, 4 KiB, 10 sessions", "message", mail(3000, 10)),
+    Case("lmtp-100-s50", "SMTP to LMTP to 100 mailboxes, 4 KiB, 50 sessions", "message", mail(3000, 50)),
+    Case("lmtp-100-kept", "the same with 10 kept connections", "message", mail(3000, 10, keep=True)),
+    Case("lmtp-one", "SMTP to LMTP to one mailbox, 4 KiB, 10 sessions", "message", mail(2000, 10, users=1)),
+    Case("lmtp-100k", "SMTP to LMTP to 100 mailboxes, 100 KiB, 10 sessions", "message", mail(800, 10, size=102400)),
+    Case("relay", "SMTP relayed to a sink, 4 KiB, 10 sessions", "message", relay(2000, 10)),
+    Case("lmtp-alone-empty", "one LMTP session into an empty mailbox", "message", lambda s: lmtp(500, f"u{next(FRESH) % USERS}")(s)),
+    Case("lmtp-alone-40000", "one LMTP session into 40,000 messages", "message", lambda s: lmtp(40 if s.name == "debian" else 1000, "big")(s), prepare=make_box(40000)),
+    Case("append-40000", "APPEND into a selected mailbox of 40,000 messages", "message",
+         lambda s: commands("big", ["SELECT INBOX"], *[append_line()] * (20 if s.name == "debian" else 300))(s), prepare=make_box(40000)),
+    Case("lmtp-alone-400000", "one LMTP session into 400,000 messages", "message", lambda s: lmtp(6 if s.name == "debian" else 1000, "big")(s), rounds=2,
+         prepare=make_box(400000)),
+    Case("big-select-first", "50,000 messages: first SELECT, no index", "command", first("big", "SELECT INBOX"), prepare=make_box(50000)),
+    Case("big-select", "50,000 messages: SELECT", "command", commands("big", [], *["SELECT INBOX"] * 5)),
+    Case("big-flags", "50,000 messages: FETCH 1:* (FLAGS)", "command", commands("big", ["SELECT INBOX"], "FETCH 1:* (FLAGS)")),
+    Case("big-envelope-first", "50,000 messages: FETCH envelope and structure, nothing cached", "command",
+         first("big", "SELECT INBOX", "FETCH 1:* (ENVELOPE BODYSTRUCTURE)"), rounds=2),
+    Case("big-envelope", "50,000 messages: FETCH envelope and structure again", "command", commands("big", ["SELECT INBOX"], "FETCH 1:* (ENVELOPE BODYSTRUCTURE)")),
+    Case("delivered-envelope", "first FETCH of envelope and structure of 5,000 messages that came by LMTP", "message", delivered(5000)),
+    Case("big-search-header", "50,000 messages: SEARCH SUBJECT", "command", commands("big", ["SELECT INBOX"], 'SEARCH SUBJECT "number 31000"')),
+    Case("big-search-body", "50,000 messages: SEARCH BODY", "command", commands("big", ["SELECT INBOX"], 'SEARCH BODY "no such words"'), rounds=2),
+    Case("big-store", "50,000 messages: STORE 1:* +FLAGS.SILENT", "command",
+         commands("big", ["SELECT INBOX", "STORE 1:* -FLAGS.SILENT (\\Flagged)"], "STORE 1:* +FLAGS.SILENT (\\Flagged)"), rounds=2),
+    Case("big-copy", "50,000 messages: COPY of 5,000, then their EXPUNGE", "command",
+         commands("big", ["CREATE copies", "SELECT INBOX"], "COPY 1:5000 copies", "SELECT copies", "STORE 1:* +FLAGS.SILENT (\\Deleted)", "EXPUNGE"), rounds=2),
+    Case("big-bodies", "50,000 messages: 1,000 bodies one by one", "message", commands("big", ["SELECT INBOX"], *MANY)),
+    Case("big-range", "50,000 messages: bodies as one range", "command", commands("big", ["SELECT INBOX"], "FETCH 1:* (BODY.PEEK[])"), rounds=2),
+    Case("login-imap", "IMAP logins, SHA256, 10 at a time", "login", logins(2000, 10, "imap", 143)),
+    Tuned("login-imap-tuned", "IMAP logins, SHA256, Dovecot tuned", "login", logins(3000, 10, "imap", 143)),
+    Case("login-imaps", "IMAPS logins, SHA256, 10 at a time", "login", logins(1000, 10, "imap", 993, "-T")),
+    Tuned("login-imaps-tuned", "IMAPS logins, SHA256, Dovecot tuned", "login", logins(1500, 10, "imap", 993, "-T")),
+    Case("login-imap-starttls", "IMAP logins with STARTTLS", "login", logins(600, 10, "imap", 143, "-S")),
+    Case("login-pop3", "POP3 logins, SHA256", "login", logins(1500, 10, "pop3", 110)),
+    Case("login-smtp", "SMTP AUTH with STARTTLS, SHA256", "login", logins(600, 10, "smtp", 587, "-S")),
+    Case("login-argon2", "IMAP logins, ARGON2I", "login", logins(40, 4, "imap", 143, user=f"a%d@{DOMAIN}", users=10)),
+    Idle("idle-smtp", "idle SMTP sessions", [1000, 5000, 10000], ["-P", "smtp"], 25, 90),
+    Idle("idle-smtp-tls", "idle SMTP sessions, TLS", [1000, 5000, 10000], ["-P", "smtp", "-S"], 25, 90),
+    Idle("idle-imap", "IMAP sessions in IDLE", [1000, 5000, 10000], ["-P", "imap"], 143, 1000, imap=True),
+    Idle("idle-imap-tls", "IMAP sessions in IDLE, TLS", [1000, 5000, 10000], ["-P", "imap", "-T"], 993, 90, imap=True),
+    Rest("rest", "the whole suite at rest", "suite", None),
+]

@@ -1,0 +1,79 @@
+"""Figures for people: on the terminal while they come, and as a page."""
+
+
+def differences(debian, ours):
+    """Lines of main.cf that are not the same on both sides, without the places of programs."""
+    read = lambda s: dict(l.split(" = ", 1) for l in (s.etc / "main.cf").read_text().splitlines())
+    a, b = read(debian), read(ours)
+    places = str(debian.dir), str(ours.dir)
+    strip = lambda v: v.replace(places[0], "D").replace(places[1], "D") if v is not None else None
+    skip = {"command_directory", "daemon_directory", "sendmail_path", "mailq_path", "newaliases_path", "shlib_directory", "meta_directory",
+            "manpage_directory", "sample_directory", "import_environment", "export_environment", "transport_maps"}
+    return [f"{k}: {strip(a.get(k))} | {strip(b.get(k))}" for k in sorted({*a, *b} - skip) if strip(a.get(k)) != strip(b.get(k))]
+
+
+def number(x, digits=1):
+    return "-" if x is None else f"{x:,.0f}" if abs(x) >= 100 else f"{x:,.{digits}f}" if abs(x) >= 1 else f"{x:.3f}"
+
+
+def lines(case):
+    """(what, debian, posthorn, ratio in our favour) of one case."""
+    if "failed" in case:
+        return [("failed", case["failed"], "", "")]
+    d, p = case["debian"], case["posthorn"]
+    out = []
+
+    def add(what, key, better):
+        x, y = d.get(key), p.get(key)
+        if x is None and y is None:
+            return
+        ratio = (y / x if better == "more" else x / y) if x and y else None
+        spread = lambda s: f" ({number(s['min'])}-{number(s['max'])})" if key == "per_second" and "min" in s else ""
+        out.append((what, number(x) + spread(d), number(y) + spread(p), f"{ratio:.1f}x" if ratio else ""))
+
+    add(f"{case['unit']}s/s", "per_second", "more")
+    add("p50 ms", "p50_ms", "less")
+    add("p99 ms", "p99_ms", "less")
+    add(f"ms a {case['unit']}", "ms", "less")
+    add(f"server CPU ms a {case['unit']}", "cpu_ms", "less")
+    add(f"database CPU ms a {case['unit']}", "database_cpu_ms", "less")
+    add("sessions held", "sessions", "more")
+    add("KiB", "kib", "less")
+    add("CPU ms to set one up", "setup_cpu_ms", "less")
+    add("s until all were told", "told_after_s", "less")
+    add("processes", "processes", "less") if not isinstance(p.get("processes"), dict) else None
+    for key in ("calls", "fsyncs", "switches", "sql"):
+        add({"calls": "system calls", "switches": "context switches", "sql": "SQL questions"}.get(key, key), key, "less")
+    return out
+
+
+def show(case):
+    for what, d, p, ratio in lines(case):
+        print(f"  {what:34} debian {d:>28}   posthorn {p:>28}   {ratio:>8}", flush=True)
+    for side in ("debian", "posthorn"):
+        table = case.get(side, {}).get("processes") if isinstance(case.get(side), dict) else None
+        if isinstance(table, dict):
+            for name, row in table.items():
+                print(f"    {side:9} {name:18} {row['calls']:5} calls {row['fsyncs']:3} fsyncs {row['switches']:5} switches")
+        for row in case.get(side, {}).get("sizes", []) if isinstance(case.get(side), dict) else []:
+            print(f"    {side:9} {row['sessions']:6} sessions: {row['kib']:8.1f} KiB each" + (f", all told after {row['told_after_s']:.2f} s" if "told_after_s" in row else ""))
+
+
+def page(out):
+    m = out["machine"]
+    rows = ["# Posthorn beside Debian's Postfix and Dovecot", "",
+            f"Made by `{out['command']}`: {out['rounds']} alternating rounds, medians (smallest-largest). Ratios above 1 are in Posthorn's favour.", "",
+            f"- machine: {m['processors']}, {m['memory_mib']} MiB, kernel {m['kernel']}, {m['file_system']}",
+            f"- Postfix {m['postfix']}, Dovecot {m['dovecot']}, MariaDB {m['mariadb']}, Posthorn {m['posthorn']} (Release)",
+            "- both sides: the same main.cf, SQL files, certificate and hashes, one MariaDB, queue and mail on one file system; what differs:", ""]
+    rows += [f"      {line}" for line in out["differences"]]
+    for case in out["cases"]:
+        rows += ["", f"## {case['name']}", "", f"{case['what']}.", "", "| | Debian | Posthorn | ratio |", "|---|---|---|---|"]
+        rows += [f"| {what} | {d} | {p} | {ratio} |" for what, d, p, ratio in lines(case)]
+        for side in ("debian", "posthorn"):
+            data = case.get(side) if isinstance(case.get(side), dict) else {}
+            if isinstance(data.get("processes"), dict):
+                rows += ["", f"{side}: " + ", ".join(f"{n} {r['calls']}/{r['fsyncs']}/{r['switches']}" for n, r in data["processes"].items()) + " (calls/fsyncs/switches)"]
+            if data.get("sizes"):
+                rows += ["", f"{side}: " + ", ".join(f"{r['sessions']} sessions {r['kib']:.1f} KiB each" for r in data["sizes"])]
+    return "\n".join(rows) + "\n"

@@ -140,13 +140,14 @@ function(posthorn_daemon NAME)
   posthorn_unit_tests(${NAME}_core ${tests})
 endfunction()
 
-# posthorn.params: what each daemon prints with --params, its name before each line; postconf and the manual read it.
+# posthorn.params: what each daemon (and a command or two) prints with --params, its name before each line; postconf and the manual read it.
 function(posthorn_params)
   get_property(daemons GLOBAL PROPERTY POSTHORN_DAEMONS)
   if(NOT daemons OR FUZZ)
     return()
   endif()
   set(files "")
+  list(APPEND daemons postfix postdrop) # commands that have parameters of their own
   foreach(daemon ${daemons})
     list(APPEND files $<TARGET_FILE:${daemon}>)
   endforeach()

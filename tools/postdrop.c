@@ -162,7 +162,9 @@ static void drop(void)
 
 int main(int argc, char **argv)
 {
-    static const struct option longs[] = { { "help", no_argument, NULL, 'H' }, { NULL, 0, NULL, 0 } };
+    static const struct option longs[] = { { "help", no_argument, NULL, 'H' },
+                                           { "params", no_argument, NULL, 'P' },
+                                           { NULL, 0, NULL, 0 } };
     const char *config = NULL;
 
     tool_start(argv[0]);
@@ -172,6 +174,7 @@ int main(int argc, char **argv)
         case 'r': break; /* the only form there is */
         case 'v': log_verbose(1); break;
         case 'H': tool_help(usage); break;
+        case 'P': tool_print_params(); break;
         default: tool_fatal(EX_USAGE, "usage: %s [-c config_dir] [-v]", tool_name());
         }
     }

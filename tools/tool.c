@@ -103,10 +103,16 @@ void tool_help(const char *usage)
     exit(fflush(stdout) == 0 ? EX_OK : EX_IOERR);
 }
 
+static const struct param *const tables[] = { tool_params, queue_params, NULL };
+
+_Noreturn void tool_print_params(void)
+{
+    conf_print(stdout, tables);
+    exit(fflush(stdout) == 0 ? EX_OK : EX_IOERR);
+}
+
 static void load(const char *dir)
 {
-    static const struct param *const tables[] = { tool_params, queue_params, NULL };
-
     if (conf_open(dir) < 0 || conf_load(tables) < 0)
         tool_fatal(EX_CONFIG, "cannot use the configuration in %s", conf_dir());
 }

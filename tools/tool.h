@@ -21,7 +21,8 @@ void tool_config(const char *config_dir, bool set_gid);
 void tool_log_too(void);     /* to the mail log besides standard error; after tool_config */
 void tool_enter_queue(void); /* chdir to queue_directory */
 _Noreturn void tool_fatal(int status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void tool_help(const char *usage); /* --help: prints and ends with 0 */
+_Noreturn void tool_print_params(void); /* --params: what postconf and the manual read */
+void tool_help(const char *usage);      /* --help: prints and ends with 0 */
 /* Is the real user in the list that this parameter holds? A list that cannot be read ends the process. */
 bool tool_user_may(const char *parameter);
 const char *tool_user(void); /* name of the real user, or its number */

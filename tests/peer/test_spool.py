@@ -3,6 +3,8 @@
 Each letter is delivered once by the side that made it, to a server that notes every byte: that is what the other side
 must send for its twin that was left in the queue.
 """
+import grp
+import gzip
 import os
 import pathlib
 import re
@@ -12,7 +14,7 @@ import time
 
 import pytest
 
-from mta import DEBIAN, HOST, OURS, Site, address, smtp_talk
+from mta import BUILD, DEBIAN, HOST, OURS, Site, address, smtp_talk
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mail systems change accounts")
 SENDER = f"sender@{HOST}"
@@ -307,3 +309,72 @@ def test_tools_of_the_other_side(site, running, tools):
     assert site.run(tools, "postqueue", "-p").stdout == site.run(running, "postqueue", "-p").stdout == b"Mail queue is empty\n"
     site.run(tools, "postfix", "reload")
     assert site.run(tools, "postfix", "status").returncode == 0
+
+
+def owners(queue):
+    return {str(p.relative_to(queue)): (p.lstat().st_uid, p.lstat().st_gid if p.parent == queue and p.name in ("maildrop", "public") else None,
+                                        oct(p.lstat().st_mode & 0o7777)) for p in queue.rglob("*") if not p.is_socket()}
+
+
+def test_permissions(site):
+    """A spool that was restored as root: named by check, mended by set-permissions, and nothing of anybody else's touched."""
+    site.sink.answers["*"] = "450 4.2.0 later"
+    site.start(DEBIAN)
+    letter(site, DEBIAN, "one", ["one"])
+    site.wait(lambda: len(site.files("deferred")) == 1 and site.quiet(), "deferred mail")
+    site.stop()
+    sbin = site.top / "sbin"  # our commands, where they may be changed
+    shutil.copytree(BUILD / "sbin", sbin, symlinks=True)
+    site.where[OURS]["command_directory"] = sbin
+    site.write()
+    site.run(OURS, "postfix", "set-permissions")
+    right = owners(site.queue)
+    outside = site.top / "outside"
+    outside.write_text("of root")
+    outside.chmod(0o600)
+    for path in site.queue.rglob("*"):
+        os.lchown(path, 0, 0)
+        if path.is_dir():
+            path.chmod(0o755)
+    os.symlink(outside, site.queue / "deferred/link")
+    os.symlink(site.top, site.queue / "deferred/Z")
+    os.link(outside, site.queue / "deferred/hardlink")
+    (sbin / "postdrop").chmod(0o755)
+    shutil.chown(sbin / "postdrop", "root", "root")
+    said = site.run(OURS, "postfix", "check", ok=False).stderr.decode()
+    assert f"not owned by group postdrop: {sbin}/postdrop" in said and f"not owned by group postdrop: {site.queue}/maildrop" in said
+    site.run(OURS, "postfix", "set-permissions")
+    now = owners(site.queue)
+    assert {k: v for k, v in now.items() if k in right} == right
+    assert outside.stat().st_uid == 0 and site.top.stat().st_uid == 0 and oct(outside.stat().st_mode & 0o7777) == "0o600"
+    assert "not owned" not in site.run(OURS, "postfix", "check").stderr.decode()
+    for name in ("postdrop", "postqueue", "postlog"):
+        st = (sbin / name).stat()
+        assert oct(st.st_mode & 0o7777) == "0o2755" and grp.getgrgid(st.st_gid).gr_name == "postdrop"
+    for name in ("link", "Z", "hardlink"):
+        (site.queue / "deferred" / name).unlink()
+    site.run(OURS, "postfix", "set-permissions", "setgid_group=nogroup")
+    assert "setgid_group = nogroup" in (site.etc(OURS) / "main.cf").read_text()
+    assert grp.getgrgid((sbin / "postdrop").stat().st_gid).gr_name == "nogroup"
+    site.write()
+    site.run(OURS, "postfix", "set-permissions")
+    site.sink.answers.clear()
+    site.start(OURS)
+    site.run(OURS, "postqueue", "-f")
+    site.wait(lambda: len(site.sink.got("one@sink.test")) == 1, "the mail")
+
+
+def test_logrotate(site):
+    site.start(OURS)
+    site.wait(lambda: "daemon started" in site.log(), "the log")
+    site.run(OURS, "postfix", "logrotate")
+    packed = [p for p in site.top.iterdir() if p.name.startswith("mail.log.")]
+    assert len(packed) == 1 and re.fullmatch(r"mail\.log\.\d{8}-\d{6}\.gz", packed[0].name)
+    assert b"daemon started" in gzip.decompress(packed[0].read_bytes())
+    letter(site, OURS, "after", ["after"])
+    site.wait(lambda: "to=<after@sink.test>" in site.log() and "daemon started" not in site.log(), "the new log")
+    site.settings.append("maillog_file_compressor = /no/such/program")
+    site.write()
+    out = site.run(OURS, "postfix", "logrotate", ok=False)
+    assert out.returncode == 1 and b"/no/such/program" in out.stderr
+    assert site.run(OURS, "postfix", "logrotate", "now", ok=False).returncode == 1

@@ -2,6 +2,7 @@
  * check - the directories of an instance, and what of its configuration is not obeyed
  */
 #include "check.h"
+#include "layout.h"
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -12,62 +13,16 @@
 #include "table/named.h"
 #include "table/sql/mysql.h"
 
+#include <dirent.h>
 #include <errno.h>
-#include <grp.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 enum { LANDLOCK_WANTED = 2, LANDLOCK_FULL = 6 };
-enum directory_owner { OWNER_ROOT, OWNER_MAIL };
-enum directory_group { GROUP_ANY, GROUP_SUBMIT };
 
-/* Modes as Debian's postfix package sets them. */
-static const struct {
-    const char *name;
-    mode_t mode;
-    enum directory_owner owner;
-    enum directory_group group;
-} directories[] = {
-    { "active", 0700, OWNER_MAIL, GROUP_ANY },       { "bounce", 0700, OWNER_MAIL, GROUP_ANY },
-    { "corrupt", 0700, OWNER_MAIL, GROUP_ANY },      { "defer", 0700, OWNER_MAIL, GROUP_ANY },
-    { "deferred", 0700, OWNER_MAIL, GROUP_ANY },     { "flush", 0700, OWNER_MAIL, GROUP_ANY },
-    { "hold", 0700, OWNER_MAIL, GROUP_ANY },         { "incoming", 0700, OWNER_MAIL, GROUP_ANY },
-    { "maildrop", 01730, OWNER_MAIL, GROUP_SUBMIT }, { "pid", 0755, OWNER_ROOT, GROUP_ANY },
-    { "private", 0700, OWNER_MAIL, GROUP_ANY },      { "public", 02710, OWNER_MAIL, GROUP_SUBMIT },
-    { "saved", 0700, OWNER_MAIL, GROUP_ANY },        { "trace", 0700, OWNER_MAIL, GROUP_ANY },
-};
-
-static uid_t mail_uid;
-static gid_t mail_gid, submit_gid;
-
-static int find_accounts(void)
-{
-    struct passwd *pw = getpwnam(conf_mail_owner);
-    struct group *gr = getgrnam(conf_setgid_group);
-
-    if (geteuid() != 0) {
-        mail_uid = geteuid();
-        mail_gid = submit_gid = getegid();
-        return 0;
-    }
-    if (pw == NULL)
-        log_error("mail_owner: %s: no such user", conf_mail_owner);
-    if (gr == NULL)
-        log_error("setgid_group: %s: no such group", conf_setgid_group);
-    if (pw == NULL || gr == NULL)
-        return -1;
-    if (pw->pw_uid == 0) {
-        log_error("mail_owner: %s has the privileges of root", conf_mail_owner);
-        return -1;
-    }
-    mail_uid = pw->pw_uid;
-    mail_gid = pw->pw_gid;
-    submit_gid = gr->gr_gid;
-    return 0;
-}
+static struct layout_accounts accounts;
 
 static int make_directory(const char *path, mode_t mode, uid_t uid, gid_t gid)
 {
@@ -126,19 +81,49 @@ static int check_directories(void)
         make_directory(conf_queue_directory, 0755, geteuid() == 0 ? 0 : geteuid(), geteuid() == 0 ? 0 : getegid()) <
             0)
         return -1;
-    for (size_t i = 0; i < sizeof directories / sizeof *directories; i++) {
-        char *path = mem_printf("%s/%s", conf_queue_directory, directories[i].name);
-        bool submit = directories[i].group == GROUP_SUBMIT, mail = directories[i].owner == OWNER_MAIL;
-        uid_t uid = mail || geteuid() != 0 ? mail_uid : 0;
-        if (check_directory(path, directories[i].mode, uid, submit ? submit_gid : mail ? mail_gid : 0, submit) < 0)
+    for (size_t i = 0; i < layout_directory_count; i++) {
+        const struct layout_directory *d = &layout_directories[i];
+        char *path = mem_printf("%s/%s", conf_queue_directory, d->name);
+        uid_t uid = d->mail || geteuid() != 0 ? accounts.mail_uid : 0;
+        gid_t gid = d->submit ? accounts.submit_gid : d->mail ? accounts.mail_gid : 0;
+        if (check_directory(path, d->mode, uid, gid, d->submit) < 0)
             rc = -1;
         free(path);
     }
-    if (check_directory(conf_data_directory, 0700, mail_uid, mail_gid, false) < 0)
+    if (check_directory(conf_data_directory, 0700, accounts.mail_uid, accounts.mail_gid, false) < 0)
         rc = -1;
     check_way(conf_queue_directory);
     check_way(conf_data_directory);
     return rc;
+}
+
+/* Without it nobody but root submits mail by a command. */
+static void check_setgid(void)
+{
+    struct stat st;
+
+    for (size_t i = 0; geteuid() == 0 && layout_setgid_programs[i]; i++) {
+        char *path = mem_printf("%s/%s", conf_command_directory, layout_setgid_programs[i]);
+        if (stat(path, &st) == 0 && st.st_gid != accounts.submit_gid)
+            log_warn("not owned by group %s: %s (postfix set-permissions mends it)", conf_setgid_group, path);
+        else if (stat(path, &st) == 0 && (st.st_mode & 02111) != 02111)
+            log_warn("not set-gid or not owner+group+world executable: %s", path);
+        free(path);
+    }
+}
+
+static void check_damaged(void)
+{
+    char *path = mem_printf("%s/corrupt", conf_queue_directory);
+    DIR *dir = opendir(path);
+    struct dirent *e;
+
+    while (dir && (e = readdir(dir)) != NULL)
+        if (e->d_name[0] != '.')
+            log_warn("damaged message: corrupt/%s", e->d_name);
+    if (dir)
+        closedir(dir);
+    free(path);
 }
 
 static void unused(void *ctx, const char *where, const char *name, const char *value)
@@ -216,10 +201,12 @@ static void check_kernel(void)
 
 int postfix_check(bool thorough)
 {
-    if (find_accounts() < 0 || check_directories() < 0)
+    if (layout_accounts(&accounts) < 0 || check_directories() < 0)
         return -1;
+    check_damaged();
     if (!thorough)
         return 0;
+    check_setgid();
     check_kernel();
     return check_configuration();
 }

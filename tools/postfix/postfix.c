@@ -15,6 +15,8 @@
 #include "service/jail.h"
 #include "service/sink.h"
 #include "check.h"
+#include "permissions.h"
+#include "rotate.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -38,7 +40,7 @@ enum {
     PID_BYTES = 64
 };
 
-static const struct param *const tables[] = { conf_global_params, service_params, NULL };
+static const struct param *const tables[] = { conf_global_params, service_params, rotate_params, NULL };
 static int verbose;
 
 /* What is said: to standard error for who called, and to the log. */
@@ -135,16 +137,13 @@ static void tidy_queue(void)
     free(path);
 }
 
-static int command_start(void)
+static int command_quick_start(void)
 {
     pid_t pid;
     int status;
 
     if (running())
         log_fatal("the Postfix mail system is already running");
-    if (postfix_check(false) < 0)
-        log_fatal("Postfix integrity check failed!");
-    tidy_queue();
     log_info("starting the Postfix mail system");
     pid = fork();
     if (pid == 0)
@@ -154,6 +153,16 @@ static int command_start(void)
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
         log_fatal("mail system startup failed");
     return 0;
+}
+
+static int command_start(void)
+{
+    if (running())
+        log_fatal("the Postfix mail system is already running");
+    if (postfix_check(false) < 0)
+        log_fatal("Postfix integrity check failed!");
+    tidy_queue();
+    return command_quick_start();
 }
 
 static int command_start_fg(void)
@@ -215,19 +224,74 @@ static int command_flush(void)
 
 static int command_check(void) { return postfix_check(true) < 0 ? 1 : 0; }
 
+static char **settings; /* name=value arguments; ends with NULL */
+
+/* They are written to main.cf, and this process goes on with them. */
+static int take_settings(void)
+{
+    char *path = mem_printf("%s/postconf", conf_command_directory);
+    pid_t pid;
+    int status = 0;
+
+    if (*settings == NULL)
+        return 0;
+    pid = fork();
+    if (pid == 0) {
+        char **args = mem_array(5, sizeof *args);
+        size_t n = 4;
+        args[0] = path;
+        args[1] = mem_strdup("-c");
+        args[2] = mem_strdup(conf_dir());
+        args[3] = mem_strdup("-e");
+        for (size_t i = 0; settings[i]; i++) {
+            args = mem_grow(args, n + 2, sizeof *args);
+            args[n++] = settings[i];
+        }
+        args[n] = NULL;
+        execv(path, args);
+        log_fatal("cannot run %s: %s", path, strerror(errno));
+    }
+    if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0)
+        log_fatal("cannot change main.cf");
+    free(path);
+    return conf_open(conf_dir()) < 0 || conf_load(tables) < 0 ? -1 : 0;
+}
+
+static int command_set_permissions(void) { return take_settings() < 0 || postfix_set_permissions() < 0 ? 1 : 0; }
+
+/* Files of older versions are read as they stand: there is nothing to upgrade but what the arguments say. */
+static int command_upgrade(void) { return take_settings() < 0 ? 1 : 0; }
+
+static void begin_log(void)
+{
+    pid_t pid = running();
+
+    if (pid)
+        tell(pid, SIGHUP);
+}
+static int command_logrotate(void) { return postfix_logrotate(begin_log) < 0 ? 1 : 0; }
+
 static const struct {
     const char *name;
     int (*run)(void);
     const char *words;
+    bool settings; /* name=value arguments may follow */
 } commands[] = {
-    { "start", command_start, "start the mail system" },
-    { "start-fg", command_start_fg, "the same in the foreground, for containers" },
-    { "stop", command_stop, "stop it; sessions get a moment to end" },
-    { "abort", command_abort, "the same" },
-    { "reload", command_reload, "read main.cf and master.cf again; no connection is lost" },
-    { "flush", command_flush, "try to deliver all deferred mail now" },
-    { "check", command_check, "make missing directories; report what is wrong or not obeyed" },
-    { "status", command_status, "say whether it runs; exit status 0 when it does" },
+    { "start", command_start, "start the mail system", false },
+    { "start-fg", command_start_fg, "the same in the foreground, for containers", false },
+    { "stop", command_stop, "stop it; sessions get a moment to end", false },
+    { "abort", command_abort, "the same", false },
+    { "reload", command_reload, "read main.cf and master.cf again; no connection is lost", false },
+    { "flush", command_flush, "try to deliver all deferred mail now", false },
+    { "check", command_check, "make missing directories; report what is wrong or not obeyed", false },
+    { "status", command_status, "say whether it runs; exit status 0 when it does", false },
+    { "set-permissions", command_set_permissions,
+      "give queue, data and set-gid commands the owner and mode they need", .settings = true },
+    { "upgrade-configuration", command_upgrade, "change main.cf as the arguments say; older files need nothing else",
+      true },
+    { "logrotate", command_logrotate, "begin a new maillog_file, and pack the old one", false },
+    { "quick-start", command_quick_start, "start without checks", false },
+    { "quick-stop", command_stop, "the same as stop", false },
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
@@ -235,12 +299,14 @@ static void usage(FILE *to)
 {
     fprintf(to, "usage: postfix [-c config_dir] [-Dv] command\n\ncommands:\n");
     for (size_t i = 0; i < COMMANDS; i++)
-        fprintf(to, "  %-9s %s\n", commands[i].name, commands[i].words);
+        fprintf(to, "  %-21s %s\n", commands[i].name, commands[i].words);
 }
 
 static const char *parse_options(int argc, char **argv)
 {
-    static const struct option longs[] = { { "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 } };
+    static const struct option longs[] = { { "help", no_argument, NULL, 'h' },
+                                           { "params", no_argument, NULL, 'P' },
+                                           { NULL, 0, NULL, 0 } };
     const char *config = NULL;
 
     for (int letter; (letter = getopt_long(argc, argv, "+c:Dv", longs, NULL)) != -1;)
@@ -249,9 +315,10 @@ static const char *parse_options(int argc, char **argv)
         case 'v': verbose++; break;
         case 'D': break;
         case 'h': usage(stdout); exit(0);
+        case 'P': conf_print(stdout, tables); exit(fflush(stdout) == 0 ? 0 : 1);
         default: usage(stderr); exit(1);
         }
-    if (optind + 1 != argc) {
+    if (optind >= argc) {
         usage(stderr);
         exit(1);
     }
@@ -274,8 +341,14 @@ int main(int argc, char **argv)
     log_fd = sink_find(&to_postlogd);
     log_sink(to_both, NULL);
     for (size_t i = 0; i < COMMANDS; i++)
-        if (strcmp(commands[i].name, argv[optind]) == 0)
+        if (strcmp(commands[i].name, argv[optind]) == 0) {
+            settings = &argv[optind + 1];
+            if (*settings && !commands[i].settings) {
+                log_error("usage: postfix %s (no arguments)", argv[optind]);
+                return 1;
+            }
             return commands[i].run();
+        }
     log_error("unknown command: '%s'", argv[optind]);
     usage(stderr);
     return 1;

@@ -5,12 +5,13 @@
  * Privilege   the caller's
  */
 #include "doveadm.h"
+#include "conf/param.h"
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
-static const struct doveadm_command *const commands[] = { &doveadm_pw };
+static const struct doveadm_command *const commands[] = { &doveadm_auth, &doveadm_pw, &doveadm_user };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 static int usage(FILE *to, int code)
@@ -19,6 +20,14 @@ static int usage(FILE *to, int code)
     for (size_t n = 0; n < COMMANDS; n++)
         fprintf(to, "  %s %s", commands[n]->name, commands[n]->usage);
     return code;
+}
+
+static void override(char *setting)
+{
+    char *value = strchr(setting, '=');
+
+    *value++ = '\0';
+    conf_override(setting, value);
 }
 
 static int run(int argc, char **argv)
@@ -47,6 +56,8 @@ int main(int argc, char **argv)
             return usage(stdout, EX_OK);
         if (c == '?')
             return usage(stderr, EX_USAGE);
+        if (c == 'o' && strchr(optarg, '='))
+            override(optarg);
     }
     if (optind == argc)
         return usage(stderr, EX_USAGE);

@@ -34,8 +34,7 @@ static int read_char(void)
     return n == 1 ? c : EOF;
 }
 
-/* One line from standard input, not shown when it is a terminal; -1 at its end. */
-static int read_line(const char *prompt, struct str *out)
+int doveadm_ask(const char *prompt, struct str *out)
 {
     bool terminal = isatty(STDIN_FILENO) == 1;
     struct termios old, quiet;
@@ -75,7 +74,8 @@ static int ask_twice(struct options *o)
 
     str_init(&again, SCHEME_PASSWORD_BYTES);
     while (rc != 0) {
-        if (read_line("Enter new password: ", &o->password) != 0 || read_line("Retype new password: ", &again) != 0)
+        if (doveadm_ask("Enter new password: ", &o->password) != 0 ||
+            doveadm_ask("Retype new password: ", &again) != 0)
             break;
         if (slice_same(str_slice(&o->password), str_slice(&again)))
             rc = 0;
@@ -89,7 +89,7 @@ static int ask_twice(struct options *o)
 
 static int ask(struct options *o)
 {
-    int rc = o->test ? read_line("Enter password to verify: ", &o->password) : ask_twice(o);
+    int rc = o->test ? doveadm_ask("Enter password to verify: ", &o->password) : ask_twice(o);
 
     if (rc != 0)
         fputs("Fatal: no password was given\n", stderr);

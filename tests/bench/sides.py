@@ -15,7 +15,7 @@ sys.path[:0] = [str(ROOT / "tests/system"), str(ROOT / "tests/peer")]
 from mariadb import Database  # noqa: E402
 
 BUILD = pathlib.Path(os.environ.get("POSTHORN_BUILD", ROOT / "build"))
-DOMAIN, USERS, PASSWORD = "bench.test", 100, "bench-password"
+DOMAIN, USERS, IDLERS, PASSWORD = "bench.test", 100, 10000, "bench-password"
 SQL = {
     "domains": "SELECT domain FROM domain WHERE domain='%s' AND active = '1'",
     "mailbox": "SELECT maildir FROM mailbox WHERE username='%s' AND active = '1'",
@@ -81,14 +81,14 @@ class Site:
         doveadm = BUILD / "bin/doveadm"
         sha = run(doveadm, "pw", "-s", "SHA256", "-p", PASSWORD).strip()
         argon = run(doveadm, "pw", "-s", "ARGON2I", "-p", PASSWORD).strip()
-        boxes = [(f"u{n}", sha) for n in range(USERS)] + [(f"a{n}", argon) for n in range(10)] + [("big", sha)]
+        boxes = [(f"u{n}", sha) for n in range(USERS)] + [(f"i{n}", sha) for n in range(IDLERS)] + [(f"a{n}", argon) for n in range(10)] + [("big", sha)]
         rows = [f"INSERT INTO domain (domain, description, transport, active) VALUES ('{DOMAIN}', '', 'virtual', 1);"]
         for user, stored in boxes:
             address = f"{user}@{DOMAIN}"
             rows.append(f"INSERT INTO mailbox (username, password, name, maildir, local_part, domain, active) VALUES "
                         f"('{address}', '{stored}', '', '{DOMAIN}/{user}/', '{user}', '{DOMAIN}', 1);")
             rows.append(f"INSERT INTO alias (address, goto, domain, active) VALUES ('{address}', '{address}', '{DOMAIN}', 1);")
-        self.db.sql("\n".join(rows))
+        self.db.sql("START TRANSACTION;\n" + "\n".join(rows) + "\nCOMMIT;")
 
     def database_pid(self):
         return int((self.db.dir / "run/mysqld.pid").read_text())
@@ -105,7 +105,7 @@ class Side:
 
     def __init__(self, site, base, tuned=False):
         self.site, self.base, self.tuned = site, base, tuned
-        self.dir = site.top / (self.name + ("-tuned" if tuned else ""))
+        self.dir = site.top / (self.name + (f"-tuned-{base}" if tuned else ""))
         self.etc, self.queue, self.mail, self.data = (self.dir / d for d in ("etc", "queue", "mail", "data"))
         for d in (self.dir, self.etc, self.queue, self.mail, self.data):
             d.mkdir()

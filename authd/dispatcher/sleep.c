@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -145,9 +146,17 @@ static enum sleep_end wait_for_client(struct sleeper *s, const struct dispatcher
     return SLEEP_WAKE;
 }
 
+/* Descriptors are given out from the lowest: the last eighth is for sessions that come and wake. */
+static bool crowded(const struct dispatcher_session *session)
+{
+    struct rlimit limit;
+
+    return getrlimit(RLIMIT_NOFILE, &limit) == 0 && (rlim_t) session->fd >= limit.rlim_cur / 8 * 7;
+}
+
 enum sleep_end sleep_wait(struct dispatcher_session *session, struct dispatcher_sleep *how)
 {
-    struct sleeper s = { .fd = session->fd };
+    struct sleeper s = { .fd = session->fd, .changed = crowded(session) };
     enum sleep_end end;
 
     if (!listening) {

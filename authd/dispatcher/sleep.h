@@ -5,6 +5,7 @@
  * Invariants  wakes once: the client has said something or is gone, a directory has changed, the time is over, or
  *             dispatcher stops (then the client is told BYE here)
  *             nothing of what the client says is read
+ *             where descriptors are short (three a session, RLIMIT_NOFILE), a session goes back to a process at once
  * Privilege   directories are watched by dnotify on descriptors that the user's process opened: dispatcher's own
  *             account may read none of them
  */

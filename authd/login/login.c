@@ -26,9 +26,9 @@ bool login_disable_plaintext_auth;
 struct tls_ctx *login_tls;
 struct auth_client *login_auth;
 static const struct login_protocol *protocol;
-static const char *protocol_name, *chain_files, *cert_file, *key_file, *eccert_file, *eckey_file, *tls_protocols,
-    *tls_ciphers;
-static bool wrappermode;
+static const char *protocol_name, *chain_files, *cert_file, *key_file, *eccert_file, *eckey_file, *ca_file,
+    *tls_protocols, *tls_ciphers;
+static bool wrappermode, ask_ccert;
 static int64_t sessions_per_process;
 
 static const struct param params[] = {
@@ -86,6 +86,18 @@ static const struct param params[] = {
       .str = &eckey_file,
       .def = "$smtpd_tls_eckey_file",
       .doc = "File with the private key of login_tls_eccert_file; empty: it is in that file." },
+    { .name = "login_tls_CAfile",
+      .type = PARAM_STRING,
+      .str = &ca_file,
+      .def = "$smtpd_tls_CAfile",
+      .doc = "File with the certificates of authorities that the certificates of IMAP and POP3 clients are verified "
+             "with." },
+    { .name = "login_tls_ask_ccert",
+      .type = PARAM_BOOL,
+      .yes = &ask_ccert,
+      .def = "no",
+      .doc = "Ask IMAP and POP3 clients for a certificate; one that login_tls_CAfile vouches for may serve to log in "
+             "(EXTERNAL)." },
     { .name = "login_tls_protocols",
       .type = PARAM_STRING,
       .str = &tls_protocols,
@@ -112,6 +124,8 @@ static int open_tls(void)
         .key_file = key_file[0] ? key_file : cert_file,
         .eccert_file = eccert_file,
         .eckey_file = eckey_file[0] ? eckey_file : eccert_file,
+        .ca_file = ca_file,
+        .ask_peer_certificate = ask_ccert,
         .protocols = tls_protocols,
         .cipher_list = tls_ciphers,
         .session_id_context = "login",
@@ -130,6 +144,19 @@ static int open_tls(void)
     return login_tls ? 0 : -1;
 }
 
+static int check_certificates(void)
+{
+    if (ask_ccert && ca_file[0] == '\0') {
+        log_error("login_tls_ask_ccert = yes, but login_tls_CAfile is not set: no certificate could be trusted");
+        return -1;
+    }
+    if (!tls_field_exists(conf_ssl_cert_username_field)) {
+        log_error("ssl_cert_username_field = %s: no such field", conf_ssl_cert_username_field);
+        return -1;
+    }
+    return 0;
+}
+
 static int pre_jail(void)
 {
     static const struct login_protocol *const protocols[] = { &login_imap, &login_pop3, NULL };
@@ -141,7 +168,7 @@ static int pre_jail(void)
         log_error("login_protocol = %s: only imap and pop3 are known", protocol_name);
         return -1;
     }
-    return open_tls();
+    return check_certificates() != 0 ? -1 : open_tls();
 }
 
 static int post_jail(void)

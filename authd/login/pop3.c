@@ -4,13 +4,21 @@
  * Callers     authd/login/login.c
  * Invariants  after the login pop3d says the "+OK" that answers PASS or AUTH
  * Errors      three bad commands end the connection
- * Source      RFC 1939 section 7, RFC 2449 (CAPA), RFC 2595 (STLS), RFC 5034 (AUTH), RFC 3206 (codes)
+ * Source      RFC 1939 section 7 (APOP), RFC 2449 (CAPA), RFC 2595 (STLS), RFC 5034 (AUTH), RFC 3206 (codes)
  */
+#include "base/codec.h"
 #include "base/mem.h"
 #include "session.h"
 #include <stdio.h>
 
-static void greet(struct login_session *s) { stream_printf(s->stream, "+OK %s\r\n", login_greeting); }
+enum { DIGEST_BYTES = 16 };
+
+static void greet(struct login_session *s)
+{
+    login_apop_challenge(s);
+    stream_printf(s->stream, "+OK %s%s%s\r\n", login_greeting, s->challenge[0] ? " " : "", s->challenge);
+}
+
 static void say(struct login_session *s, const char *text) { stream_printf(s->stream, "%s\r\n", text); }
 
 static enum login_next bad(struct login_session *s, const char *text)
@@ -96,6 +104,25 @@ static enum login_next on_pass(struct login_session *s, struct slice rest)
     return answer(s, login_password(s, slice_of(user), rest));
 }
 
+static enum login_next on_apop(struct login_session *s, struct slice rest)
+{
+    ptrdiff_t blank = slice_rfind(rest, ' ');
+    struct slice user = slice_sub(rest, 0, blank < 0 ? 0 : (size_t) blank);
+    enum login_result result = LOGIN_INVALID_BASE64;
+    struct str digest;
+
+    if (s->challenge[0] == '\0')
+        return bad(s, "-ERR APOP not enabled.");
+    str_init(&digest, LOGIN_USER_BYTES);
+    if (user.len > 0 && user.len < sizeof s->user &&
+        hex_decode(&digest, slice_sub(rest, (size_t) blank + 1, rest.len)) == 0 && digest.len == DIGEST_BYTES) {
+        snprintf(s->user, sizeof s->user, "%.*s", (int) user.len, user.p);
+        result = login_apop(s, user, str_slice(&digest));
+    }
+    str_free(&digest);
+    return result == LOGIN_INVALID_BASE64 ? bad(s, "-ERR Invalid parameters.") : answer(s, result);
+}
+
 static enum login_next on_auth(struct login_session *s, struct slice rest)
 {
     struct slice name = SLICE(""), initial = { NULL, 0 };
@@ -150,7 +177,7 @@ static const struct {
     const char *name;
     enum login_next (*run)(struct login_session *, struct slice rest);
 } commands[] = { { "CAPA", on_capa }, { "USER", on_user }, { "PASS", on_pass }, { "AUTH", on_auth },
-                 { "STLS", on_stls }, { "NOOP", on_noop }, { "QUIT", on_quit } };
+                 { "APOP", on_apop }, { "STLS", on_stls }, { "NOOP", on_noop }, { "QUIT", on_quit } };
 
 static enum login_next command(struct login_session *s)
 {

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/time.h"
 #include "client/dispatcher.h"
+#include "conf/param.h"
 #include "event/event.h"
 #include "session.h"
 #include <errno.h>
@@ -27,16 +28,28 @@ static void wipe(struct str *s)
     str_free(s);
 }
 
-static const struct auth_mech *offered(struct login_session *s, const char *name)
+/* POP3's APOP is a mechanism of authd's, but no client may name it to AUTH. */
+static bool usable(const struct login_session *s, const struct auth_mech *m)
+{
+    if (m->flags & AUTH_MECH_PRIVATE)
+        return false;
+    return !(m->flags & AUTH_MECH_CHANNEL_BINDING) || stream_tls(s->stream) != NULL;
+}
+
+static bool known_mechs(const struct auth_mech **mechs, size_t *count)
+{
+    return auth_mechs(login_auth, time_mono_ms() + LOGIN_AUTH_SECONDS * 1000, mechs, count) == 0;
+}
+
+static const struct auth_mech *offered(const struct login_session *s, const char *name)
 {
     const struct auth_mech *mechs;
     size_t count;
 
-    (void) s;
-    if (auth_mechs(login_auth, time_mono_ms() + LOGIN_AUTH_SECONDS * 1000, &mechs, &count) != 0)
+    if (!known_mechs(&mechs, &count))
         return NULL;
     for (size_t n = 0; n < count; n++)
-        if (strcasecmp(mechs[n].name, name) == 0 && !(mechs[n].flags & (AUTH_MECH_PRIVATE | AUTH_MECH_ANONYMOUS)))
+        if (strcasecmp(mechs[n].name, name) == 0 && usable(s, &mechs[n]))
             return &mechs[n];
     return NULL;
 }
@@ -46,15 +59,29 @@ void login_mechanisms(struct login_session *s, const char *before, struct str *o
     const struct auth_mech *mechs;
     size_t count;
 
-    if (auth_mechs(login_auth, time_mono_ms() + LOGIN_AUTH_SECONDS * 1000, &mechs, &count) != 0)
+    if (!known_mechs(&mechs, &count))
         return;
-    for (size_t n = 0; n < count; n++) {
-        if (mechs[n].flags & (AUTH_MECH_PRIVATE | AUTH_MECH_ANONYMOUS))
-            continue;
-        if (mechs[n].flags & AUTH_MECH_PLAINTEXT && !login_plaintext_allowed(s))
-            continue;
-        str_printf(out, "%s%s", before, mechs[n].name);
-    }
+    for (size_t n = 0; n < count; n++)
+        if (usable(s, &mechs[n]) && (!(mechs[n].flags & AUTH_MECH_PLAINTEXT) || login_plaintext_allowed(s)))
+            str_printf(out, "%s%s", before, mechs[n].name);
+}
+
+static bool binding_shown(const struct login_session *s)
+{
+    const struct auth_mech *mechs;
+    size_t count;
+
+    if (!known_mechs(&mechs, &count))
+        return false;
+    for (size_t n = 0; n < count; n++)
+        if (mechs[n].flags & AUTH_MECH_CHANNEL_BINDING && usable(s, &mechs[n]))
+            return true;
+    return false;
+}
+
+static int binding(void *ctx, const char *type, struct str *data)
+{
+    return stream_tls_binding(((struct login_session *) ctx)->stream, type, data);
 }
 
 static void set_user(struct login_session *s, const char *user)
@@ -161,6 +188,7 @@ static enum login_result exchange(struct login_session *s, struct auth_request *
     enum login_result result = LOGIN_OK;
 
     str_init(&line, LOGIN_LINE_BYTES);
+    s->challenged = true;
     stream_printf(s->stream, "+ %s\r\n", auth_challenge(r));
     if (login_line(s, &line) != 0)
         result = LOGIN_GONE;
@@ -190,6 +218,8 @@ static enum login_result attempt(struct login_session *s, const struct auth_peer
     int64_t deadline = time_mono_ms() + LOGIN_AUTH_SECONDS * 1000;
     struct auth_request *r = NULL;
     enum login_result result = LOGIN_OK;
+
+    s->challenged = false;
     enum auth_answer answer = auth_start(login_auth, s->method, peer, initial, deadline, &r);
 
     while (result == LOGIN_OK && answer == AUTH_CONTINUE)
@@ -205,10 +235,10 @@ static enum login_result attempt(struct login_session *s, const struct auth_peer
     return result;
 }
 
-enum login_result login_authenticate(struct login_session *s, const char *mechanism, struct slice initial)
+/* The name in a verified certificate, into *cert. */
+static struct auth_peer describe(struct login_session *s, struct str *cert)
 {
-    const struct auth_mech *mech = offered(s, mechanism);
-    int64_t deadline = time_mono_ms() + LOGIN_AUTH_SECONDS * 1000;
+    const struct tls_info *tls = stream_tls(s->stream);
     struct auth_peer peer = { .service = s->protocol->name,
                               .local_ip = s->lip,
                               .remote_ip = s->rip,
@@ -216,13 +246,46 @@ enum login_result login_authenticate(struct login_session *s, const char *mechan
                               .remote_port = s->rport,
                               .session = s->id,
                               .secured = s->secured,
-                              .tls = stream_tls(s->stream) != NULL };
+                              .tls = tls != NULL,
+                              .sni = tls ? tls->sni : NULL };
+
+    if (tls && tls->peer_verified) {
+        peer.valid_client_cert = true;
+        if (stream_tls_peer_name(s->stream, conf_ssl_cert_username_field, cert) == 0 && !str_over(cert))
+            peer.cert_username = cert->p;
+    }
+    if (binding_shown(s)) {
+        peer.binding = binding;
+        peer.binding_ctx = s;
+    }
+    return peer;
+}
+
+/* Once more where authd or dispatcher was being replaced between the two steps, if nothing has to be asked again. */
+static enum login_result attempts(struct login_session *s, struct slice initial)
+{
     enum login_result result;
+    struct str cert;
+
+    str_init(&cert, LOGIN_USER_BYTES);
+    const struct auth_peer peer = describe(s, &cert);
+    result = attempt(s, &peer, initial);
+    if (result == LOGIN_INTERNAL && initial.p && !s->challenged) {
+        event_sleep(AGAIN_MS);
+        result = attempt(s, &peer, initial);
+    }
+    str_free(&cert);
+    return result;
+}
+
+enum login_result login_authenticate(struct login_session *s, const char *mechanism, struct slice initial)
+{
+    const struct auth_mech *mech = offered(s, mechanism);
 
     if (mech == NULL) {
         const struct auth_mech *any;
         size_t count;
-        if (auth_mechs(login_auth, deadline, &any, &count) != 0) {
+        if (!known_mechs(&any, &count)) {
             s->later = true;
             return LOGIN_LATER;
         }
@@ -240,11 +303,41 @@ enum login_result login_authenticate(struct login_session *s, const char *mechan
     }
     if (initial.p && slice_eq(initial, "=")) /* RFC 4959: a response that is there, and empty */
         initial = SLICE("");
-    result = attempt(s, &peer, initial);
-    if (result == LOGIN_INTERNAL && initial.p) { /* authd or dispatcher was being replaced between the two steps */
-        event_sleep(AGAIN_MS);
-        result = attempt(s, &peer, initial);
-    }
+    return attempts(s, initial);
+}
+
+void login_apop_challenge(struct login_session *s)
+{
+    const struct auth_mech *mechs;
+    char begin[AUTH_CHALLENGE_BYTES];
+    size_t count;
+
+    s->challenge[0] = '\0';
+    if (!known_mechs(&mechs, &count))
+        return;
+    for (size_t n = 0; n < count; n++)
+        if (strcmp(mechs[n].name, "APOP") == 0 && auth_challenge_begin(login_auth, begin) == 0)
+            snprintf(s->challenge, sizeof s->challenge, "%s%llx.%s@%s>", begin, (long long) time_now(), s->id,
+                     conf_myhostname);
+}
+
+enum login_result login_apop(struct login_session *s, struct slice user, struct slice digest)
+{
+    enum login_result result;
+    struct str plain, text;
+
+    str_init(&plain, LOGIN_LINE_BYTES);
+    str_init(&text, 2 * LOGIN_LINE_BYTES);
+    str_adds(&plain, s->challenge);
+    str_addc(&plain, '\0');
+    str_addslice(&plain, user);
+    str_addc(&plain, '\0');
+    str_addslice(&plain, digest);
+    base64_encode(&text, str_slice(&plain));
+    snprintf(s->method, sizeof s->method, "APOP");
+    result = attempts(s, str_slice(&text));
+    str_free(&plain);
+    str_free(&text);
     return result;
 }
 

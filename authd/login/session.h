@@ -19,6 +19,7 @@ enum {
     LOGIN_USER_BYTES = 256, /* shown in the log */
     LOGIN_LINE_BYTES = 20480,
     LOGIN_REASON_BYTES = 512,
+    LOGIN_CHALLENGE_BYTES = 400,
 };
 enum login_next { LOGIN_GO_ON, LOGIN_CLOSE };
 /* What the client is told of an authentication. */
@@ -46,12 +47,15 @@ struct login_session {
     bool secured; /* TLS, or both ends are this host */
     int64_t started_ms;
     int bad_commands, attempts, successes;
-    bool logged_in; /* and logged as that */
+    bool logged_in;  /* and logged as that */
+    bool challenged; /* the mechanism has asked the client something */
     bool aborted_sasl, tried_privacy, tried_unsupported, later;
     char user[LOGIN_USER_BYTES];
     char method[AUTH_MECH_NAME_BYTES];
     const char *ended; /* "Inactivity", "Aborted login by logging out", ...; NULL: the connection was closed */
     char reason[LOGIN_REASON_BYTES];
+    /* pop3: */
+    char challenge[LOGIN_CHALLENGE_BYTES]; /* of APOP, shown in the greeting; "" */
     /* imap: */
     char tag[160];
     bool asked_capability;
@@ -77,6 +81,10 @@ void login_mechanisms(struct login_session *, const char *before, struct str *ou
 /* initial: base64, as auth_start wants it. Runs the exchange ("+ " lines), on success hands the client over (and with
  * TLS relays until the end). */
 enum login_result login_authenticate(struct login_session *, const char *mechanism, struct slice initial);
+/* A challenge of APOP in s->challenge, where authd can check one. */
+void login_apop_challenge(struct login_session *);
+/* digest: 16 bytes. */
+enum login_result login_apop(struct login_session *, struct slice user, struct slice digest);
 enum login_result login_password(struct login_session *, struct slice user, struct slice password);
 void login_relay(struct login_session *, int fd); /* owns fd */
 void login_log_login(const struct login_session *, int64_t mail_pid);

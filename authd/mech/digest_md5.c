@@ -5,7 +5,8 @@
  * its own user, and the client says which that is.
  *
  * Callers     authd/mech.c
- * Invariants  each challenge is answered once
+ * Invariants  each challenge is answered once; charset and algorithm stand without quotes, as the RFC has them and
+ *             libcurl wants them (Dovecot quotes them)
  * Source      RFC 2831; as Dovecot, the realm becomes part of a name that has none
  */
 #define OPENSSL_SUPPRESS_DEPRECATED /* see simple.c */
@@ -57,7 +58,7 @@ static void challenge(const struct state *s, struct str *out)
         str_printf(out, "realm=\"%.*s\",", (int) realm.len, realm.p);
     if (realms == 0)
         str_adds(out, "realm=\"\",");
-    str_printf(out, "nonce=\"%s\",qop=\"auth\",charset=\"utf-8\",algorithm=\"md5-sess\"", s->nonce.p);
+    str_printf(out, "nonce=\"%s\",qop=\"auth\",charset=utf-8,algorithm=md5-sess", s->nonce.p);
 }
 
 /* The request's names; a name without a realm gets the one beside it. */

@@ -150,7 +150,7 @@ void digest_md5_response(const struct digest_md5 *d, const unsigned char secret[
     MD5_Update(&ctx, secret, DIGEST_MD5_HASH_BYTES);
     part(&ctx, d->value[DIGEST_NONCE]);
     part(&ctx, d->value[DIGEST_CNONCE]);
-    if (d->value[DIGEST_AUTHZID].p)
+    if (d->value[DIGEST_AUTHZID].len > 0) /* an empty one, as gsasl sends, was not hashed by it either */
         part(&ctx, d->value[DIGEST_AUTHZID]);
     finish(&ctx, a1);
     MD5_Init(&ctx);

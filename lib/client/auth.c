@@ -22,6 +22,7 @@
 #include "proto/sasl/dovecot_auth.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -50,6 +51,7 @@ struct auth_client {
     struct auth_mech mechs[AUTH_MECHS_MAX];
     size_t mech_count;
     char cookie[COOKIE_BYTES];
+    uint64_t service_pid, connection; /* SPID, CUID; 0: not said */
     uint32_t last_id;
     struct list requests;
     size_t open;
@@ -205,6 +207,16 @@ static int on_cookie(struct auth_client *c, const struct dovecot_auth_line *line
     return 0;
 }
 
+static int on_spid(struct auth_client *c, const struct dovecot_auth_line *line)
+{
+    return slice_u64(dovecot_auth_word(line, 1), UINT64_MAX, &c->service_pid) == 0 ? 0 : -1;
+}
+
+static int on_cuid(struct auth_client *c, const struct dovecot_auth_line *line)
+{
+    return slice_u64(dovecot_auth_word(line, 1), UINT64_MAX, &c->connection) == 0 ? 0 : -1;
+}
+
 static int on_done(struct auth_client *c, const struct dovecot_auth_line *line)
 {
     (void) line;
@@ -315,13 +327,15 @@ static const struct {
     { DOVECOT_AUTH_VERSION, GREETING, on_version },
     { DOVECOT_AUTH_MECH, GREETING, on_mech },
     { DOVECOT_AUTH_COOKIE, GREETING, on_cookie },
+    { DOVECOT_AUTH_SPID, GREETING, on_spid },
+    { DOVECOT_AUTH_CUID, GREETING, on_cuid },
     { DOVECOT_AUTH_DONE, GREETING, on_done },
     { DOVECOT_AUTH_OK, READY, on_ok },
     { DOVECOT_AUTH_FAIL, READY, on_fail },
     { DOVECOT_AUTH_CONT, READY, on_cont },
 };
 
-/* Unknown commands are passed over: SPID, CUID and what later versions add. */
+/* Unknown commands are passed over: what later versions add. */
 static int on_line(struct auth_client *c, char *text, size_t len)
 {
     struct dovecot_auth_line line;
@@ -422,6 +436,7 @@ static void start(struct auth_client *c, int64_t deadline)
     c->version_seen = false;
     c->mech_count = 0;
     c->cookie[0] = 0;
+    c->service_pid = c->connection = 0;
     if (c->reader != NULL) { /* of the connection before; it has ended */
         fiber_join(c->reader, EVENT_NEVER);
         c->reader = NULL;
@@ -474,6 +489,14 @@ int auth_mechs(struct auth_client *c, int64_t deadline, const struct auth_mech *
     *mechs = c->mechs;
     *count = c->mech_count;
     rest(c);
+    return 0;
+}
+
+int auth_challenge_begin(const struct auth_client *c, char out[AUTH_CHALLENGE_BYTES])
+{
+    if (c->state != READY || c->service_pid == 0 || c->connection == 0)
+        return -1;
+    snprintf(out, AUTH_CHALLENGE_BYTES, "<%" PRIx64 ".%" PRIx64 ".", c->service_pid, c->connection);
     return 0;
 }
 

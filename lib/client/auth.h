@@ -22,6 +22,7 @@ enum {
     AUTH_MECH_NAME_BYTES = 32,
     AUTH_USER_BYTES = 1024,
     AUTH_REQUESTS_MAX = 10000, /* open at a time on one connection */
+    AUTH_CHALLENGE_BYTES = 48,
 };
 enum auth_answer { AUTH_OK, AUTH_CONTINUE, AUTH_FAIL, AUTH_RETRY };
 
@@ -59,6 +60,10 @@ void auth_client_patience(struct auth_client *, int64_t idle_ms, int64_t age_ms)
 /* The mechanisms, from the service's greeting (connects when needed). -1: the service cannot be asked. The array
  * belongs to the client and stays until it connects again: copy what is kept over a wait. */
 int auth_mechs(struct auth_client *, int64_t deadline, const struct auth_mech **mechs, size_t *count);
+
+/* How a challenge of APOP must begin for the service to know it as one of this connection: "<1a2b.3.". -1: not
+ * connected, or a service that says no numbers. */
+int auth_challenge_begin(const struct auth_client *, char out[AUTH_CHALLENGE_BYTES]);
 
 /* What the service is told about the peer; NULL or 0 is left out. */
 struct auth_peer {

@@ -79,7 +79,12 @@ uint64_t stream_bytes_out(const struct stream *);
 int stream_tls_server(struct stream *, struct tls_ctx *, int64_t deadline, struct tls_why *why);
 int stream_tls_client(struct stream *, struct tls_ctx *, const char *sni, int64_t deadline, struct tls_why *why);
 const struct tls_info *stream_tls(const struct stream *); /* NULL in plaintext */
-void stream_tls_shutdown(struct stream *);                /* sends close_notify; does not wait for the peer's */
+/* Appends the server's data of a channel binding: tls-server-end-point and tls-unique (RFC 5929), tls-exporter
+ * (RFC 9266). -1: not known, or not to be trusted on this connection. */
+int stream_tls_binding(const struct stream *, const char *type, struct str *out);
+/* Appends a field of the subject of the peer's certificate, in UTF-8, whether it is trusted or not. -1: none. */
+int stream_tls_peer_name(const struct stream *, const char *field, struct str *out);
+void stream_tls_shutdown(struct stream *); /* sends close_notify; does not wait for the peer's */
 
 /* Addresses. */
 int io_connect(const struct sockaddr *, socklen_t, const struct sockaddr *bind_to, socklen_t bind_len,

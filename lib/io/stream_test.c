@@ -165,6 +165,54 @@ static void write_all(void *arg)
     assert(stream_flush(s) == 0);
 }
 
+/* What binds to a connection is the same at its two ends, and another on the next one. */
+static void bound_server(void *arg)
+{
+    struct stream *s = stream_new(*(int *) arg);
+    struct tls_why why = { "" };
+    struct str data;
+
+    assert(stream_tls_server(s, server_ctx, time_mono_ms() + 5000, &why) == 0);
+    assert(!stream_tls(s)->peer_verified); /* a certificate was asked for, and none came */
+    str_init(&data, 1000);
+    bool tls13 = strcmp(stream_tls(s)->protocol, "TLSv1.3") == 0;
+    assert(stream_tls_binding(s, "tls-unique", &data) == (tls13 ? -1 : 0) && data.len == (tls13 ? 0 : 12));
+    str_reset(&data);
+    assert(stream_tls_binding(s, "tls-server-end-point", &data) == 0 && data.len == 32);
+    assert(stream_tls_binding(s, "tls-nonsense", &data) == -1 && data.len == 32);
+    assert(stream_tls_peer_name(s, "commonName", &data) == -1);
+    str_reset(&data);
+    assert(stream_tls_binding(s, "tls-exporter", &data) == 0 && data.len == 32);
+    stream_write(s, data.p, data.len);
+    assert(stream_flush(s) == 0);
+    str_free(&data);
+    stream_free(&s);
+}
+
+static void test_binding(void)
+{
+    char before[32] = "", got[32];
+    struct tls_why why = { "" };
+    struct str own;
+    int fd[2];
+
+    for (int n = 0; n < 2; n++) {
+        assert(socketpair(AF_UNIX, SOCK_STREAM, 0, fd) == 0);
+        fiber_go("server", bound_server, &fd[1]);
+        struct stream *s = stream_new(fd[0]);
+        assert(stream_tls_client(s, client_ctx, "localhost", time_mono_ms() + 5000, &why) == 0);
+        assert(stream_read_full(s, got, sizeof got) == 0 && memcmp(got, before, sizeof got) != 0);
+        memcpy(before, got, sizeof got);
+        str_init(&own, 1000);
+        assert(stream_tls_binding(s, "tls-exporter", &own) == 0 && memcmp(own.p, got, sizeof got) == 0);
+        str_reset(&own);
+        assert(stream_tls_peer_name(s, "commonName", &own) == 0 && slice_eq(str_slice(&own), "localhost"));
+        str_free(&own);
+        stream_free(&s);
+    }
+    assert(tls_field_exists("emailAddress") && !tls_field_exists("nonsense"));
+}
+
 static void test_tls(const char *dir)
 {
     char cert[300], key[300];
@@ -177,9 +225,13 @@ static void test_tls(const char *dir)
     assert(tls_ctx_new(&missing, &why) == NULL && strstr(why.text, "/nonexistent/cert.pem"));
     struct tls_config bad = { .server = true, .cert_file = cert, .key_file = key, .protocols = ">=TLSv9" };
     assert(tls_ctx_new(&bad, &why) == NULL && strstr(why.text, "TLSv9"));
-    struct tls_config sc = {
-        .server = true, .cert_file = cert, .key_file = key, .protocols = ">=TLSv1.2", .tickets = true
-    };
+    struct tls_config sc = { .server = true,
+                             .cert_file = cert,
+                             .key_file = key,
+                             .protocols = ">=TLSv1.2",
+                             .tickets = true,
+                             .ca_file = cert,
+                             .ask_peer_certificate = true };
     struct tls_config cc = { .ca_file = cert, .protocols = "!SSLv2, !SSLv3" };
     server_ctx = tls_ctx_new(&sc, &why);
     client_ctx = tls_ctx_new(&cc, &why);
@@ -203,6 +255,11 @@ static void test_tls(const char *dir)
     stream_free(&s);
     assert(event_sleep(20) == 0);
     assert(echoed == 21);
+    test_binding();
+    struct tls_config old = { .ca_file = cert, .protocols = "<=TLSv1.2" };
+    tls_ctx_free(&client_ctx);
+    client_ctx = tls_ctx_new(&old, &why);
+    test_binding();
     /* A peer that goes away in the handshake. */
     assert(socketpair(AF_UNIX, SOCK_STREAM, 0, fd) == 0);
     s = stream_new(fd[0]);

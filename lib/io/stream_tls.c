@@ -163,3 +163,13 @@ void stream_tls_shutdown(struct stream *s)
         (void) SSL_shutdown(s->ssl);
     }
 }
+
+int stream_tls_binding(const struct stream *s, const char *type, struct str *out)
+{
+    return s->ssl ? tls_binding(s->ssl, type, out) : -1;
+}
+
+int stream_tls_peer_name(const struct stream *s, const char *field, struct str *out)
+{
+    return s->ssl ? tls_peer_name(s->ssl, field, out) : -1;
+}

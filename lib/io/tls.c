@@ -204,6 +204,14 @@ static int set_sessions(struct tls_ctx *t, SSL_CTX *ctx, struct tls_why *why)
     return 0;
 }
 
+/* A client whose certificate is not trusted goes on as one that has shown none: tls_info says which. */
+static int go_on(int trusted, X509_STORE_CTX *store)
+{
+    (void) trusted;
+    (void) store;
+    return 1;
+}
+
 static int fill_context(struct tls_ctx *t, SSL_CTX *ctx, struct tls_why *why)
 {
     SSL_CTX_set_mode(ctx,
@@ -227,8 +235,11 @@ static int fill_context(struct tls_ctx *t, SSL_CTX *ctx, struct tls_why *why)
         return fail(why, "cannot load trusted certificates from", t->ca_file);
     if (set(t->ca_path) && SSL_CTX_load_verify_dir(ctx, t->ca_path) != 1)
         return fail(why, "cannot use directory of trusted certificates", t->ca_path);
-    if (t->server && t->ask_peer_certificate)
-        SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
+    if (t->server && t->ask_peer_certificate) {
+        SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, go_on);
+        if (set(t->ca_file)) /* which certificates are worth showing */
+            SSL_CTX_set_client_CA_list(ctx, SSL_load_client_CA_file(t->ca_file));
+    }
     if (t->server)
         SSL_CTX_set_dh_auto(ctx, 1);
     return set_sessions(t, ctx, why);
@@ -362,3 +373,81 @@ void tls_describe(SSL *ssl, bool server, struct tls_info *i)
         describe_peer(ssl, peer, i);
     X509_free(peer);
 }
+
+static int end_point(SSL *ssl, struct str *out)
+{
+    unsigned char hash[EVP_MAX_MD_SIZE];
+    X509 *own = SSL_get_certificate(ssl);
+    int md = NID_undef;
+    unsigned len = 0;
+
+    if (own == NULL || X509_get_signature_info(own, &md, NULL, NULL, NULL) != 1 || md == NID_undef)
+        return -1;
+    if (md == NID_md5 || md == NID_sha1)
+        md = NID_sha256;
+    if (X509_digest(own, EVP_get_digestbynid(md), hash, &len) != 1)
+        return -1;
+    str_add(out, hash, len);
+    return 0;
+}
+
+static int first_finished(SSL *ssl, struct str *out)
+{
+    unsigned char finished[EVP_MAX_MD_SIZE];
+    size_t len = SSL_session_reused(ssl) ? SSL_get_finished(ssl, finished, sizeof finished)
+                                         : SSL_get_peer_finished(ssl, finished, sizeof finished);
+
+    if (len == 0 || len > sizeof finished)
+        return -1;
+    str_add(out, finished, len);
+    return 0;
+}
+
+static int exported(SSL *ssl, struct str *out)
+{
+    static const char label[] = "EXPORTER-Channel-Binding";
+    enum { BINDING_BYTES = 32 };
+    unsigned char key[BINDING_BYTES];
+
+    if (SSL_export_keying_material(ssl, key, sizeof key, label, sizeof label - 1, NULL, 0, 0) != 1)
+        return -1;
+    str_add(out, key, sizeof key);
+    return 0;
+}
+
+/* Before TLS 1.3 the master secret binds two connections apart only with RFC 7627's extension. */
+int tls_binding(SSL *ssl, const char *type, struct str *out)
+{
+    bool tls13 = SSL_version(ssl) >= TLS1_3_VERSION, unique = tls13 || SSL_get_extms_support(ssl) == 1;
+
+    if (strcmp(type, "tls-server-end-point") == 0)
+        return end_point(ssl, out);
+    if (strcmp(type, "tls-unique") == 0)
+        return unique && !tls13 ? first_finished(ssl, out) : -1;
+    if (strcmp(type, "tls-exporter") == 0)
+        return unique ? exported(ssl, out) : -1;
+    return -1;
+}
+
+int tls_peer_name(SSL *ssl, const char *field, struct str *out)
+{
+    X509 *peer = SSL_get1_peer_certificate(ssl);
+    int nid = OBJ_txt2nid(field), at = -1, rc = -1;
+    X509_NAME *subject = peer ? X509_get_subject_name(peer) : NULL;
+    unsigned char *text = NULL;
+
+    if (subject && nid != NID_undef)
+        at = X509_NAME_get_index_by_NID(subject, nid, -1);
+    if (at >= 0) {
+        int len = ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)));
+        if (len > 0 && memchr(text, '\0', (size_t) len) == NULL) {
+            str_add(out, text, (size_t) len);
+            rc = 0;
+        }
+    }
+    OPENSSL_free(text);
+    X509_free(peer);
+    return rc;
+}
+
+bool tls_field_exists(const char *field) { return OBJ_txt2nid(field) != NID_undef; }

@@ -39,10 +39,12 @@ struct tls_config {
     const char *protocols;   /* ">=TLSv1.2", "!SSLv2, !SSLv3", "TLSv1.2 TLSv1.3" as Postfix writes them */
     const char *cipher_list; /* OpenSSL cipher list */
     bool prefer_server_ciphers;
-    bool ask_peer_certificate; /* server: request; */
+    bool ask_peer_certificate; /* server: ask for one; a client without a trusted one goes on (peer_verified) */
     const char *session_id_context;
     bool tickets;
 };
+/* A field of a certificate's subject that can be asked for: "commonName", "emailAddress". */
+bool tls_field_exists(const char *field);
 struct tls_ctx;
 struct tls_ctx *tls_ctx_new(const struct tls_config *, struct tls_why *); /* NULL: why says file and reason */
 void tls_ctx_free(struct tls_ctx **);

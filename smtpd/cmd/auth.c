@@ -59,6 +59,10 @@ void smtpd_auth_pre_jail(void)
                   "smtpd_sasl_path = private/auth",
                   smtpd_sasl_type);
     }
+    if (!tls_field_exists(conf_ssl_cert_username_field)) {
+        log_fatal("parameter ssl_cert_username_field: no field %s in a certificate's subject",
+                  conf_ssl_cert_username_field);
+    }
     options("smtpd_sasl_security_options", smtpd_sasl_security_options, &refused_plain, &needed_plain);
     options("smtpd_sasl_tls_security_options", smtpd_sasl_tls_security_options, &refused_tls, &needed_tls);
     exempt = match_new("smtpd_sasl_exceptions_networks", smtpd_sasl_exceptions_networks);
@@ -79,7 +83,7 @@ bool smtpd_auth_exempt(const struct smtpd_session *s)
 static bool usable(const struct smtpd_session *s, const struct auth_mech *m)
 {
     bool tls = stream_tls(s->stream) != NULL;
-    unsigned refused = (tls ? refused_tls : refused_plain) | AUTH_MECH_PRIVATE;
+    unsigned refused = (tls ? refused_tls : refused_plain | AUTH_MECH_CHANNEL_BINDING) | AUTH_MECH_PRIVATE;
     unsigned needed = tls ? needed_tls : needed_plain;
 
     return !(m->flags & refused) && (m->flags & needed) == needed && match_string(wanted, m->name) == LOOKUP_FOUND;
@@ -203,22 +207,51 @@ static int decided(struct smtpd_session *s, const char *mech, struct auth_reques
     return -1;
 }
 
+static int binding(void *ctx, const char *type, struct str *data)
+{
+    return stream_tls_binding(((struct smtpd_session *) ctx)->stream, type, data);
+}
+
+/* What TLS adds: the name in a verified certificate, into *cert, and what binds to this connection. */
+static void describe_tls(struct smtpd_session *s, struct auth_peer *peer, struct str *cert)
+{
+    const struct tls_info *tls = stream_tls(s->stream);
+
+    if (tls == NULL)
+        return;
+    peer->secured = peer->tls = true;
+    if (tls->peer_verified) {
+        peer->valid_client_cert = true;
+        if (stream_tls_peer_name(s->stream, conf_ssl_cert_username_field, cert) == 0 && !str_over(cert))
+            peer->cert_username = cert->p;
+    }
+    for (size_t i = 0; i < known_count; i++)
+        if (known[i].flags & AUTH_MECH_CHANNEL_BINDING && usable(s, &known[i])) {
+            peer->binding = binding;
+            peer->binding_ctx = s;
+        }
+}
+
 static int authenticate(struct smtpd_session *s, const char *mech, struct slice initial)
 {
+    struct str cert;
     struct auth_peer peer = {
         .service = smtpd_sasl_service,
         .nologin = true,
         .local_ip = s->peer.family == AF_UNSPEC ? NULL : s->peer.server_address,
         .remote_ip = s->peer.family == AF_UNSPEC ? NULL : s->peer.address,
-        .secured = stream_tls(s->stream) != NULL,
     };
     struct auth_request *r;
+
+    str_init(&cert, AUTH_USER_BYTES);
+    describe_tls(s, &peer, &cert);
     enum auth_answer what = auth_start(service, mech, &peer, initial, time_mono_ms() + AUTH_WAIT_MS, &r);
     int answer = converse(s, mech, r, &what);
 
     if (answer == 0)
         answer = decided(s, mech, r, what);
     auth_request_free(&r);
+    str_free(&cert);
     return answer;
 }
 

@@ -100,7 +100,7 @@ def cram(link, user, password=PASSWORD):
 def digest(link, user, realm, password=PASSWORD, **kw):
     client = Digest(user, realm, password, **kw)
     x = Exchange(link, "DIGEST-MD5")
-    assert re.fullmatch(rb'realm="",nonce="[^"]{20,}",qop="auth",charset="utf-8",algorithm="md5-sess"', x.data)
+    assert re.fullmatch(rb'realm="",nonce="[^"]{20,}",qop="auth",charset="?utf-8"?,algorithm="?md5-sess"?', x.data)
     x.more(client.answer(x.data))
     if x.said[0] == "CONT":
         assert client.proven(x.data)

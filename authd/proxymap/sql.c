@@ -129,46 +129,56 @@ void sql_on_ask(struct service_conn *c, struct msg *in)
     arena_free(&a);
 }
 
-static bool send_frame(struct service_conn *c, struct msg **m)
-{
-    bool sent = msg_send(service_conn_stream(c), *m, 1) == 0;
+struct listing {
+    struct service_conn *conn;
+    bool lost;      /* the client is */
+    bool too_large; /* a row, for a frame */
+};
 
+static void send_frame(struct listing *l, struct msg **m)
+{
+    l->lost = l->lost || msg_send(service_conn_stream(l->conn), *m, 1) < 0;
     msg_free(m);
-    return sent;
+}
+
+static int send_row(void *ctx, const struct sql_rows *one)
+{
+    struct listing *l = ctx;
+    struct msg *m = msg_new("row");
+
+    l->too_large = put_row(m, one, 0) < 0;
+    if (!l->too_large)
+        send_frame(l, &m);
+    msg_free(&m);
+    return l->lost || l->too_large ? -1 : 0;
 }
 
 /* "row" frames, then what ends them. */
-static struct msg *send_rows(struct service_conn *c, const char *source, struct arena *a)
+static void send_rows(struct listing *l, const char *source)
 {
-    struct variables none = { 0 };
-    const struct var_scope scope = { .get = get, .ctx = &none };
     struct table *t = sources_sql(source);
     struct err err = { .text = "" };
-    struct sql_rows rows;
+    struct msg *last;
 
     if (t == NULL)
-        return denied(source);
-    if (sql_source_ask(t, SQL_DOVECOT_ITERATE, false, &scope, a, &rows, &err) == LOOKUP_RETRY)
-        return retry(err.text);
-    for (size_t i = 0; i < rows.rows; i++) {
-        struct msg *m = msg_new("row");
-        if (put_row(m, &rows, i) < 0) {
-            msg_free(&m);
-            return retry("a row is too long");
-        }
-        if (!send_frame(c, &m))
-            return NULL;
-    }
-    return service_status("end");
+        last = denied(source);
+    else if (sql_source_each(t, send_row, l, &err) == 0)
+        last = service_status("end");
+    else
+        last = retry(l->too_large ? "a row is too long" : err.text);
+    send_frame(l, &last);
 }
 
 void sql_on_each(struct service_conn *c, struct msg *in)
 {
     const char *source = msg_get_str(in, "source", PROXY_SOURCE_BYTES);
-    struct arena *a = arena_new();
-    struct msg *last = msg_done(in) ? send_rows(c, source, a) : retry("the request is malformed");
+    struct listing l = { .conn = c };
+    struct msg *bad;
 
-    if (last)
-        (void) send_frame(c, &last);
-    arena_free(&a);
+    if (msg_done(in)) {
+        send_rows(&l, source);
+    } else {
+        bad = retry("the request is malformed");
+        send_frame(&l, &bad);
+    }
 }

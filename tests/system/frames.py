@@ -18,6 +18,7 @@ class Frames:
         self.s = socket.socket(socket.AF_UNIX)
         self.s.settimeout(timeout)
         self.s.connect(str(path))
+        self.input = self.s.makefile("rb")
         self.number = 0
         self.send("greeting", [("protocol", protocol), ("version", version)])
         assert self.receive()[0] == "greeting"
@@ -27,12 +28,9 @@ class Frames:
         self.s.sendall(encode(name, values, self.number))
 
     def exactly(self, count):
-        got = b""
-        while len(got) < count:
-            more = self.s.recv(count - len(got))
-            if not more:
-                raise EOFError("the daemon closed the connection")
-            got += more
+        got = self.input.read(count)
+        if len(got) < count:
+            raise EOFError("the daemon closed the connection")
         return got
 
     def receive(self):
@@ -55,4 +53,5 @@ class Frames:
         return self.receive()
 
     def close(self):
+        self.input.close()
         self.s.close()

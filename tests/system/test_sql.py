@@ -13,6 +13,7 @@ from frames import Frames
 from mariadb import own_database
 
 SECRET = "s3cret-of-the-database"
+PORT = 27290
 # Names that somebody has; each is found under that very name and no other.
 ODD = ["o'brien", "100%", "under_score", "back\\slash", 'say"so"', "semi;colon", "d--ash", "hash#", "`tick`", "caf\u00e9", "\u4e2d\u6587", "x" * 64]
 # Names that nobody has, and that would find somebody were they SQL or a pattern.
@@ -44,10 +45,11 @@ def site():
         pytest.skip("files that only root reads are root's to make")
     with contextlib.ExitStack() as stack:
         s = Site()
-        s.db = stack.enter_context(own_database())
+        s.db = stack.enter_context(own_database("--port", str(PORT)))
         s.dir = s.db.dir / "tables"
         s.dir.mkdir()
-        s.db.sql(f"CREATE DATABASE posthorn CHARACTER SET utf8mb4; CREATE USER reader@localhost IDENTIFIED BY '{SECRET}'; GRANT SELECT ON posthorn.* TO reader@localhost", database="mysql")
+        s.db.sql("CREATE DATABASE posthorn CHARACTER SET utf8mb4; " + "".join(
+            f"CREATE USER reader@'{host}' IDENTIFIED BY '{SECRET}'; GRANT SELECT ON posthorn.* TO reader@'{host}';" for host in ("localhost", "127.0.0.1")), database="mysql")
         s.sql = lambda text: s.db.sql(text, database="posthorn")
         s.sql("CREATE TABLE who (name VARCHAR(255) COLLATE utf8mb4_bin, domain VARCHAR(255), value VARCHAR(255), id INT); CREATE TABLE domains (domain VARCHAR(255));"
               "INSERT INTO domains VALUES ('sql.test'), ('second.test'); INSERT INTO who VALUES ('alice', 'sql.test', 'sql.test/alice/', 1), ('bob', 'sql.test', 'sql.test/bob/', 2);"
@@ -57,6 +59,8 @@ def site():
         s.access = table(s, "access", "SELECT 'REJECT not you' FROM who WHERE CONCAT(name, '@', domain) = '%s' AND name = 'bob'")
         s.senders = table(s, "senders", "SELECT '550 5.7.1 blocked' FROM who WHERE name='%u' AND '%d' = 'blocked.test'")
         s.aliases = table(s, "aliases", "SELECT CONCAT('alice@', '%d') FROM domains WHERE '%u' = 'postmaster' AND domain = '%d'")
+        s.network = table(s, "network", "SELECT value FROM who WHERE name = '%u' AND domain = '%d'", hosts=f"inet:127.0.0.1:{PORT}")
+        s.nowhere = table(s, "nowhere", "SELECT value FROM who WHERE name = '%u' AND domain = '%d'", hosts="no-such-host.invalid")
         s.wrong = table(s, "wrong", "SELECT 1", expansion_limit="many")
         s.unnamed = table(s, "unnamed", "SELECT '1'")
         s.sql_ext = s.dir / "dovecot-sql.conf.ext"
@@ -64,12 +68,17 @@ def site():
                              "password_query = SELECT '%u' AS user, value AS password, NULL AS nothing, '' AS empty, '%s' AS userdb_service FROM who WHERE name = '%n' AND domain = '%d'\n"
                              "user_query = SELECT value AS home, 5000 AS uid, 5000 AS gid, '*:bytes=1048576' AS quota_rule FROM who WHERE CONCAT(name, '@', domain) = '%u'\n"
                              "iterate_query = SELECT name AS username, domain FROM who ORDER BY name\nunknown_key = 1\n")
+        for name, query in (("many", "SELECT CONCAT('user', seq) AS username, 'many.test' AS domain FROM seq_1_to_150000"), ("broken_list", "SELECT nosuch AS user FROM who")):
+            path = s.dir / f"{name}.conf.ext"
+            path.write_text(f"driver = mysql\nconnect = host={s.db.socket} dbname=posthorn user=reader password={SECRET}\niterate_query = {query}\n")
+            setattr(s, name, path)
         s.sql_ext.chmod(0o600)
         s.i = stack.enter_context(own_instance(
             27200, f"virtual_mailbox_domains = proxy:{s.domains}", f"virtual_mailbox_maps = {s.boxes}", f"virtual_alias_maps = unionmap:{{{s.aliases},inline:{{x@sql.test=bob@sql.test}}}}",
             "smtpd_restriction_classes = asked", f"asked = check_recipient_access {s.access}", "smtpd_recipient_restrictions = reject_unauth_destination, asked",
             f"relay_domains = {s.wrong}", "smtpd_client_connection_count_limit = 0", "smtpd_hard_error_limit = 1000", "smtpd_junk_command_limit = 1000",
-            "smtpd_error_sleep_time = 0", f"auth_userdb = sql:{s.sql_ext}", services=f"127.0.0.1:27226 inet n - y - - smtpd -o smtpd_sender_restrictions=check_sender_access,{s.senders}\n"))
+            "smtpd_error_sleep_time = 0", f"auth_userdb = sql:{s.sql_ext} {{ sql:{s.many}, skip=found }}, sql:{s.broken_list}",
+            f"smtpd_sender_login_maps = {s.network} proxy:{s.nowhere}", services=f"127.0.0.1:27226 inet n - y - - smtpd -o smtpd_sender_restrictions=check_sender_access,{s.senders}\n"))
         yield s
 
 
@@ -232,18 +241,45 @@ def test_no_login_name_is_sql(site):
     f.close()
 
 
-def test_all_users(site):
+def all_users(site, source):
+    """(what ended the rows, users, most memory that proxymap took meanwhile in KiB)"""
     f = proxymap(site)
-    f.send("sql_each", [("source", str(site.sql_ext))])
+    f.send("sql_each", [("source", str(source))])
     names = []
     while True:
         name, values = f.receive()
         if name != "row":
-            break
-        row = [v for _, v in values]
-        names.append((row[1][1:] + b"@" + row[3][1:]).decode())
-    assert name == "end" and "alice@sql.test" in names and {n + "@odd.test" for n in ODD} <= set(names)
-    f.close()
+            f.close()
+            return name, names, dict(values)
+        row = dict(zip((v for k, v in values if k == "column"), (v[1:] for k, v in values if k == "cell")))
+        names.append((row[b"username"] + b"@" + row[b"domain"]).decode())
+
+
+def test_all_users(site):
+    end, names, _ = all_users(site, site.sql_ext)
+    assert end == "end" and "alice@sql.test" in names and {n + "@odd.test" for n in ODD} <= set(names)
+
+
+def test_very_many_users_pass_through(site):
+    def peak():
+        return int(re.search(r"VmHWM:\s+(\d+)", open(f"/proc/{site.i.pids('proxymap')[0]}/status").read())[1])
+
+    before = peak()
+    end, names, _ = all_users(site, site.many)
+    assert end == "end" and len(names) == 150000 and names[-1] == "user150000@many.test"
+    assert peak() - before < 4096  # KiB: rows are not gathered
+    end, names, why = all_users(site, site.broken_list)
+    assert end == "retry" and names == [] and b"nosuch" in why["why"]
+
+
+def test_a_server_on_the_network(site):
+    assert postmap(site, "alice@sql.test", site.network).stdout == "sql.test/alice/\n"
+    mark = site.i.log_mark()
+    out = site.i.run("ss", "-xtpn", ok=False).stdout
+    assert re.search(rf"127\.0\.0\.1:{PORT}\b.*proxymap", out) or not out, out
+    assert postmap(site, "alice@sql.test", site.nowhere).returncode == 1  # DNS knows no such host, or is not there
+    assert "nowhere.cf" in site.i.log(mark) and "no-such-host.invalid" in site.i.log(mark)
+    assert postmap(site, "bob@sql.test", site.network).stdout == "sql.test/bob/\n"
 
 
 def test_a_changed_file(site):

@@ -52,6 +52,8 @@ static const struct {
     { "SELECT a /* '%u' */ FROM t -- '%d'\nWHERE k='%s' # %s", "*/ x@\n;",
       "SELECT a /* '' */ FROM t -- ''\nWHERE k=? # <*/ x@\n;>" },
     { "SELECT /*!50000 a,*/ '%u'", "*/", "SELECT /*!50000 a,*/ '*/'" },
+    { "SELECT /*!%u, 1 */ '%u'", "x */", "SELECT /*!?, 1 */ 'x */'<x */>" },
+    { "SELECT /*%u! 1 ` */ FROM `t`", "*/", "!" },
     { "SELECT 5--'%u'", "x", "SELECT 5--?<x>" },
     { "SELECT a FROM `t`%s", "x; DROP", "!" },
     /* Outside of quotes. */

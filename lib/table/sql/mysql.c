@@ -9,7 +9,7 @@
 
 #include <stdlib.h>
 
-enum { FILE_BYTES = 1 << 20, ROWS_MAX = 65536, USERS_MAX = 1 << 22 };
+enum { FILE_BYTES = 1 << 20, ROWS_MAX = 65536 };
 
 struct mysql {
     struct sql_config config;
@@ -195,6 +195,15 @@ const struct sql_dovecot *sql_source_config(const struct table *t)
     return t->error ? NULL : &((const struct source *) t->state)->config;
 }
 
+static int source_unusable(struct table *t, struct err *err)
+{
+    if (t->error == NULL)
+        return 0;
+    if (table_say(t))
+        log_warn("%s is unavailable. %s", t->spec, t->error);
+    return err_set(err, 0, NULL, "%s", t->error);
+}
+
 enum lookup sql_source_ask(struct table *t, enum sql_dovecot_query which, bool fresh, const struct var_scope *scope,
                            struct arena *arena, struct sql_rows *out, struct err *err)
 {
@@ -203,23 +212,44 @@ enum lookup sql_source_ask(struct table *t, enum sql_dovecot_query which, bool f
     enum lookup answer;
 
     *out = (struct sql_rows){ 0 };
-    if (t->error) {
-        if (table_say(t))
-            log_warn("%s is unavailable. %s", t->spec, t->error);
-        (void) err_set(err, 0, NULL, "%s", t->error);
+    if (source_unusable(t, err) < 0)
         return LOOKUP_RETRY;
-    }
     answer = sql_dovecot_question(&s->config, which, scope, arena, &question, err);
     if (answer != LOOKUP_FOUND)
         return answer;
     question.source = t->name;
     question.fresh = fresh;
-    answer = sql_pool_ask(s->pool, &question, which == SQL_DOVECOT_ITERATE ? USERS_MAX : ROWS_MAX, arena, out, err);
+    answer = sql_pool_ask(s->pool, &question, ROWS_MAX, arena, out, err);
     if (answer == LOOKUP_FOUND && which == SQL_DOVECOT_PASSWORD && out->rows > 1) {
         (void) err_set(err, 0, NULL, "%s: Password query returned multiple matches", t->name);
         return LOOKUP_RETRY;
     }
     return answer;
+}
+
+static const char *knows_nothing(void *ctx, struct slice name)
+{
+    (void) ctx, (void) name;
+    return NULL;
+}
+
+int sql_source_each(struct table *t, sql_row_fn fn, void *ctx, struct err *err)
+{
+    static const struct var_scope scope = { .get = knows_nothing };
+    struct source *s = t->state;
+    struct sql_question question;
+    struct arena *arena;
+    int rc = -1;
+
+    if (source_unusable(t, err) < 0)
+        return -1;
+    arena = arena_new();
+    if (sql_dovecot_question(&s->config, SQL_DOVECOT_ITERATE, &scope, arena, &question, err) == LOOKUP_FOUND) {
+        question.source = t->name;
+        rc = sql_pool_each(s->pool, &question, fn, ctx, err);
+    }
+    arena_free(&arena);
+    return rc;
 }
 
 static const struct table_type type_mysql = {

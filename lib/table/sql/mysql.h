@@ -17,5 +17,7 @@ void sql_tables_register(void);
  * remembered answer will do. */
 enum lookup sql_source_ask(struct table *, enum sql_dovecot_query, bool fresh, const struct var_scope *,
                            struct arena *, struct sql_rows *out, struct err *);
+/* iterate_query: each row as it arrives; see sql_pool_each. */
+int sql_source_each(struct table *, sql_row_fn, void *ctx, struct err *);
 const struct sql_dovecot *sql_source_config(const struct table *); /* NULL when the table cannot be used */
 #endif

@@ -266,7 +266,7 @@ static void put_quoted(struct writer *w)
 
 /* The offset behind a comment that begins here, past the end when it is not closed; 0: it is none. What MariaDB runs is no
  * comment. */
-static size_t comment_end(const struct writer *w)
+static size_t comment_end(struct writer *w)
 {
     const char *close = "\n";
     struct slice rest = slice_sub(w->in, w->at, w->in.len);
@@ -278,8 +278,11 @@ static size_t comment_end(const struct writer *w)
         n = 1;
     else if (!slice_starts(rest, "--") || (rest.len > 2 && (unsigned char) rest.p[2] > ' ' && rest.p[2] != 127))
         return 0;
-    if ((slice_starts(rest, "/*!") || slice_starts(rest, "/*M!")) && !value_within(w, w->at + 3))
+    if (slice_starts(rest, "/*!") || slice_starts(rest, "/*M!")) {
+        if (value_within(w, w->at + (rest.p[2] == '!' ? 2 : 3)))
+            w->fail = "what is asked for stands inside of \"/*!\"";
         return 0;
+    }
     while (n < rest.len && !slice_starts(slice_sub(rest, n, rest.len), close))
         n++;
     return n < rest.len ? w->at + n + strlen(close) : w->in.len + 1;

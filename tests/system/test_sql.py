@@ -8,6 +8,7 @@ import pwd
 import re
 
 import pytest
+from auth_protocol import Link
 from conftest import own_instance, wait_until
 from frames import Frames
 from mariadb import own_database
@@ -72,12 +73,16 @@ def site():
             path = s.dir / f"{name}.conf.ext"
             path.write_text(f"driver = mysql\nconnect = host={s.db.socket} dbname=posthorn user=reader password={SECRET}\niterate_query = {query}\n")
             setattr(s, name, path)
+        s.word = s.dir / "word.conf.ext"  # the password goes into the query
+        s.word.write_text(f"driver = mysql\nconnect = host={s.db.socket} dbname=posthorn user=reader password={SECRET}\n"
+                          "password_query = SELECT '%u' AS user, NULL AS password, 'y' AS nopassword FROM who WHERE name = '%n' AND domain = '%d' AND CONCAT('w-', value) = '%w'\n")
         s.sql_ext.chmod(0o600)
         s.i = stack.enter_context(own_instance(
             27200, f"virtual_mailbox_domains = proxy:{s.domains}", f"virtual_mailbox_maps = {s.boxes}", f"virtual_alias_maps = unionmap:{{{s.aliases},inline:{{x@sql.test=bob@sql.test}}}}",
             "smtpd_restriction_classes = asked", f"asked = check_recipient_access {s.access}", "smtpd_recipient_restrictions = reject_unauth_destination, asked",
             f"relay_domains = {s.wrong}", "smtpd_client_connection_count_limit = 0", "smtpd_hard_error_limit = 1000", "smtpd_junk_command_limit = 1000",
             "smtpd_error_sleep_time = 0", f"auth_userdb = sql:{s.sql_ext} {{ sql:{s.many}, skip=found }}, sql:{s.broken_list}",
+            f"auth_passdb = sql:{s.sql_ext} sql:{s.word}", "auth_username_chars =", "auth_failure_delay = 0",
             f"smtpd_sender_login_maps = {s.network} proxy:{s.nowhere}", services=f"127.0.0.1:27226 inet n - y - - smtpd -o smtpd_sender_restrictions=check_sender_access,{s.senders}\n"))
         yield s
 
@@ -239,6 +244,30 @@ def test_no_login_name_is_sql(site):
         assert sql_ask(f, site.sql_ext, "user", user=name)[0] == "retry"
     assert site.sql("SELECT COUNT(*) FROM who WHERE name = 'alice'") == [["1"]]
     f.close()
+
+
+def login(site, user, password):
+    link = Link(f"{site.i.queue_dir}/private/auth")
+    try:
+        return (link.auth(user, password, params="service=smtp\tno-penalty") or ["CLOSED"])[0]
+    finally:
+        link.sock.close()
+
+
+def test_no_login_is_sql(site):
+    assert login(site, "alice@sql.test", "sql.test/alice/") == "OK" and login(site, "alice@sql.test", "w-sql.test/alice/") == "OK"
+    for name in ODD:
+        assert login(site, f"{name}@odd.test", f"v-{name}") == "OK", name
+        assert login(site, f"{name}@odd.test", f"w-v-{name}") == "OK", name  # the password is in the query
+    for evil in EVIL:
+        for user, password in ((evil, evil), (evil, "sql.test/alice/"), (f"{evil}@sql.test", "sql.test/alice/"), (f"alice@{evil}", "sql.test/alice/"), ("alice@sql.test", evil),
+                               ("alice@sql.test", f"w-sql.test/alice/{evil}")):
+            assert login(site, user, password) == "FAIL", (user, password)
+    for odd in ("al\udcffice", "\udcc0\udca7 OR 1=1", "x" * 3000, "'" * 3000, "x" * 65536, "\udced\udca0\udc80"):
+        assert login(site, f"{odd}@sql.test", "sql.test/alice/") in ("FAIL", "CLOSED"), odd[:20]
+        assert login(site, "alice@sql.test", odd) in ("FAIL", "CLOSED"), odd[:20]
+    assert login(site, "alice@sql.test", "sql.test/alice/") == "OK"
+    assert site.sql("SELECT COUNT(*) FROM who WHERE name = 'alice'") == [["1"]]
 
 
 def all_users(site, source):

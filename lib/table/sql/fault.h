@@ -19,6 +19,7 @@ enum sql_kind {
     SQL_QUERY,  /* no to this question; the next may be answered */
     SQL_RIGHTS, /* likewise; and the connection keeps the rights it began with, whatever is granted now */
     SQL_AGAIN,  /* no by bad luck: the same question may be answered now */
+    SQL_KINDS
 };
 struct sql_fault {
     unsigned code; /* of the server or of libmariadb; 0: ours */

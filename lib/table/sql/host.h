@@ -26,7 +26,7 @@ struct sql_host {
     int64_t looked;      /* the last time that a slow answer made us look whether it lives */
     size_t members;      /* connections to it */
     size_t opening;      /* attempts to connect that are under way */
-    struct sql_said said;
+    struct sql_said said[SQL_KINDS];
     char *addresses;             /* numeric, blanks between; NULL: never known */
     char good[INET6_ADDRSTRLEN]; /* the one that answered last */
     int64_t addresses_until;

@@ -251,7 +251,7 @@ static void host_failed(struct sql_pool *p, struct sql_host *h, const struct sql
     else if (sql_stale_time > 0)
         snprintf(tail, sizeof tail, "answers of the last %lld s are used, the rest waits",
                  (long long) sql_stale_time);
-    sql_fault_say(&h->said, p->source, h->spec, f, tail);
+    sql_fault_say(&h->said[kind], p->source, h->spec, f, tail);
     p->fault = *f;
 }
 
@@ -330,7 +330,10 @@ static void attempt_body(void *arg)
         list_init(&m->link);
         a->host->members++;
         sql_host_up(a->host);
-        if (sql_fault_over(&a->host->said))
+        bool said = false;
+        for (int i = 0; i < SQL_KINDS; i++)
+            said |= sql_fault_over(&a->host->said[i]);
+        if (said)
             log_info("%s: %s: the database answers again", p->source, a->host->spec);
         if (p->members > limit())
             member_close(m);

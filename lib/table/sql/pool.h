@@ -21,7 +21,7 @@
 #include "base/str.h"
 #include "conf/param.h"
 
-enum { SQL_RESULT_BYTES = 4 << 20, SQL_HOSTS = 64, SQL_WAITING = 1000 /* questions for a connection of one pool */ };
+enum { SQL_RESULT_BYTES = 4 << 20, SQL_HOSTS = 64, SQL_WAITING = 4000 /* questions for a connection of one pool */ };
 
 extern const struct param sql_pool_params[]; /* sql_connection_limit, sql_cache_time, ...: for who opens pools */
 

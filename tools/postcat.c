@@ -140,6 +140,7 @@ static int show(int fd, const char *path)
 {
     struct queue_reader *r = queue_reader_new(fd);
     enum part part = ENVELOPE;
+    struct queue_size size = { 0 };
     struct record rec;
     bool inside = false;
     off_t offset;
@@ -161,6 +162,8 @@ static int show(int fd, const char *path)
             part = HEADER;
             inside = false;
             put_marker(path, offset, &rec);
+            if (!(opt.parts & (HEADER | BODY)) && size.data_offset > 0) /* unread content is passed over as a whole */
+                queue_reader_seek(r, (off_t) (size.data_offset + size.data_bytes));
             break;
         case REC_XTRA:
             part = ENVELOPE;
@@ -175,6 +178,10 @@ static int show(int fd, const char *path)
                 part = BODY;
             put_line(&rec, path, offset, &part, &inside);
             break;
+        case REC_SIZE:
+            if (queue_size_parse(rec.data, &size) < 0 || size.data_bytes < 0 || size.data_bytes > INT64_MAX / 2)
+                size.data_offset = 0;
+            goto envelope;
         case REC_PTR: {
             int64_t to;
             if (opt.verbose && !opt.raw && slice_i64(slice_trim(rec.data), 1, INT64_MAX, &to) == 0 &&

@@ -14,7 +14,8 @@ import time
 
 import pytest
 
-from mta import BUILD, DEBIAN, HOST, OURS, Site, address, smtp_talk
+from milter import EDITS, Milter
+from mta import BUILD, DEBIAN, HOST, OURS, Site, address, free_port, smtp_talk
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mail systems change accounts")
 SENDER = f"sender@{HOST}"
@@ -378,3 +379,103 @@ def test_logrotate(site):
     out = site.run(OURS, "postfix", "logrotate", ok=False)
     assert out.returncode == 1 and b"/no/such/program" in out.stderr
     assert site.run(OURS, "postfix", "logrotate", "now", ok=False).returncode == 1
+
+
+def test_edited_by_a_milter(site):
+    """Queue files full of pointers, as Debian's cleanup leaves them where a milter adds, deletes and replaces."""
+    milter = Milter(free_port(site.sink.port + 1))
+    sink = site.sink
+    site.settings.append(f"smtpd_milters = inet:127.0.0.1:{milter.port}")
+    head = b"Subject: before\nX-Many: one\nX-Many: two\nX-Many: three\n" + HEAD
+    try:
+        site.write()
+        site.start(DEBIAN)
+        sink.answers["later"] = "450 4.2.0 later"
+        for edit in map(bytes.decode, EDITS):
+            kind = Kind(b"X-Edit: " + edit.encode() + b"\n" + head % edit.encode() + b"\nbody\n" * 100)
+            kind.put(site, DEBIAN, [f"done+{edit}@sink.test", f"later+{edit}@sink.test"] + ["later+dropped@sink.test"] * (edit == "rcpt"))
+        settle(site, len(EDITS), "the done ones")
+        site.stop()
+    finally:
+        milter.close()
+    left = site.files("deferred")
+    assert len(left) == len(EDITS) and b"milter-reject" not in site.log().encode()
+    for ident in left:
+        for how in (["-q", ident], ["-eoq", ident], ["-bhq", ident], ["-vq", ident]):
+            ours, theirs = (site.run(side, "postcat", *how).stdout.decode("latin-1").splitlines() for side in (OURS, DEBIAN))
+            assert ours == theirs, (how, [x for x in zip(ours, theirs) if x[0] != x[1]][:5])
+    before = len(sink.letters)
+    assert listing(site, OURS, "-j") == listing(site, DEBIAN, "-j")
+    sink.answers.clear()
+    site.settings.pop()  # ours speaks to no milters yet, and does not pretend to
+    site.write()
+    site.start(OURS)
+    site.run(OURS, "postqueue", "-f")
+    site.wait(lambda: not site.files(), "an empty queue")
+    for edit in map(bytes.decode, EDITS):
+        want, got = sink.got(f"done+{edit}@sink.test"), sink.got(f"later+{edit}@sink.test")
+        assert len(want) == len(got) == 1 and normal(got[0], "later+") == normal(want[0], "done+"), edit
+    assert len(sink.got("later+added@sink.test")) == len(sink.got("later+more@sink.test")) == 1 and not sink.got("later+dropped@sink.test")
+    assert sum(len(l.rcpts) for l in sink.letters[before:]) == len(EDITS) + 2
+
+
+def test_tables_of_a_running_system(site):
+    """Aliases change on either side in turn; whoever runs next knows the last word of whoever ran before."""
+    table = site.top / "virtual"
+    site.settings += ["virtual_alias_domains = alias.test", f"virtual_alias_maps = hash:{table}"]
+    site.write()
+    table.write_text("who@alias.test start@sink.test\n")
+    site.run(DEBIAN, "postmap", f"hash:{table}")
+    for turn, side in enumerate((OURS, DEBIAN, OURS)):
+        if turn == 2:
+            table.unlink()  # only the .db is left, of Debian's last turn
+        site.start(side)
+        target = f"turn{turn - 1}@sink.test" if turn else "start@sink.test"
+        letter(site, side, f"before{turn}", [], sendmail=["who@alias.test"])
+        site.wait(lambda: [l for l in site.sink.got(target) if b"letter before%d" % turn in l.data], f"mail for {target}")
+        if turn == 2:
+            site.run(side, "postmap", "-r", "-i", f"hash:{table}", input=f"who@alias.test turn{turn}@sink.test\n".encode())
+        else:
+            table.write_text(f"who@alias.test turn{turn}@sink.test\n")
+            site.run(side, "postmap", f"hash:{table}")
+        site.wait(lambda: said_new(site, side, turn), "the change")
+        site.stop()
+    assert "bounced" not in site.log()
+
+
+def said_new(site, side, turn):
+    """A letter at a time until the running daemons have noticed the new table."""
+    letter(site, side, f"after{turn}", [], sendmail=["who@alias.test"])
+    site.wait(site.quiet, "delivery")
+    return [l for l in site.sink.got(f"turn{turn}@sink.test") if b"letter after%d" % turn in l.data]
+
+
+@pytest.mark.parametrize("first,second", [(DEBIAN, OURS), (OURS, DEBIAN)])
+def test_hashed_otherwise(site, first, second):
+    """hash_queue_depth and hash_queue_names change with the side."""
+    sink = site.sink
+    sink.answers["*"] = "450 4.2.0 later"
+    site.start(first)
+    for name in ("one", "two", "three"):
+        letter(site, first, name, [name])
+    site.wait(lambda: len(site.files("deferred")) == 3 and site.quiet(), "deferred mail")
+    site.run(first, "postsuper", "-h", queue_id(site, "three"))
+    site.stop()
+    site.write("hash_queue_depth = 2", "hash_queue_names = deferred, defer, hold, incoming, active", "enable_long_queue_ids = yes")
+    sink.answers.clear()
+    site.start(second)
+    assert len(site.files("hold")[queue_id(site, "three", "hold")].relative_to(site.queue).parts) == 4
+    site.run(second, "postsuper", "-H", "ALL")
+    site.run(second, "postqueue", "-f")
+    site.wait(lambda: not site.files(), "an empty queue")
+    assert all(len(sink.got(f"{n}@sink.test")) == 1 for n in ("one", "two", "three"))
+    sink.answers["*"] = "450 4.2.0 later"
+    letter(site, second, "four", ["four"])
+    site.wait(lambda: len(site.files("deferred")) == 1 and site.quiet(), "deferred mail")
+    site.stop()
+    site.write("hash_queue_depth = 1", "hash_queue_names = deferred, defer")
+    site.log_file.chmod(0o666)  # Debian's postsuper writes it itself, no longer as root, when it renames files before the start
+    sink.answers.clear()
+    site.start(first)
+    site.run(first, "postqueue", "-f")
+    site.wait(lambda: len(sink.got("four@sink.test")) == 1 and not site.files(), "the last mail")

@@ -150,7 +150,9 @@ const struct param authd_params[] = {
       .def = "4",
       .min = 1,
       .max = 64,
-      .doc = "Password hashes computed at a time; each may need 64 MiB and more." },
+      .doc =
+          "Heavy password hashes (ARGON2I, yescrypt, bcrypt of a high cost) computed at a time, at most 8; each may "
+          "need 64 MiB and more. Cheaper ones do not wait for them." },
     { .name = "auth_verbose",
       .type = PARAM_BOOL,
       .yes = &authd_verbose,

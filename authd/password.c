@@ -7,6 +7,7 @@
 #include "authd.h"
 #include "event/event.h"
 
+enum { SLOW_AT_A_TIME = 2 };
 struct job {
     struct slice stored;
     const struct scheme_word *word;
@@ -24,8 +25,12 @@ struct credentials {
 /* A stored password and its scheme; they live as long as the process. */
 static struct str decoy;
 static char decoy_scheme[SCHEME_NAME_BYTES + 1];
-static struct event_sem hashes; /* set with the first job */
-static bool hashes_set;
+/* Permits by cost. What takes milliseconds never waits behind what takes tens of them, and what takes microseconds is
+ * done at once. */
+static struct event_sem lanes[] = {
+    [SCHEME_SLOW] = { .permits = SLOW_AT_A_TIME }, [SCHEME_HEAVY] = { .permits = 0 }
+};
+static bool heavy_set;
 
 static void hash(void *arg)
 {
@@ -34,23 +39,30 @@ static void hash(void *arg)
     job->answer = scheme_verify(job->stored, job->scheme, job->word, &job->err);
 }
 
-static int take_permit(void)
+static struct event_sem *lane(enum scheme_cost cost)
 {
-    if (!hashes_set) {
-        hashes.permits = (size_t) authd_hash_limit;
-        hashes_set = true;
-    }
-    return event_sem_get(&hashes, EVENT_NEVER);
+    size_t most = EVENT_THREADS;
+
+    if (!heavy_set)
+        lanes[SCHEME_HEAVY].permits = (size_t) authd_hash_limit < most ? (size_t) authd_hash_limit : most;
+    heavy_set = true;
+    return &lanes[cost];
 }
 
 static enum scheme_answer run(struct job *job)
 {
+    enum scheme_cost cost = scheme_cost(job->stored, job->scheme);
+
     job->answer = SCHEME_BROKEN;
     err_set(&job->err, 0, NULL, "cancelled");
-    if (take_permit() != 0)
+    if (cost == SCHEME_CHEAP) {
+        hash(job);
+        return job->answer;
+    }
+    if (event_sem_get(lane(cost), EVENT_NEVER) != 0)
         return SCHEME_BROKEN;
-    event_offload(hash, job);
-    event_sem_put(&hashes);
+    (cost == SCHEME_HEAVY ? event_offload_low : event_offload)(hash, job);
+    event_sem_put(lane(cost));
     return job->answer;
 }
 
@@ -106,9 +118,9 @@ enum lookup password_credentials(const char *stored, const char *default_scheme,
         return c.found;
     }
     err_set(err, 0, NULL, "cancelled");
-    if (take_permit() != 0)
+    if (event_sem_get(lane(SCHEME_SLOW), EVENT_NEVER) != 0)
         return LOOKUP_RETRY;
     event_offload(derive, &c);
-    event_sem_put(&hashes);
+    event_sem_put(lane(SCHEME_SLOW));
     return c.found;
 }

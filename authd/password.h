@@ -2,7 +2,8 @@
  * password - hashes of passwords, computed beside the loop
  *
  * Callers     authd/passdb.c, authd/mech/secret.c, in a fiber
- * Invariants  at most auth_hash_limit at a time, since each may want 64 MiB
+ * Invariants  at most auth_hash_limit heavy ones at a time, since each may want 64 MiB; cheaper ones do not wait for
+ *             them, and go before them at the processor
  *             password_waste costs what the last password_check of a user did: time tells nobody who exists
  * Errors      SCHEME_BROKEN with words: a stored password that cannot be used
  */

@@ -13,6 +13,7 @@
 #include "scheme.h"
 #include <argon2.h>
 #include <openssl/rand.h>
+#include <sodium.h>
 
 enum {
     ARGON2_KIB_MAX = 1 << 20,
@@ -102,32 +103,52 @@ static int split(struct slice raw, struct parts *out)
                : -1;
 }
 
+/* libsodium's code is vectorised where Debian's libargon2 is not: two thirds of the time. It knows one lane, 16 bytes
+ * of salt, and three passes or more of Argon2i: what it and Dovecot make. -1: not for it. */
+static int by_sodium(const struct parts *p, struct slice password, unsigned char *out)
+{
+    int algorithm = p->type == Argon2_i ? crypto_pwhash_ALG_ARGON2I13 : crypto_pwhash_ALG_ARGON2ID13;
+
+    if (p->lanes != 1 || p->salt_len != crypto_pwhash_SALTBYTES || p->hash_len < crypto_pwhash_BYTES_MIN ||
+        sodium_init() < 0)
+        return -1;
+    return crypto_pwhash(out, p->hash_len, password.p, password.len, p->salt, p->passes, p->kib * 1024, algorithm);
+}
+
+static int by_argon2(const struct parts *p, struct slice password, unsigned char *out)
+{
+    argon2_context ctx = {
+        .out = out,
+        .outlen = (uint32_t) p->hash_len,
+        .pwd = (uint8_t *) (uintptr_t) password.p, /* only read: no flag asks for wiping */
+        .pwdlen = (uint32_t) password.len,
+        .salt = (uint8_t *) (uintptr_t) p->salt,
+        .saltlen = (uint32_t) p->salt_len,
+        .t_cost = (uint32_t) p->passes,
+        .m_cost = (uint32_t) p->kib,
+        .lanes = (uint32_t) p->lanes,
+        .threads = 1,
+        .version = ARGON2_VERSION_13,
+        .flags = ARGON2_DEFAULT_FLAGS,
+    };
+
+    return argon2_ctx(&ctx, p->type);
+}
+
 static enum scheme_answer verify(const struct scheme *s, const struct scheme_word *word, struct slice raw,
                                  struct err *err)
 {
     enum scheme_answer answer = SCHEME_BROKEN;
     unsigned char made[HASH_MAX];
     struct parts parts;
+    int rc = ARGON2_OK;
 
     if (split(raw, &parts) != 0) {
         err_set(err, 0, NULL, "%s: the stored password is malformed or asks for too much", s->name);
         return SCHEME_BROKEN;
     }
-    argon2_context ctx = {
-        .out = made,
-        .outlen = (uint32_t) parts.hash_len,
-        .pwd = (uint8_t *) (uintptr_t) word->password.p, /* only read: no flag asks for wiping */
-        .pwdlen = (uint32_t) word->password.len,
-        .salt = parts.salt,
-        .saltlen = (uint32_t) parts.salt_len,
-        .t_cost = (uint32_t) parts.passes,
-        .m_cost = (uint32_t) parts.kib,
-        .lanes = (uint32_t) parts.lanes,
-        .threads = 1,
-        .version = ARGON2_VERSION_13,
-        .flags = ARGON2_DEFAULT_FLAGS,
-    };
-    int rc = argon2_ctx(&ctx, parts.type);
+    if (by_sodium(&parts, word->password, made) != 0)
+        rc = by_argon2(&parts, word->password, made);
     if (rc != ARGON2_OK)
         err_set(err, 0, NULL, "%s: %s", s->name, argon2_error_message(rc));
     else

@@ -113,6 +113,11 @@ static const struct {
     { "{ARGON2ID}$argon2i$v=19$m=32768,t=4,p=1$+FncUe3bpp5Bw/KsMc8mXw$o7u9kNr/9SQCoD0AWrT/"
       "VptaIWNa6x1DO30qIz+2V+8",
       SCHEME_MATCH, SCHEME_MISMATCH },
+    /* Two lanes, and a short salt: not for libsodium. */
+    { "{ARGON2ID}$argon2id$v=19$m=1024,t=2,p=2$c2FsdHNhbHRzYWx0c2FsdA$z/zrYYoTg9eXoVzGIOp/3uD8C5fPosR/SZc5uK1LhSY",
+      SCHEME_MATCH, SCHEME_MISMATCH },
+    { "{ARGON2I}$argon2i$v=19$m=1024,t=2,p=1$c2FsdHNhbHQ$cmkP0H/Vw0ZIW2AQ+RVuLq2YO8LYlS7V2Rb85AUTGGM", SCHEME_MATCH,
+      SCHEME_MISMATCH },
     { "{ARGON2I}$argon2d$v=19$m=32768,t=4,p=1$+FncUe3bpp5Bw/KsMc8mXw$o7u9kNr/9SQCoD0AWrT/VptaIWNa6x1DO30qIz+2V+8",
       SCHEME_BROKEN, SCHEME_BROKEN },
     { "{ARGON2I}$argon2i$v=16$m=32768,t=4,p=1$+FncUe3bpp5Bw/KsMc8mXw$o7u9kNr/9SQCoD0AWrT/VptaIWNa6x1DO30qIz+2V+8",

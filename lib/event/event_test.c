@@ -144,7 +144,7 @@ static void offloader(void *arg)
     int result = 0;
 
     (void) arg;
-    event_offload(slow, &result);
+    (offloaded % 2 ? event_offload_low : event_offload)(slow, &result);
     assert(result == 7);
     offloaded++;
 }

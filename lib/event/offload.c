@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 
 enum { THREAD_STACK_BYTES = 512 << 10 };
 
@@ -23,42 +24,49 @@ struct job {
     struct job *next;
 };
 
-static struct {
+static struct pool {
     pthread_mutex_t lock;
     pthread_cond_t more;
     struct job *first, **last; /* to be done */
     struct job *finished;
     int threads, idle, waiting;
-} pool = { .lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER };
+    bool low; /* its threads run when nobody else wants the processor */
+} pools[] = { { .lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER },
+              { .lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER, .low = true } };
+enum { NORMAL, LOW, POOLS };
 
 static void *work(void *arg)
 {
-    (void) arg;
-    pthread_mutex_lock(&pool.lock);
+    enum { LOWEST = 19 };
+    struct pool *pool = arg;
+
+    if (pool->low)
+        setpriority(PRIO_PROCESS, 0, LOWEST); /* of this thread; where it fails the work is done all the same */
+    pthread_mutex_lock(&pool->lock);
     for (;;) {
-        while (pool.first == NULL) {
-            pool.idle++;
-            pthread_cond_wait(&pool.more, &pool.lock);
-            pool.idle--;
+        while (pool->first == NULL) {
+            pool->idle++;
+            pthread_cond_wait(&pool->more, &pool->lock);
+            pool->idle--;
         }
-        struct job *j = pool.first;
-        pool.first = j->next;
-        if (pool.first == NULL)
-            pool.last = &pool.first;
-        pool.waiting--;
-        pthread_mutex_unlock(&pool.lock);
+        struct job *j = pool->first;
+        pool->first = j->next;
+        if (pool->first == NULL)
+            pool->last = &pool->first;
+        pool->waiting--;
+        pthread_mutex_unlock(&pool->lock);
         j->fn(j->arg);
-        pthread_mutex_lock(&pool.lock);
-        bool wake = pool.finished == NULL;
-        j->next = pool.finished;
-        pool.finished = j;
+        pthread_mutex_lock(&pool->lock);
+        bool wake = pool->finished == NULL;
+        j->next = pool->finished;
+        pool->finished = j;
         if (wake)
             loop_wake();
     }
     return NULL;
 }
 
-static void start_thread(void)
+static void start_thread(struct pool *pool)
 {
     pthread_attr_t attr;
     pthread_t t;
@@ -70,26 +78,28 @@ static void start_thread(void)
     pthread_attr_init(&attr);
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attr, THREAD_STACK_BYTES);
-    err = pthread_create(&t, &attr, work, NULL);
+    err = pthread_create(&t, &attr, work, pool);
     pthread_attr_destroy(&attr);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (err == 0)
-        pool.threads++;
-    else if (pool.threads == 0)
+        pool->threads++;
+    else if (pool->threads == 0)
         log_fatal("cannot start a worker thread: %s", strerror(err));
 }
 
 void event_offload_start(void)
 {
-    pthread_mutex_lock(&pool.lock);
-    if (pool.last == NULL)
-        pool.last = &pool.first;
-    if (pool.threads == 0)
-        start_thread();
-    pthread_mutex_unlock(&pool.lock);
+    struct pool *pool = &pools[NORMAL];
+
+    pthread_mutex_lock(&pool->lock);
+    if (pool->last == NULL)
+        pool->last = &pool->first;
+    if (pool->threads == 0)
+        start_thread(pool);
+    pthread_mutex_unlock(&pool->lock);
 }
 
-void event_offload(event_fn fn, void *arg)
+static void offload(struct pool *pool, event_fn fn, void *arg)
 {
     struct job j = { .fn = fn, .arg = arg, .waiter = fiber_self() };
 
@@ -97,30 +107,33 @@ void event_offload(event_fn fn, void *arg)
         fn(arg);
         return;
     }
-    pthread_mutex_lock(&pool.lock);
-    if (pool.last == NULL)
-        pool.last = &pool.first;
-    *pool.last = &j;
-    pool.last = &j.next;
-    pool.waiting++;
-    if (pool.waiting > pool.idle && pool.threads < EVENT_THREADS)
-        start_thread();
-    pthread_cond_signal(&pool.more);
-    pthread_mutex_unlock(&pool.lock);
+    pthread_mutex_lock(&pool->lock);
+    if (pool->last == NULL)
+        pool->last = &pool->first;
+    *pool->last = &j;
+    pool->last = &j.next;
+    pool->waiting++;
+    if (pool->waiting > pool->idle && pool->threads < EVENT_THREADS)
+        start_thread(pool);
+    pthread_cond_signal(&pool->more);
+    pthread_mutex_unlock(&pool->lock);
     j.waiter->stubborn = true;
     while (!j.done)
         loop_wait(EVENT_NEVER);
     j.waiter->stubborn = false;
 }
 
-void offload_dispatch(void)
+void event_offload(event_fn fn, void *arg) { offload(&pools[NORMAL], fn, arg); }
+void event_offload_low(event_fn fn, void *arg) { offload(&pools[LOW], fn, arg); }
+
+static void dispatch(struct pool *pool)
 {
     struct job *done;
 
-    pthread_mutex_lock(&pool.lock);
-    done = pool.finished;
-    pool.finished = NULL;
-    pthread_mutex_unlock(&pool.lock);
+    pthread_mutex_lock(&pool->lock);
+    done = pool->finished;
+    pool->finished = NULL;
+    pthread_mutex_unlock(&pool->lock);
     for (struct job *next; done; done = next) {
         next = done->next;
         done->done = true;
@@ -128,11 +141,21 @@ void offload_dispatch(void)
     }
 }
 
+void offload_dispatch(void)
+{
+    for (size_t n = 0; n < POOLS; n++)
+        dispatch(&pools[n]);
+}
+
 void offload_reset(void)
 {
-    pthread_mutex_init(&pool.lock, NULL);
-    pthread_cond_init(&pool.more, NULL);
-    pool.first = pool.finished = NULL;
-    pool.last = &pool.first;
-    pool.threads = pool.idle = pool.waiting = 0;
+    for (size_t n = 0; n < POOLS; n++) {
+        struct pool *pool = &pools[n];
+
+        pthread_mutex_init(&pool->lock, NULL);
+        pthread_cond_init(&pool->more, NULL);
+        pool->first = pool->finished = NULL;
+        pool->last = &pool->first;
+        pool->threads = pool->idle = pool->waiting = 0;
+    }
 }

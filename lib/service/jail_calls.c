@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -283,6 +284,17 @@ static void allow_open(scmp_filter_ctx ctx, unsigned may)
     allow(ctx, open_calls, COUNT(open_calls));
 }
 
+/* event_offload_low: a thread lowers its own; raising it needs a capability. */
+static void allow_own_priority(scmp_filter_ctx ctx)
+{
+    const struct scmp_arg_cmp own[] = {
+        { .arg = 0, .op = SCMP_CMP_MASKED_EQ, .datum_a = UINT32_MAX, .datum_b = PRIO_PROCESS },
+        { .arg = 1, .op = SCMP_CMP_MASKED_EQ, .datum_a = UINT32_MAX, .datum_b = 0 },
+    };
+
+    add(ctx, SCMP_ACT_ALLOW, CALL(setpriority), COUNT(own), own);
+}
+
 static void allow_may(scmp_filter_ctx ctx, unsigned may)
 {
     static const uint64_t namespaces = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC |
@@ -309,6 +321,8 @@ static void allow_may(scmp_filter_ctx ctx, unsigned may)
     } else if (may & (MAY_THREADS | MAY_WRITE_FILES)) {
         allow_masked(ctx, CALL(clone), 0, namespaces | CLONE_VM | CLONE_THREAD, CLONE_VM | CLONE_THREAD);
     }
+    if (may & MAY_THREADS)
+        allow_own_priority(ctx);
     if (may & MAY_EXEC)
         allow(ctx, exec_calls, COUNT(exec_calls));
     if (may & MAY_INOTIFY)

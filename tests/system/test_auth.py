@@ -51,7 +51,7 @@ def plain(user, password, authzid=""):
 def test_greeting(instance):
     a = Auth(instance, "auth")
     assert [w[0] for w in a.greeting] == ["VERSION", "MECH", "MECH", "SPID", "CUID", "COOKIE", "DONE"]
-    assert a.greeting[0] == ["VERSION", "1", "2"] and len(a.cookie) == 32
+    assert a.greeting[0] == ["VERSION", "1", "3"] and len(a.cookie) == 32
     assert [w for w in a.greeting if w[0] == "MECH"] == [["MECH", "PLAIN", "plaintext"], ["MECH", "LOGIN", "plaintext"]]
 
 

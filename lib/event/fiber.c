@@ -47,7 +47,7 @@ enum { STACK_BYTES = 64 << 10 };
 #define WITH_UCONTEXT 1
 #endif
 
-enum { STACKS_KEPT = 64, SIGNAL_STACK_BYTES = 64 << 10 };
+enum { STACKS_KEPT = 256, SIGNAL_STACK_BYTES = 64 << 10 };
 
 static char *kept[STACKS_KEPT];
 static size_t kept_count, page_bytes;

@@ -73,6 +73,9 @@ static ssize_t io_read(MARIADB_PVIO *io, uchar *buffer, size_t length)
     struct sql_socket *s = of(io);
     ssize_t n = -1;
 
+    if (s->asked && !wait_for(s, EVENT_READ)) /* to look first would be a system call in vain */
+        return -1;
+    s->asked = false;
     while (!s->broken && (n = recv(s->fd, buffer, length, MSG_DONTWAIT)) < 0 && (errno == EAGAIN || errno == EINTR))
         if (errno == EAGAIN && !wait_for(s, EVENT_READ))
             break;
@@ -88,6 +91,7 @@ static ssize_t io_write(MARIADB_PVIO *io, const uchar *buffer, size_t length)
            (errno == EAGAIN || errno == EINTR))
         if (errno == EAGAIN && !wait_for(s, EVENT_WRITE))
             break;
+    s->asked = true;
     return s->broken ? -1 : n;
 }
 

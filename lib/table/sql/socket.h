@@ -21,6 +21,7 @@ struct sql_socket {
     MYSQL mysql;
     const struct sql_address *to; /* while connecting */
     int fd;                       /* -1: none */
+    bool asked;                   /* written since the last read */
     bool broken;                  /* a wait failed */
     bool late;                    /* because of the deadline */
     int64_t deadline;

@@ -18,7 +18,9 @@
 #include "service/service.h"
 #include "table/table.h"
 #include "userdb.h"
+#include <errno.h>
 #include <signal.h>
+#include <sys/stat.h>
 
 static const struct param *const tables[] = { authd_params, NULL };
 
@@ -76,13 +78,33 @@ static struct slice role_of(const char *endpoint)
     return slice_sub(name, (size_t) (at + 1), name.len);
 }
 
+/* A socket that everybody may connect to (mode 0666, Dovecot's default for auth-userdb) tells others than its owner and
+ * group of themselves only. The sockets in private/ are guarded by that directory. */
+static uid_t only_of(struct stream *stream, const char *endpoint)
+{
+    struct ucred peer;
+    socklen_t len = sizeof peer;
+    struct stat st;
+
+    if (endpoint[0] != '/' || (slice_starts(slice_of(endpoint), conf_queue_directory) &&
+                               strncmp(endpoint + strlen(conf_queue_directory), "/private/", 9) == 0))
+        return AUTHD_ANY_UID;
+    if (stat(endpoint, &st) != 0 || getsockopt(stream_fd(stream), SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0) {
+        log_warn("%s: %s: its client is told of no user", endpoint, strerror(errno));
+        return AUTHD_ANY_UID - 1;
+    }
+    if ((st.st_mode & 0777) != 0666 || peer.uid == 0 || peer.uid == st.st_uid || peer.gid == st.st_gid)
+        return AUTHD_ANY_UID;
+    return peer.uid;
+}
+
 static void session(struct stream *stream, const struct service_peer *peer)
 {
     struct slice role = role_of(peer->endpoint);
 
     stream_timeout(stream, EVENT_NEVER);
     if (slice_eq(role, "master") || slice_eq(role, "userdb"))
-        authd_master_serve(stream, slice_eq(role, "master"));
+        authd_master_serve(stream, slice_eq(role, "master"), only_of(stream, peer->endpoint));
     else
         authd_client_serve(stream, slice_eq(role, "login"));
 }
@@ -97,6 +119,7 @@ static const struct service authd = {
     .params = tables,
     .session = session,
     .solitary = true,
+    .overlaps = true,
     .pre_jail = pre_jail,
     .post_jail = post_jail,
     .stale = stale,

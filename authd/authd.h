@@ -54,5 +54,7 @@ void authd_conn_remove(struct authd_conn *);
 
 /* One connection each, until its end. */
 void authd_client_serve(struct stream *, bool login);
-void authd_master_serve(struct stream *, bool master);
+/* only: a client of this uid is told of no other user's mail; AUTHD_ANY_UID: of everybody's. */
+#define AUTHD_ANY_UID ((uid_t) -1)
+void authd_master_serve(struct stream *, bool master, uid_t only);
 #endif

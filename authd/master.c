@@ -23,6 +23,7 @@ struct question {
     struct arena *arena;
     struct str *reply;
     bool master;
+    uid_t only; /* whom the client may ask about, AUTHD_ANY_UID: everybody */
 };
 
 static void begin(struct question *q, const char *word)
@@ -59,12 +60,30 @@ static void add_login(struct authd_request *r)
         authd_fields_add(&r->userdb, r->arena, "auth_user", auth_user);
 }
 
+static bool may_know(const struct question *q, const struct authd_request *r)
+{
+    const char *uid = authd_fields_get(&r->userdb, "uid");
+    uint64_t n;
+
+    if (q->only == AUTHD_ANY_UID || (uid && slice_u64(slice_of(uid), UINT32_MAX, &n) == 0 && n == q->only))
+        return true;
+    log_warn(
+        "client doesn't have lookup permissions for this user: userdb uid (%s) doesn't match peer uid (%u) (another "
+        "mode than 0666 of the socket, in unix_listeners, lets it ask)",
+        uid ? uid : "not known", (unsigned) q->only);
+    return false;
+}
+
 static void user(struct question *q, struct authd_request *r, bool login)
 {
     struct err err;
 
     switch (authd_userdb(r, &err)) {
     case LOOKUP_FOUND:
+        if (!may_know(q, r)) {
+            fail(q, NULL);
+            break;
+        }
         if (login)
             add_login(r);
         begin(q, DOVECOT_AUTH_USER);
@@ -117,6 +136,11 @@ static int on_pass(struct question *q)
 
     if (r == NULL)
         return rc;
+    if (q->only != AUTHD_ANY_UID) {
+        log_warn("a client of uid %u may not do a PASS lookup", (unsigned) q->only);
+        fail(q, NULL);
+        return 0;
+    }
     switch (authd_passdb_lookup(r, &err)) {
     case LOOKUP_FOUND:
         begin(q, DOVECOT_AUTH_PASS);
@@ -144,7 +168,12 @@ static void list_one(void *ctx, struct slice name)
 
 static int on_list(struct question *q)
 {
-    int rc = authd_userdb_each(list_one, q);
+    int rc = -1;
+
+    if (q->only != AUTHD_ANY_UID)
+        log_warn("a client of uid %u may not list users", (unsigned) q->only);
+    else
+        rc = authd_userdb_each(list_one, q);
 
     begin(q, DOVECOT_AUTH_DONE);
     if (rc != 0)
@@ -183,7 +212,7 @@ static int on_cache_flush(struct question *q)
     size_t went = 0;
     struct err err;
 
-    if (!q->master)
+    if (!q->master || q->only != AUTHD_ANY_UID)
         return -1;
     if (q->line->count == 2)
         went = cache_flush(NULL);
@@ -219,7 +248,7 @@ static int handle(struct question *q)
     return slice_eq(q->line->word[0], DOVECOT_AUTH_CPID) ? 0 : -1;
 }
 
-void authd_master_serve(struct stream *stream, bool master)
+void authd_master_serve(struct stream *stream, bool master, uid_t only)
 {
     struct str text, reply;
     struct dovecot_auth_line line;
@@ -242,7 +271,9 @@ void authd_master_serve(struct stream *stream, bool master)
             (first && !slice_eq(dovecot_auth_word(&line, 1), "1")))
             break;
         if (!first) {
-            struct question q = { .line = &line, .arena = arena_new(), .reply = &reply, .master = master };
+            struct question q = {
+                .line = &line, .arena = arena_new(), .reply = &reply, .master = master, .only = only
+            };
             str_reset(&reply);
             int rc = handle(&q);
             stream_write(stream, reply.p, reply.len);

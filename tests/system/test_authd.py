@@ -143,8 +143,8 @@ MASTER_FILES = {
     "users": "alice:{PLAIN}secret:1001:1002::/home/alice::foo=1\nbob:{PLAIN}bobpw:1001:1002::/home/bob::\n",
 }
 MASTER_LOGINS = [
-    ("alice", "secret", ""), ("alice*boss", "secret", ""), ("nobody*boss", "secret", ""), ("alice*boss", "wrong", ""),
-    ("alice", "secret", "alice"), ("alice*alice", "secret", ""), ("alice", "secret", "bob"), ("bob*alice", "amaster", ""), ("ALICE*boss", "secret", ""),
+    ("alice", "secret", ""), ("alice*boss", "secret", ""), ("nobody*boss", "secret", ""), ("alice*boss", "wrong", ""), ("boss", "secret", "alice"), ("boss", "secret", "nobody"),
+    ("alice", "amaster", "bob"), ("alice", "secret", "alice"), ("alice*alice", "secret", ""), ("alice", "secret", "bob"), ("bob*alice", "amaster", ""), ("ALICE*boss", "secret", ""),
     ("a*b*boss", "secret", ""), ("boss", "secret", ""),
 ]
 
@@ -276,3 +276,19 @@ def test_who_guesses_waits_and_nobody_else():
         link.send("AUTH\t1\tPLAIN\tservice=smtp\trip=192.0.2.8\tresp=AGEAeA==")
         del link  # gone while it waits
         assert seconds(server, "b", "other", "198.51.100.1") == ("OK", 0)
+
+
+def test_a_socket_for_everybody_tells_each_of_himself():
+    """As Dovecot's auth-userdb of mode 0666: who does not own it learns what is his own, and no more."""
+    if os.geteuid() != 0:
+        pytest.skip("needs another account to ask from")
+    rows = [("passwd-file", "DIR/users", {})]
+    script = ("import socket, sys\ns = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); f = s.makefile('rw')\n"
+              "f.write('VERSION\\t1\\t1\\n'); f.flush(); f.readline(); f.readline()\n"
+              "for line in sys.argv[2:]:\n    f.write(line.replace(' ', '\\t') + '\\n'); f.flush(); print(f.readline().split('\\t')[0].strip())\n")
+    questions = ["USER 1 mine service=x", "USER 2 other service=x", "USER 3 nobody service=x", "PASS 4 mine service=x", "LIST 5 service=x"]
+    with OurAuthd(blocks(rows, rows)[0], {"users": "mine:x:65534:65534::/m::\nother:x:1:1::/o::\n"}) as ours:
+        for mode, expected in (0o666, ["USER", "FAIL", "NOTFOUND", "FAIL", "DONE"]), (0o777, ["USER", "USER", "NOTFOUND", "PASS", "LIST"]):
+            os.chmod(ours.socket("auth-userdb"), mode)
+            out = subprocess.run(["/usr/bin/python3", "-c", script, ours.socket("auth-userdb"), *questions], capture_output=True, text=True, timeout=60, user=65534, group=65534, extra_groups=[])
+            assert out.stdout.split() == expected, out.stderr

@@ -1,12 +1,14 @@
 """Users of authd in a database: PostfixAdmin's table, dovecot-sql.conf.ext as the deployment guide has it, the database that is away."""
 import contextlib
+import imaplib
 import os
 import signal
 import smtplib
+import threading
 import time
 
 import pytest
-from auth_protocol import Link
+from auth_protocol import Link, b64
 from conftest import own_instance, wait_until
 from mariadb import own_database
 
@@ -155,6 +157,38 @@ def test_imap_login_and_delivery(plain):
         s.sendmail("x@elsewhere.example", ["alice@sql.test"], b"Subject: marker-of-sql\r\n\r\nbody\r\n")
     assert b"Delivered-To: alice@sql.test" in plain.i.wait_message("marker-of-sql", "alice@sql.test")
     assert os.path.isdir(f"{plain.i.mail_dir}/sql.test/alice/cur")
+
+
+def test_reload_keeps_logins_in_flight(plain):
+    """A conversation that has begun goes on where it began; a login is claimed though its authd is being replaced; nobody is turned away."""
+    begun = plain.link("auth")
+    assert begun.ask("AUTH\t1\tLOGIN\tservice=smtp\tnologin")[0] == "CONT"
+    login, master = plain.link("auth-login"), plain.link("auth-master")
+    assert login.auth("alice@sql.test", "alice-pw")[0] == "OK"
+    stop, failures, count = threading.Event(), [], [0]
+
+    def log_in():
+        while not stop.is_set():
+            try:
+                with imaplib.IMAP4("127.0.0.1", plain.i.imap_port) as m:
+                    m.login("alice@sql.test", "alice-pw")
+                    count[0] += 1
+            except Exception as e:
+                failures.append(repr(e))
+
+    threads = [threading.Thread(target=log_in) for _ in range(3)]
+    for t in threads:
+        t.start()
+    for _ in range(3):
+        plain.i.reload()
+        time.sleep(1)
+    stop.set()
+    for t in threads:
+        t.join()
+    assert not failures and count[0] > 10
+    assert begun.ask("CONT\t1\t" + b64("alice@sql.test"))[0] == "CONT"
+    assert begun.ask("CONT\t1\t" + b64("alice-pw"))[:2] == ["OK", "1"]
+    assert login.claim(master)[:3] == ["USER", "1", "alice@sql.test"]
 
 
 def test_auth_cache():

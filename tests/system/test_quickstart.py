@@ -3,6 +3,7 @@ import os
 import pathlib
 import pwd
 import re
+import shutil
 import stat
 import subprocess
 
@@ -27,11 +28,12 @@ def quickstart(request):
 
     def run(*options, ok=True):
         out = subprocess.run([*account, ROOT / "conf/quickstart", "--dir", run.directory, *options], capture_output=True, text=True, timeout=300, cwd="/",
-                             env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "POSTHORN_BUILD": BUILD})
+                             env={"PATH": f"{top}/seen:{os.environ['PATH']}", "HOME": "/nonexistent", "POSTHORN_BUILD": BUILD})
         assert not ok or out.returncode == 0, out.stdout + out.stderr
         return out
 
     with own_directory() as top:
+        run.arguments = record_arguments(top / "seen")
         os.chown(top, who.pw_uid, who.pw_gid)
         run.directory, run.uid = top / "instance", who.pw_uid
         try:
@@ -39,6 +41,20 @@ def quickstart(request):
         finally:
             if run.directory.exists():
                 run("--stop", ok=False)
+
+
+def record_arguments(directory):
+    """Programs that write down how they were called, then do it; the file they write to."""
+    directory.mkdir()
+    log = directory / "arguments"
+    log.touch()
+    log.chmod(0o666)
+    for name in ("curl", "mariadb", "mariadbd", "mariadb-install-db", "openssl", "setpriv", "su", "chpasswd"):
+        real = shutil.which(name)
+        if real:
+            (directory / name).write_text(f"#!/bin/sh\nprintf '%s\\n' \"{name} $*\" >>{log}\nexec {real} \"$@\"\n")
+            (directory / name).chmod(0o755)
+    return log
 
 
 def test_mariadb(quickstart):
@@ -70,6 +86,9 @@ def test_mariadb(quickstart):
         assert quickstart.uid or path.stat().st_gid == pwd.getpwnam("postfix").pw_gid, path
     text = pathlib.Path(i.dir, "instance.env").read_text()
     assert secret not in text and db.login("root")["password"] not in text
+    arguments = quickstart.arguments.read_text()
+    assert {"curl", "mariadb", "mariadbd", "mariadb-install-db"} <= {line.split()[0] for line in arguments.splitlines()}
+    assert not any(word in arguments for word in (secret, db.login("root")["password"], *i.users.values())), arguments
 
     # A user whom the database knows a moment later has mail.
     with i.smtp() as s:

@@ -164,7 +164,7 @@ static void tell(struct mailbox *box, const struct str *gone, uint32_t known, bo
     if (box->count != known)
         view_event(box, MAILBOX_RECENT_COUNT, box->told_recent, 0);
     for (uint32_t i = 0; i < box->count; i++) {
-        if (box->view[i]->changed && i < known - count)
+        if (i < known - count && box->view[i]->changed)
             view_event(box, MAILBOX_FLAGS, i + 1, box->view[i]->mail.uid);
         box->view[i]->changed = false;
     }

@@ -8,7 +8,7 @@
 
 #include <sys/un.h>
 
-enum { KILLED_MS = 8000, SOON_MS = 150 };
+enum { KILLED_MS = 8000, SOON_MS = 500 };
 static struct sql_pool *the_pool;
 
 static enum lookup ask(const char *name) /* of a user that no answer is known of, unless he was asked for before */
@@ -106,10 +106,10 @@ static void test_hung(void)
     know("a@x");
     kill(server_pid, SIGSTOP);
     took = time_of(ask, "a@x", LOOKUP_FOUND);
-    assert(took < 4000);
+    assert(took < 5000);
     assert(time_of(ask, "a@x", LOOKUP_FOUND) < SOON_MS);
-    assert(time_of(ask, "2@nobody", LOOKUP_RETRY) < 4000);
-    assert(time_of(ask_fresh, "a@x", LOOKUP_RETRY) < 4000);
+    assert(time_of(ask, "2@nobody", LOOKUP_RETRY) < 5000);
+    assert(time_of(ask_fresh, "a@x", LOOKUP_RETRY) < 5000);
     assert(log_lines == 1 && strstr(server_log, "no answer in time"));
     kill(server_pid, SIGCONT);
     expect_back(KILLED_MS);
@@ -352,8 +352,8 @@ static void test_three_hosts(void)
         for (int k = 0; k < 20; k++)
             assert(time_of(ask_fresh, "a@x", LOOKUP_FOUND) < SOON_MS);
     }
-    assert(slowest < 900); /* a hedge, or two */
-    event_sleep(2500);     /* until nobody tries the silent one any more */
+    assert(slowest < 1500); /* a hedge, or two */
+    event_sleep(2500);      /* until nobody tries the silent one any more */
     close(silent.listener);
 }
 
@@ -376,11 +376,11 @@ static void test_host_stops(void)
     start = time_mono_ms();
     sql_cache_time = 0;
     crowd_answers(30, LOOKUP_NONE);
-    assert(time_mono_ms() - start < 4500 && time_mono_ms() - start > 500);
+    assert(time_mono_ms() - start < 6500 && time_mono_ms() - start > 500);
     start = time_mono_ms();
     for (int i = 0; i < 10; i++)
         crowd_asks(30);
-    assert(time_mono_ms() - start < 1000 && other->accepted > 0);
+    assert(time_mono_ms() - start < 2500 && other->accepted > 0);
     assert(log_lines == 1 && strstr(server_log, "other hosts are asked"));
     stall(in_use, false);
     start = time_mono_ms();
@@ -420,11 +420,11 @@ static void test_names(void)
     new_pool(hosts);
     mixed = the_pool;
     for (int i = 0; i < 5; i++)
-        assert(time_of(ask_fresh, "a@x", LOOKUP_FOUND) < 500);
+        assert(time_of(ask_fresh, "a@x", LOOKUP_FOUND) < 1000);
     snprintf(hosts, sizeof hosts, "dead.test:%d", server_port);
     new_pool(hosts);
     dead = the_pool;
-    assert(time_of(ask, "a@x", LOOKUP_RETRY) < 4000);
+    assert(time_of(ask, "a@x", LOOKUP_RETRY) < 5000);
     assert(log_lines >= 1 && strstr(server_log, "no answer from DNS"));
     the_pool = mixed;
     assert(time_of(ask_fresh, "a@x", LOOKUP_FOUND) < SOON_MS && dead != mixed);

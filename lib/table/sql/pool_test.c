@@ -164,7 +164,7 @@ static void test_joined(struct sql_pool *p)
     wait_for_askers();
     for (int i = 0; i < 100; i++)
         assert(asker[i].got == LOOKUP_FOUND && strcmp(asker[i].cell, "x/a/") == 0);
-    assert(executed() == before + 1 && time_mono_ms() - start < 1500);
+    assert(executed() == before + 1 && time_mono_ms() - start < 5000);
 }
 
 /* Who asks after the row was inserted must not be told what a question said that was on its way before. */
@@ -204,9 +204,9 @@ static void test_beside_each_other(struct sql_pool *p)
     event_sleep(300);
     start = time_mono_ms();
     expect_fresh(p, path_of, "a@x", LOOKUP_FOUND, "x/a/");
-    assert(time_mono_ms() - start < 200);
+    assert(time_mono_ms() - start < 600);
     wait_for_askers();
-    assert(time_mono_ms() - start < 1800);
+    assert(time_mono_ms() - start < 4000);
     for (int i = 0; i < 15; i++)
         assert(asker[i].got == LOOKUP_FOUND && strcmp(asker[i].cell, param[i]) == 0);
 

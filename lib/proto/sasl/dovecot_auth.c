@@ -119,7 +119,7 @@ void dovecot_auth_put_num(struct str *out, uint64_t number) { str_printf(out, "\
 void dovecot_auth_put_value(struct str *out, const char *name, struct slice value)
 {
     str_addc(out, '\t');
-    str_adds(out, name);
+    put_escaped(out, slice_of(name)); /* a database may have named the field */
     str_addc(out, '=');
     put_escaped(out, value);
 }

@@ -75,10 +75,11 @@ int main(void)
     dovecot_auth_put_num(&out, 7);
     dovecot_auth_put_value(&out, "user", SLICE("a\tb\n\0\r\001"));
     dovecot_auth_put(&out, SLICE("x"));
+    dovecot_auth_put_value(&out, "a\nb", SLICE("y"));
     dovecot_auth_end(&out);
     assert(slice_eq(str_slice(&out), "OK\t7\tuser=a\001tb\001n\001"
                                      "0\001r\001"
-                                     "1\tx\n"));
+                                     "1\tx\ta\001nb=y\n"));
     str_free(&out);
     return 0;
 }

@@ -248,6 +248,8 @@ static void succeed(struct request *r, struct slice final)
     struct str line;
 
     penalty_succeeded(r->auth);
+    if (authd_fields_has(&r->auth->fields, "nologin")) /* whatever its value: the word is what clients look for */
+        authd_fields_add(&r->auth->fields, r->arena, "nologin", NULL);
     if (!hold_back(r))
         return;
     if (c->login && !r->nologin && !authd_fields_has(&r->auth->fields, "nologin") &&

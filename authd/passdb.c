@@ -306,6 +306,10 @@ enum lookup authd_passdb_lookup(struct authd_request *r, struct err *err)
     switch (run(&t)) {
     case PASSDB_OK: return LOOKUP_FOUND;
     case PASSDB_UNKNOWN:
+        if (!r->restricted)
+            return LOOKUP_NONE;
+        err_set(err, 0, NULL, "the user exists, but may not log in from here or now");
+        return LOOKUP_RETRY;
     case PASSDB_MISMATCH:
     case PASSDB_DISABLED:
     case PASSDB_EXPIRED: return LOOKUP_NONE;

@@ -120,8 +120,10 @@ static enum passdb_answer weigh(struct passdb *p, struct passdb_attempt *t, cons
     }
     if (answer == PASSDB_OK && passdb_row_template(r, p->entry.override_fields, p->scheme, &row, &t->err) != 0)
         answer = PASSDB_LATER;
-    if (answer == PASSDB_OK && row.failed)
+    if (answer == PASSDB_OK && row.failed) {
+        r->restricted = true;
         answer = PASSDB_UNKNOWN;
+    }
     wipe(authd_fields_get(fields, "password"));
     wipe(row.password);
     return answer;

@@ -36,6 +36,7 @@ struct authd_request {
     bool nodelay;               /* a failure is told at once */
     bool fresh;                 /* no answer that was remembered somewhere will do */
     bool successful;            /* a passdb has taken the password */
+    bool restricted;            /* a passdb knows the user, and lets nobody in now (fail, allow_nets) */
     bool found;                 /* a userdb knows the user */
     bool tempfail;              /* a userdb says that the user is away for now */
     int64_t delay_until;        /* Unix time before which a success is not told; 0 */

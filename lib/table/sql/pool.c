@@ -70,7 +70,8 @@ const struct param sql_pool_params[] = {
       .num = &sql_stale_time,
       .def = "1h",
       .max = 2592000,
-      .doc = "How old a remembered row may be to be used while the database does not answer. 0 uses none." },
+      .doc = "How old a remembered row may be to be used while the database does not answer: it is away, refuses, or "
+             "takes longer than three seconds. 0 uses none." },
     { .type = PARAM_END },
 };
 

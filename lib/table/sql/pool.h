@@ -6,7 +6,8 @@
  *             one pool for equal connection parameters: at most sql_connection_limit connections, opened as they are
  *             needed; a question waits for another only while all of them are in use
  *             identical questions in flight are asked once. A found answer is served again for sql_cache_time from
- *             the moment it was asked for, and for sql_stale_time while the database does not answer. "None" is never
+ *             the moment it was asked for, and for sql_stale_time while the database does not answer: no connection,
+ *             a refusal, or silence for three seconds. "None" is never
  *             remembered, nor shared with who asked after it was on its way: who was inserted a moment ago is found
  * Units       milliseconds in struct sql_connect; 0 means the default
  * Ownership   a pool lives as long as the process; rows are the caller's arena's. Remembered answers are wiped when

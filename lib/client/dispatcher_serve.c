@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 enum { STOP_GRACE_MS = 1000 }; /* for the commands under way; less than login leaves the TLS clients it relays */
 
@@ -37,6 +38,14 @@ static char *join(const char *directory, const char *maildir)
     return mem_printf("%.*s/%.*s", (int) d.len, d.p, (int) m.len, m.p);
 }
 
+/* Removed, perhaps made again since: what we stand in is not what its name leads to. */
+static bool is_gone(const char *directory)
+{
+    struct stat st;
+
+    return stat(directory, &st) == 0 && st.st_nlink == 0;
+}
+
 static void session(void *arg)
 {
     struct one *one = arg;
@@ -49,6 +58,10 @@ static void session(void *arg)
     dispatcher_session_free(&one->session);
     free(root);
     free(one);
+    if (is_gone(s->directory)) {
+        log_warn("the user's directory was removed: the next login gets another process");
+        exit(0);
+    }
     s->sessions--;
     event_cond_broadcast(&s->ended);
 }

@@ -168,7 +168,7 @@ static enum store_why link_all(struct copying *c, const uint32_t *seqs, size_t n
             continue;
         if ((why = translate(c->from, it->mail.keywords, c->to, false, &keywords)))
             return why;
-        *a = (struct arrival){ .extra = keywords >> FILE_KEYWORDS ? keywords : 0 };
+        *a = (struct arrival){ .extra = keywords >> FILE_KEYWORDS << FILE_KEYWORDS };
         a->name = target_name(it, keywords, &a->in_new);
         a->keys = c->move ? guid_key(c->from, it) : NULL;
         int ret = link_one(c->from, it, c->to, a);

@@ -113,8 +113,15 @@ int dotlock_take(int dir_fd, const char *name)
     return fd;
 }
 
+/* Somebody may have found it stale while we were stopped: what stands there then is another's. */
 void dotlock_release(int dir_fd, const char *name, int fd)
 {
-    (void) unlinkat(dir_fd, name, 0);
+    struct stat mine, now;
+
+    if (fstat(fd, &mine) == 0 && fstatat(dir_fd, name, &now, AT_SYMLINK_NOFOLLOW) == 0 && mine.st_ino == now.st_ino &&
+        mine.st_dev == now.st_dev)
+        (void) unlinkat(dir_fd, name, 0);
+    else
+        log_warn("%s: our lock was taken away before we were done", name);
     close(fd);
 }

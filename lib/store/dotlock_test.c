@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -78,6 +79,19 @@ static void test_row(size_t i)
     close(ready[1]);
 }
 
+/* Ours was judged stale and another made: that one is not ours to remove. */
+static void test_not_ours(void)
+{
+    int ours = dotlock_take(dir, LOCK), theirs;
+    struct stat st, held;
+
+    assert(ours >= 0 && unlinkat(dir, LOCK, 0) == 0 && (theirs = dotlock_take(dir, LOCK)) >= 0);
+    dotlock_release(dir, LOCK, ours);
+    assert(fstat(theirs, &held) == 0 && fstatat(dir, LOCK, &st, 0) == 0 && st.st_ino == held.st_ino);
+    dotlock_release(dir, LOCK, theirs);
+    assert(faccessat(dir, LOCK, F_OK, 0) < 0);
+}
+
 /* Several wait for one dead lock: each gets it, never two at a time. */
 static void test_many(void)
 {
@@ -117,6 +131,7 @@ int main(void)
     assert(mkdtemp(root) && (dir = open(root, O_RDONLY | O_DIRECTORY)) >= 0);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         test_row(i);
+    test_not_ours();
     test_many();
     snprintf(cmd, sizeof cmd, "rm -rf '%s'", root);
     return system(cmd) != 0;

@@ -22,7 +22,7 @@ struct learning {
     struct dovecot_index at; /* read so far */
     uint64_t *bits;          /* of the view's messages; NULL: nothing was said yet */
     uint64_t known;          /* keywords of which all is said */
-    bool locked, whole;
+    bool whole;
 };
 
 static void begin(struct learning *l, bool whole)
@@ -41,14 +41,12 @@ static void begin(struct learning *l, bool whole)
 static uint64_t bit_of(struct learning *l, struct slice name, bool make)
 {
     char text[STORE_KEYWORD_BYTES + 1];
-    int k;
 
     if (name.p == NULL || name.len > STORE_KEYWORD_BYTES || memchr(name.p, '\0', name.len))
         return 0;
     memcpy(text, name.p, name.len);
     text[name.len] = '\0';
-    if (!mailbox_keyword_valid(text) || keywords_extra(l->box, text, make, l->locked, &k) < 0)
-        return 0;
+    int k = mailbox_keyword_valid(text) ? keywords_extra(l->box, text, make) : -1;
     return k < FILE_KEYWORDS ? 0 : 1ull << k;
 }
 
@@ -90,14 +88,13 @@ static void settle(struct learning *l)
     free(l->bits);
 }
 
-/* False: there is no log that we know. */
-static bool learn(struct mailbox *box, bool locked)
+void extra_sync(struct mailbox *box)
 {
-    struct learning l = { .box = box, .at = box->dovecot, .locked = locked };
+    struct learning l = { .box = box, .at = box->dovecot };
 
     if (dovecot_index_read(&l.at, box->fd, box->uids.next_uid, on_event, &l) == 0) {
         settle(&l);
-        return true;
+        return;
     }
     int error = errno;
     free(l.bits);
@@ -105,7 +102,6 @@ static bool learn(struct mailbox *box, bool locked)
         log_warn("%s: dovecot.index.log cannot be used: %s; keywords beyond %d are kept by us alone", box->path,
                  strerror(error), FILE_KEYWORDS);
     box->dovecot_told |= error != ENOENT;
-    return false;
 }
 
 static void ignore(void *ctx, enum dovecot_event event, struct slice name, uint32_t first, uint32_t last)
@@ -134,8 +130,6 @@ void extra_skip_given(struct mailbox *box)
         box->uids.next_uid = x.next_uid;
 }
 
-void extra_sync(struct mailbox *box) { (void) learn(box, false); }
-
 struct uids {
     uint32_t *uid, from;
     size_t n, room;
@@ -157,9 +151,9 @@ static void gather(void *ctx, uint32_t uid, struct slice keys, struct slice name
 
 /* Dovecot takes a message below its next UID that its index does not hold for one that came back: all up to the last
  * are put in. */
-static int put_messages(struct mailbox *box, struct str *out)
+static int put_messages(const struct mailbox *box, struct dovecot_index *x, struct str *out)
 {
-    struct uids u = { .from = box->dovecot.next_uid };
+    struct uids u = { .from = x->next_uid };
     struct uidlist list = { 0 };
     bool whole;
     int ret = uidlist_read(&list, box->fd, &whole, gather, &u);
@@ -167,7 +161,7 @@ static int put_messages(struct mailbox *box, struct str *out)
     if (ret == 0)
         dovecot_index_put_messages(out, u.uid, u.n);
     if (ret == 0 && u.n)
-        box->dovecot.next_uid = u.uid[u.n - 1] + 1;
+        x->next_uid = u.uid[u.n - 1] + 1;
     free(u.uid);
     return ret;
 }
@@ -193,18 +187,11 @@ static void put_changes(const struct mailbox *box, const struct extra_change *c,
     free(ranges);
 }
 
-/* What the log said while we waited for it may be older than our change. */
-static void keep(struct mailbox *box, const struct extra_change *c, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        uint32_t seq = mailbox_seq(box, c[i].uid);
-        if (seq)
-            box->view[seq - 1]->mail.keywords = (box->view[seq - 1]->mail.keywords & ~c[i].remove) | c[i].add;
-    }
-}
-
 enum store_why extra_changed(struct mailbox *box, const struct extra_change *c, size_t n)
 {
+    struct dovecot_index end = box->dovecot;
+    struct extra_change *all = NULL;
+    enum store_why why = STORE_OK;
     struct str out;
     uint32_t highest = 0;
     int fd, ret = 0;
@@ -213,24 +200,33 @@ enum store_why extra_changed(struct mailbox *box, const struct extra_change *c, 
         return STORE_OK;
     if ((fd = dovecot_index_lock(box->fd, box->uids.uid_validity)) < 0)
         return store_fail_errno(box->store, "lock dovecot.index.log of", box->path);
-    bool known = learn(box, true);
-    keep(box, c, n);
-    if (!known ||
-        box->dovecot.uid_validity != box->uids.uid_validity) { /* another UIDVALIDITY: Dovecot starts anew */
+    /* What it holds that we have not read is for the next sync: ours stands behind it. Of another UIDVALIDITY, Dovecot
+     * will throw it away. */
+    if (dovecot_index_read(&end, box->fd, UINT32_MAX, ignore, NULL) < 0 ||
+        end.uid_validity != box->uids.uid_validity) {
         close(fd);
         return STORE_OK;
+    }
+    if (end.next_uid <= 1 && box->count) { /* made just now, or Dovecot's was deleted: it gets all that we know */
+        all = mem_array(box->count, sizeof *all);
+        for (n = 0; n < box->count; n++)
+            all[n] = (struct extra_change){ box->view[n]->mail.uid, box->view[n]->mail.keywords & ~letters, 0 };
+        c = all;
     }
     for (size_t i = 0; i < n; i++)
         highest = c[i].uid > highest ? c[i].uid : highest;
     str_init(&out, STR_UNLIMITED);
-    if (highest >= box->dovecot.next_uid)
-        ret = put_messages(box, &out);
+    if (highest >= end.next_uid)
+        ret = put_messages(box, &end, &out);
     put_changes(box, c, n, &out);
-    if (ret == 0)
-        ret = dovecot_index_append(&box->dovecot, fd, str_slice(&out));
+    bool all_read = box->dovecot.file_seq == end.file_seq && box->dovecot.offset == end.offset;
+    if (ret < 0 || dovecot_index_append(&end, fd, str_slice(&out)) < 0)
+        why = store_fail_errno(box->store, "write dovecot.index.log of", box->path);
+    else if (all_read)
+        box->dovecot = end;
+    box->index_stale |= all_read;
     str_free(&out);
-    box->index_stale = true;
-    enum store_why why = ret == 0 ? STORE_OK : store_fail_errno(box->store, "write dovecot.index.log of", box->path);
+    free(all);
     close(fd);
     return why;
 }

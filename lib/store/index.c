@@ -187,7 +187,7 @@ static int64_t record_length(int fd, uint64_t offset, uint64_t file, enum index_
     *type = (enum index_type) load(head + 4, 4);
     *crc = (uint32_t) load(head + 8, 4);
     if (len > (*type == INDEX_SNAPSHOT ? (uint64_t) INDEX_SNAPSHOT_BYTES : (uint64_t) INDEX_RECORD_BYTES) ||
-        *type < INDEX_SNAPSHOT || *type > INDEX_EXTRA || len > file - offset - RECORD_HEAD)
+        *type < INDEX_SNAPSHOT || *type > INDEX_MESSAGE || len > file - offset - RECORD_HEAD)
         return -1;
     return (int64_t) len;
 }

@@ -16,7 +16,7 @@
 
 #define INDEX_NAME "posthorn.index"
 enum { INDEX_RECORD_BYTES = 1 << 20, INDEX_SNAPSHOT_BYTES = 1 << 30, INDEX_VERSION = 1 };
-enum index_type { INDEX_SNAPSHOT = 1, INDEX_MESSAGE = 2, INDEX_KEYWORDS = 3, INDEX_EXTRA = 4 };
+enum index_type { INDEX_SNAPSHOT = 1, INDEX_MESSAGE = 2 };
 
 /* Payloads, little endian, strings with their length before them. */
 struct index_reader {

@@ -61,6 +61,7 @@ struct mailbox {
     struct item **view; /* sorted by uid */
     uint32_t count, room, told_count, told_recent;
     uint32_t scan;
+    bool to_move;          /* files were seen in new/ */
     struct item **pending; /* found by a scan: to get a UID or a place in the view */
     size_t pending_count, pending_room;
     struct item **awaited; /* uidlist records read since the last scan, their files not seen yet */
@@ -101,8 +102,8 @@ bool store_subscribed_each(struct store *, void (*fn)(void *ctx, const char *nam
 int keywords_read(struct mailbox *); /* when the file changed */
 /* Bits for names, made where new. STORE_LIMIT when the list is full. */
 enum store_why keywords_bits(struct mailbox *, const char *const *names, bool create, uint64_t *bits);
-/* A keyword that Dovecot keeps beyond the letters. make: where new; locked: the uidlist's lock is ours. -1: none. */
-int keywords_extra(struct mailbox *, const char *name, bool make, bool locked, int *k);
+/* The number of a keyword that Dovecot's log names; make: where new. -1: none. */
+int keywords_extra(struct mailbox *, const char *name, bool make);
 
 /* extra.c */
 struct extra_change {
@@ -130,10 +131,7 @@ void view_event(struct mailbox *, enum mailbox_event_type, uint32_t seq, uint32_
 /* snapshot.c */
 void snapshot_load(struct mailbox *);
 void snapshot_save(struct mailbox *);
-void snapshot_tail(struct mailbox *);  /* records others appended since */
-void snapshot_names(struct mailbox *); /* the same, of a handle too: for the keywords beyond the letters */
-void snapshot_note_extra(struct mailbox *, const struct item *);
-void snapshot_note_keywords(struct mailbox *);
+void snapshot_tail(struct mailbox *); /* records others appended since */
 
 /* scan.c */
 enum store_why scan_sync(struct mailbox *);

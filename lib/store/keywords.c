@@ -1,5 +1,5 @@
 /*
- * keywords - names of keywords: the first 26 in dovecot-keywords, more in the index
+ * keywords - names of keywords: the first 26 in dovecot-keywords, more as extra.c learns them
  *
  * Callers     store/mailbox.c, store/scan.c, store/save.c, store/copy.c
  * Invariants  a letter never changes its name; the file is replaced under the uidlist's dotlock
@@ -8,11 +8,13 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/time.h"
 #include "store/dotlock.h"
 #include "store/internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 #include <unistd.h>
@@ -104,17 +106,39 @@ static int find(const struct mailbox *box, const char *name)
     return -1;
 }
 
+/* Dovecot reads the file again when its mtime is of another second, so each version has a later one than the version
+ * before: else what we write in the second of what it read stays unseen, and it gives the letter again. */
+static int write_whole(struct mailbox *box, int fd, struct slice text)
+{
+    int64_t before = box->keywords_mtime_ns / 1000000000, now = time_now();
+    struct timespec times[2] = { { .tv_nsec = UTIME_OMIT },
+                                 { .tv_sec = (time_t) (now > before ? now : before + 1) } };
+
+    return file_write_all(fd, text.p, text.len) < 0 || futimens(fd, times) < 0 || store_sync_fd(fd, false) < 0 ? -1
+                                                                                                               : 0;
+}
+
 static int write_file(struct mailbox *box)
 {
+    static const char fresh[] = KEYWORDS_NAME ".tmp";
     struct str text;
-    int ret;
+    int ret = -1, keep, fd;
 
     str_init(&text, FILE_BYTES);
     for (int k = 0; k < FILE_KEYWORDS; k++)
         if (box->keywords[k])
             str_printf(&text, "%d %s\n", k, box->keywords[k]);
-    ret = file_replace(box->fd, KEYWORDS_NAME, str_slice(&text), 0600, true);
+    (void) unlinkat(box->fd, fresh, 0); /* of one that died: the uidlist's lock is ours */
+    fd = openat(box->fd, fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd >= 0 && (ret = write_whole(box, fd, str_slice(&text))) == 0)
+        ret = renameat(box->fd, fresh, box->fd, KEYWORDS_NAME);
+    keep = errno;
+    if (fd >= 0)
+        close(fd);
+    if (ret < 0)
+        (void) unlinkat(box->fd, fresh, 0);
     str_free(&text);
+    errno = keep;
     return ret;
 }
 
@@ -126,26 +150,32 @@ static bool letters_full(const struct mailbox *box)
     return true;
 }
 
-/* Under the lock. first: 0, or FILE_KEYWORDS for one that must have no letter. */
-static enum store_why make(struct mailbox *box, const char *name, int first, int *k)
+/* A number is this view's own: the index keeps it with the name, Dovecot's log has the name alone. */
+static enum store_why make_extra(struct mailbox *box, const char *name, int *k)
 {
-    if (keywords_read(box) < 0)
-        return store_fail_errno(box->store, "read dovecot-keywords of", box->path);
-    if ((*k = find(box, name)) < 0 && (first || letters_full(box))) {
-        snapshot_names(box); /* more names: a handle for saving has not read them, others may have made some */
-        *k = find(box, name);
-    }
-    if (*k >= 0)
-        return STORE_OK;
-    for (*k = first; *k < STORE_KEYWORDS_MAX && box->keywords[*k]; ++*k)
+    for (*k = FILE_KEYWORDS; *k < STORE_KEYWORDS_MAX && box->keywords[*k]; ++*k)
         ;
     if (*k == STORE_KEYWORDS_MAX)
         return store_fail(box->store, STORE_LIMIT, "%s: more than %d keywords", box->path, STORE_KEYWORDS_MAX);
     box->keywords[*k] = mem_strdup(name);
     box->keywords_changed = true;
-    if (*k >= FILE_KEYWORDS) {
-        snapshot_note_keywords(box);
-    } else if (write_file(box) < 0) {
+    return STORE_OK;
+}
+
+/* Under the lock. */
+static enum store_why make(struct mailbox *box, const char *name, int *k)
+{
+    if (keywords_read(box) < 0)
+        return store_fail_errno(box->store, "read dovecot-keywords of", box->path);
+    if ((*k = find(box, name)) >= 0)
+        return STORE_OK;
+    if (letters_full(box))
+        return make_extra(box, name, k);
+    for (*k = 0; box->keywords[*k]; ++*k)
+        ;
+    box->keywords[*k] = mem_strdup(name);
+    box->keywords_changed = true;
+    if (write_file(box) < 0) {
         free(box->keywords[*k]);
         box->keywords[*k] = NULL;
         return store_fail_errno(box->store, "write dovecot-keywords of", box->path);
@@ -169,7 +199,7 @@ enum store_why keywords_bits(struct mailbox *box, const char *const *names, bool
             if (!locked && (box->lock_fd = dotlock_take(box->fd, UIDLIST_LOCK)) < 0)
                 return store_fail_errno(box->store, "lock", box->path);
             locked = true;
-            why = make(box, *names, 0, &k);
+            why = make(box, *names, &k);
         }
         if (why == STORE_OK && k >= 0)
             *bits |= 1ull << k;
@@ -179,21 +209,20 @@ enum store_why keywords_bits(struct mailbox *box, const char *const *names, bool
     return why;
 }
 
-int keywords_extra(struct mailbox *box, const char *name, bool create, bool locked, int *k)
+int keywords_extra(struct mailbox *box, const char *name, bool create)
 {
-    enum store_why why;
+    int k = find(box, name);
 
-    if ((*k = find(box, name)) >= 0 || !create)
-        return *k < 0 ? -1 : 0;
-    if (!locked && (box->lock_fd = dotlock_take(box->fd, UIDLIST_LOCK)) < 0)
+    if (k >= 0)
+        return k;
+    if (!create || !letters_full(box)) /* Dovecot's log names it first, then it gets its letter */
         return -1;
-    why = make(box, name, FILE_KEYWORDS, k);
-    if (!locked)
-        scan_unlock(box);
-    if (why && !box->keywords_told)
-        log_warn("%s: keyword %s of Dovecot's is not shown: %s", box->path, name, store_error(box->store));
-    box->keywords_told |= why != STORE_OK;
-    return why ? -1 : 0;
+    if (make_extra(box, name, &k) == STORE_OK)
+        return k;
+    if (!box->keywords_told)
+        log_warn("%s: keyword %s is not shown: more than %d in this mailbox", box->path, name, STORE_KEYWORDS_MAX);
+    box->keywords_told = true;
+    return -1;
 }
 
 size_t mailbox_keyword_count(const struct mailbox *box)

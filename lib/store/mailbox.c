@@ -92,8 +92,7 @@ enum store_why mailbox_open_path(struct store *st, const char *path, const char 
     if (mailbox_unsettled(box)) /* no second look follows: what came in the tick of the last one must be seen now */
         box->cur.mtime_ns = box->new.mtime_ns = -1;
     for (uint32_t i = 0; i < box->count && !read_only; i++)
-        if (box->view[i]->in_new)
-            box->new.mtime_ns = -1; /* nothing changed, but this session moves them to cur/ */
+        box->to_move |= box->view[i]->in_new; /* by a session that only read; this one moves them to cur/ */
     if (!read_only)
         clean_tmp(box);
     if ((why = mailbox_sync(box, false, &changes)) != STORE_OK) {
@@ -220,8 +219,6 @@ static enum store_why store_one(struct mailbox *box, struct item *it, const stru
     it->mail.keywords = keywords;
     it->mail.modseq = mailbox_next_modseq(box);
     it->changed = !c->silent;
-    if (differ)
-        snapshot_note_extra(box, it);
     return STORE_OK;
 }
 
@@ -237,6 +234,8 @@ enum store_why mailbox_store(struct mailbox *box, const uint32_t *seqs, size_t n
         return STORE_READ_ONLY;
     if ((why = keywords_bits(box, c->keywords, c->how != MAIL_REMOVE, &bits)))
         return why;
+    if ((box->lock_fd = dotlock_take(box->fd, UIDLIST_LOCK)) < 0) /* who scans must not miss what is renamed */
+        return store_fail_errno(box->store, "lock", box->path);
     extra = mem_array(n + 1, sizeof *extra);
     quiet_cur = scan_before(box, false);
     quiet_new = scan_before(box, true);
@@ -249,15 +248,10 @@ enum store_why mailbox_store(struct mailbox *box, const uint32_t *seqs, size_t n
     }
     scan_after(box, false, quiet_cur);
     scan_after(box, true, quiet_new);
-    if (more && (box->lock_fd = dotlock_take(box->fd, UIDLIST_LOCK)) < 0) {
-        why = store_fail_errno(box->store, "lock", box->path);
-    } else if (more) {
-        enum store_why told = extra_changed(box, extra, more);
-        why = why ? why : told;
-        scan_unlock(box);
-    }
+    enum store_why told = extra_changed(box, extra, more);
+    scan_unlock(box);
     free(extra);
-    return why;
+    return why ? why : told;
 }
 
 static enum store_why remove_one(struct mailbox *box, struct item *it)

@@ -111,12 +111,8 @@ enum store_why save_assign(struct mailbox *box, struct arrival *a, size_t n)
         (void) file_name_parse(a[i].name, &f);
         a[i].uid = uid++;
         uidlist_line(&lines, a[i].uid, slice_of(a[i].keys ? a[i].keys : ""), f.base);
-        if (a[i].extra) {
-            extra[more++] = (struct extra_change){ .uid = a[i].uid,
-                                                   .add = a[i].extra >> FILE_KEYWORDS << FILE_KEYWORDS };
-            struct item it = { .name = a[i].name, .base_len = (uint16_t) f.base.len, .mail.keywords = a[i].extra };
-            snapshot_note_extra(box, &it);
-        }
+        if (a[i].extra)
+            extra[more++] = (struct extra_change){ .uid = a[i].uid, .add = a[i].extra };
     }
     ret = uidlist_append(&box->uids, box->fd, str_slice(&lines));
     str_free(&lines);
@@ -237,7 +233,7 @@ static void describe(struct mailbox_save *s, const struct mime_part *root)
     str_init(&record, INDEX_RECORD_BYTES);
     file_name_new(&base, s->physical, root->header.virtual + root->body.virtual);
     s->now.to.in_new = s->flags == 0 && s->keywords == 0;
-    s->now.to.extra = s->keywords & ~letters ? s->keywords : 0;
+    s->now.to.extra = s->keywords & ~letters;
     if (s->now.to.in_new)
         str_addslice(&name, str_slice(&base));
     else

@@ -6,8 +6,8 @@
  * later, since a second change may carry the same time.
  *
  * Callers     store/view.c (mailbox_sync), store/mailbox.c, store/save.c, store/copy.c
- * Invariants  a file missing from one scan is looked for once more before it counts as expunged: readdir may miss a
- *             file that is being renamed
+ * Invariants  files are renamed under the uidlist's lock, as Dovecot does, and a file counts as expunged only when a
+ *             scan under that lock does not find it: readdir misses files that are being renamed
  *             a UID once shown is never shown again for something else: a file that comes back gets a new one
  * Errors      enum store_why
  */
@@ -125,33 +125,16 @@ static void on_file(struct mailbox *box, const char *name, bool in_new)
     it->scan = box->scan;
     if (in_new)
         it->mail.flags |= MAIL_RECENT;
+    box->to_move |= in_new;
     take_flags(box, it, &f);
-}
-
-/* new/ to cur/: this session has seen it. Answers the name it has now, in *out. */
-static bool move_to_cur(struct mailbox *box, const char *name, struct str *out)
-{
-    struct file_name f;
-
-    if (!file_name_parse(name, &f))
-        return false;
-    str_reset(out);
-    str_adds(out, name);
-    if (f.info.p == NULL) {
-        str_cut(out, f.base.len);
-        str_adds(out, ":2,");
-    }
-    return renameat(box->new_fd, name, box->cur_fd, out->p) == 0;
 }
 
 static enum store_why read_dir(struct mailbox *box, bool in_new)
 {
     int fd = openat(box->fd, in_new ? "new" : "cur", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
-    bool move = in_new && !box->read_only, undisturbed = move && scan_before(box, false), moved = false;
     struct dir_state *state = in_new ? &box->new : &box->cur;
     struct dirent *e;
-    struct str name;
 
     if (dir == NULL) {
         if (fd >= 0)
@@ -163,29 +146,11 @@ static enum store_why read_dir(struct mailbox *box, bool in_new)
     state->mtime_ns = dir_mtime(fd);
     state->dirty = is_fresh(state->mtime_ns);
     box->index_stale |= was.mtime_ns != state->mtime_ns || was.dirty != state->dirty;
-    str_init(&name, 1024);
-    while ((errno = 0, e = readdir(dir)) != NULL) {
-        if (e->d_name[0] == '.')
-            continue;
-        if (move && move_to_cur(box, e->d_name, &name)) {
-            moved = true;
-            on_file(box, name.p, true);
-            struct file_name f;
-            struct item *it = file_name_parse(name.p, &f) ? map_get(box->items, f.base) : NULL;
-            if (it)
-                it->in_new = false;
-        } else {
+    while ((errno = 0, e = readdir(dir)) != NULL)
+        if (e->d_name[0] != '.')
             on_file(box, e->d_name, in_new);
-        }
-    }
     int failed = errno;
     closedir(dir);
-    str_free(&name);
-    if (moved) {
-        scan_after(box, false, undisturbed);
-        state->mtime_ns = dir_mtime(box->new_fd);
-        state->dirty = true;
-    }
     errno = failed;
     return failed ? store_fail_errno(box->store, "read directory", box->path) : STORE_OK;
 }
@@ -203,15 +168,19 @@ static bool missed(const struct mailbox *box, const struct item *it, bool scanne
     return !it->ghost && it->present && it->scan != box->scan && (it->in_new ? scanned_new : scanned_cur);
 }
 
-static enum store_why find_missing(struct mailbox *box, bool scanned_new, bool scanned_cur)
+static bool any_missed(const struct mailbox *box, bool scanned_new, bool scanned_cur)
 {
-    bool any = awaits_files(box);
+    for (uint32_t i = 0; i < box->count; i++)
+        if (missed(box, box->view[i], scanned_new, scanned_cur))
+            return true;
+    return awaits_files(box);
+}
+
+/* Under the uidlist's lock nobody who obeys it renames a file, so what is not found now is gone. */
+static enum store_why look_again(struct mailbox *box)
+{
     enum store_why why;
 
-    for (uint32_t i = 0; i < box->count && !any; i++)
-        any = missed(box, box->view[i], scanned_new, scanned_cur);
-    if (!any)
-        return STORE_OK;
     if ((why = read_dir(box, true)) || (why = read_dir(box, false)))
         return why;
     for (uint32_t i = 0; i < box->count; i++) {
@@ -223,6 +192,7 @@ static enum store_why find_missing(struct mailbox *box, bool scanned_new, bool s
             (void) mailbox_next_modseq(box);
         }
     }
+    box->awaited_count = 0;
     return STORE_OK;
 }
 
@@ -477,59 +447,109 @@ static void forget(struct mailbox *box, struct item *it)
     (void) map_del(box->items, slice_make(base, len));
 }
 
-/* Gives UIDs to those that have none. */
+/* A message that cannot be shown under the UID it has: one with a higher UID was, or this one was told as expunged. */
+static bool too_late(const struct item *it, uint32_t highest)
+{
+    return it->mail.uid && (it->told_gone || it->mail.uid <= highest);
+}
+
+/* Under the lock: gives UIDs to those that have none. */
 static enum store_why give_uids(struct mailbox *box, uint32_t highest)
 {
     struct item **need = mem_array(box->pending_count + 1, sizeof(void *));
-    enum store_why why = STORE_OK;
-    size_t n = 0, left = 0;
+    enum store_why why;
+    size_t n = 0;
 
     for (size_t i = 0; i < box->pending_count; i++) {
         struct item *it = box->pending[i];
-        if (it && it->mail.uid && (it->told_gone || it->mail.uid <= highest)) {
+        if (!it->present)
+            continue;
+        if (too_late(it, highest)) {
             log_warn("%s: %.*s appeared late or again: it gets a new UID", box->path, (int) it->base_len, it->name);
             it->mail.uid = 0;
         }
-        if (it == NULL || it->mail.uid)
+        if (it->mail.uid)
             continue;
         if (!set_aside(box, it)) {
             need[n++] = it;
         } else {
             forget(box, it);
-            box->pending[i] = NULL;
+            box->pending[i--] = box->pending[--box->pending_count];
         }
     }
-    if (n && (why = scan_lock(box)) == STORE_OK) {
-        for (size_t i = 0; i < n; i++) /* another process may have named them meanwhile */
-            if (need[i]->mail.uid == 0 || need[i]->mail.uid <= highest)
-                need[left++] = need[i];
-        qsort(need, left, sizeof(void *), by_arrival);
+    qsort(need, n, sizeof(void *), by_arrival);
+    if (n)
         extra_skip_given(box);
-        why = scan_assign(box, need, left);
-        scan_unlock(box);
-    }
+    why = scan_assign(box, need, n);
     free(need);
+    return why;
+}
+
+/* Under the lock: new/ to cur/, this session has seen them. */
+static void move_to_cur(struct mailbox *box, struct item *it, struct str *name)
+{
+    str_set(name, it->name);
+    if (strchr(it->name, ':') == NULL)
+        str_adds(name, ":2,");
+    if (renameat(box->new_fd, it->name, box->cur_fd, name->p) == 0) {
+        item_set_name(it, name->p);
+        it->in_new = false;
+    }
+}
+
+static void move_all(struct mailbox *box)
+{
+    bool quiet_new = scan_before(box, true), quiet_cur = scan_before(box, false);
+    struct str name;
+
+    str_init(&name, 1024);
+    for (size_t i = 0; i < box->pending_count; i++)
+        if (box->pending[i]->in_new && box->pending[i]->present)
+            move_to_cur(box, box->pending[i], &name);
+    for (uint32_t i = 0; i < box->count; i++)
+        if (box->view[i]->in_new && box->view[i]->present)
+            move_to_cur(box, box->view[i], &name);
+    str_free(&name);
+    scan_after(box, true, quiet_new);
+    scan_after(box, false, quiet_cur);
+    box->to_move = false;
+}
+
+/* Do the directories' files need anything that only who has the lock may do? */
+static bool needs_lock(const struct mailbox *box, uint32_t highest, bool doubt)
+{
+    bool any = doubt || (box->to_move && !box->read_only);
+
+    for (size_t i = 0; i < box->pending_count && !any; i++)
+        any = box->pending[i]->mail.uid == 0 || too_late(box->pending[i], highest);
+    return any;
+}
+
+static enum store_why under_lock(struct mailbox *box, uint32_t highest, bool doubt)
+{
+    enum store_why why = scan_lock(box);
+
+    if (why)
+        return why;
+    if (doubt || awaits_files(box)) /* the lock has brought what others named meanwhile */
+        why = look_again(box);
+    if (why == STORE_OK)
+        why = give_uids(box, highest);
+    if (why == STORE_OK && box->to_move && !box->read_only)
+        move_all(box);
+    scan_unlock(box);
     return why;
 }
 
 /* All that a scan found gets a UID and its place in the view. What others named meanwhile is looked for before
  * anything with a higher UID is shown: it could not be shown afterwards under the UID it has. */
-static enum store_why settle(struct mailbox *box)
+static enum store_why settle(struct mailbox *box, bool doubt)
 {
     uint32_t highest = box->count ? box->view[box->count - 1]->mail.uid : 0;
-    enum store_why why;
+    enum store_why why = needs_lock(box, highest, doubt) ? under_lock(box, highest, doubt) : STORE_OK;
 
-    for (int round = 0; (why = give_uids(box, highest)) == STORE_OK && round < 3 && awaits_files(box); round++) {
-        if ((why = read_dir(box, true)) || (why = read_dir(box, false)))
-            break;
-        if (round > 0) /* not there twice: expunged */
-            box->awaited_count = 0;
-    }
-    box->awaited_count = 0;
     for (size_t i = 0; i < box->pending_count; i++) {
         struct item *it = box->pending[i];
-        if (it == NULL)
-            continue;
         it->pending = false;
         if (it->mail.uid && it->present && !it->in_view) {
             it->mail.modseq = it->mail.modseq ? it->mail.modseq : mailbox_next_modseq(box);
@@ -563,40 +583,49 @@ enum store_why scan_sync(struct mailbox *box)
         return why;
     if (scan_cur && (why = read_dir(box, false)))
         return why;
-    if ((scan_new || scan_cur) && (why = find_missing(box, scan_new, scan_cur)))
-        return why;
     if (!scan_new && !scan_cur)
         box->awaited_count = 0; /* directories that did not change hold no file we have not seen */
-    if ((why = settle(box)) == STORE_OK)
+    if ((why = settle(box, any_missed(box, scan_new, scan_cur))) == STORE_OK)
         extra_sync(box);
     return why;
 }
 
+/* 1: found; 0: not there; -1. */
+static int find_in(struct mailbox *box, struct item *it, bool in_new)
+{
+    int fd = openat(box->fd, in_new ? "new" : "cur", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    struct dirent *e;
+    struct file_name f;
+    bool found = false;
+
+    if (dir == NULL) {
+        if (fd >= 0)
+            close(fd);
+        return -1;
+    }
+    while (!found && (e = readdir(dir)) != NULL) {
+        if (!file_name_parse(e->d_name, &f) || !slice_same(f.base, item_base(it)))
+            continue;
+        found = true;
+        it->in_new = in_new;
+        item_set_name(it, e->d_name);
+        take_flags(box, it, &f);
+    }
+    closedir(dir);
+    return found;
+}
+
 int scan_refind(struct mailbox *box, struct item *it)
 {
-    for (int round = 0; round < 2; round++) {
-        int fd = openat(box->fd, round ? "new" : "cur", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-        DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
-        struct dirent *e;
-        struct file_name f;
-        if (dir == NULL) {
-            if (fd >= 0)
-                close(fd);
-            return -1;
-        }
-        while ((e = readdir(dir)) != NULL) {
-            if (!file_name_parse(e->d_name, &f) || !slice_same(f.base, item_base(it)))
-                continue;
-            it->in_new = round == 1;
-            item_set_name(it, e->d_name);
-            take_flags(box, it, &f);
-            closedir(dir);
-            return 0;
-        }
-        closedir(dir);
-    }
-    errno = ENOENT;
-    return -1;
+    int found = 0;
+
+    /* Files go from new/ to cur/, so new/ is read first; twice, since readdir misses what is renamed meanwhile. */
+    for (int round = 0; found == 0 && round < 4; round++)
+        found = find_in(box, it, round % 2 == 0);
+    if (found == 0)
+        errno = ENOENT;
+    return found > 0 ? 0 : -1;
 }
 
 int scan_rename(struct mailbox *box, struct item *it, const char *name)

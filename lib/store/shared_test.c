@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static char root[200];
@@ -120,7 +121,9 @@ static void test_copy_full_keywords(void)
     assert(time_mono_ms() - began < 20000);
     mailbox_close(&box);
     box = box_of(st, "to");
-    assert(mailbox_count(box) == 2 && mailbox_mail(box, 2)->keywords == 1ull << 40);
+    assert(mailbox_count(box) == 2 && mailbox_keyword_count(box) == STORE_KEYWORDS_MAX);
+    for (size_t k = 0; k < STORE_KEYWORDS_MAX; k++)
+        assert((mailbox_mail(box, 2)->keywords >> k & 1) == (strcmp(mailbox_keyword(box, k), "k40") == 0));
     mailbox_close(&box);
     arena_free(&a);
     store_close(&st);
@@ -207,6 +210,91 @@ static void test_old_lock(void)
     store_close(&st);
 }
 
+static void count_record(void *ctx, uint32_t uid, struct slice keys, struct slice name)
+{
+    (void) uid, (void) keys, (void) name;
+    ++*(int *) ctx;
+}
+
+/* A list made anew under the inode number of the one before, and longer: it is read from its beginning. */
+static void test_same_number(void)
+{
+    static const char first[] = "3 V9 N1 G0\n1 :one\n2 :two\n",
+                      second[] = "3 V9 N1 G0\n2 :two\n3 :three\n4 :four\n5 :five\n";
+    struct store *st = fresh();
+    struct uidlist u = { 0 };
+    int dir = open(root, O_RDONLY | O_DIRECTORY), seen = 0, fd;
+    bool again;
+
+    write_file(UIDLIST_NAME, first);
+    assert(uidlist_read(&u, dir, &again, count_record, &seen) == 0 && seen == 2);
+    fd = openat(dir, UIDLIST_NAME, O_WRONLY | O_TRUNC);
+    assert(fd >= 0 && file_write_all(fd, second, sizeof second - 1) == 0);
+    seen = 0;
+    assert(uidlist_read(&u, dir, &again, count_record, &seen) == 0 && again && seen == 4 && u.next_uid == 6);
+    assert(file_write_all(fd, "6 :six\n", 7) == 0);
+    seen = 0;
+    assert(uidlist_read(&u, dir, &again, count_record, &seen) == 0 && !again && seen == 1);
+    close(fd);
+    close(dir);
+    store_close(&st);
+}
+
+/* Dovecot reads dovecot-keywords again when the second of its mtime changed. */
+static void test_keywords_time(void)
+{
+    struct store *st = fresh();
+    struct mailbox *box;
+    struct stat s;
+    int64_t last = 0;
+    char word[32];
+
+    deliver("1.M1P1.h");
+    box = box_of(st, "INBOX");
+    for (int i = 0; i < 5; i++) {
+        snprintf(word, sizeof word, "k%d", i);
+        add_keyword(box, word);
+        assert(fstatat(box->fd, "dovecot-keywords", &s, 0) == 0 && s.st_mtime > last && s.st_mtime <= time_now() + i);
+        last = s.st_mtime;
+    }
+    mailbox_close(&box);
+    store_close(&st);
+}
+
+/* Dovecot renames under the uidlist's lock, and scans under it: so do we. */
+static void test_renamed_under_lock(void)
+{
+    struct store *st = fresh();
+    struct mailbox *box;
+    struct mail_change seen = { MAIL_ADD, MAIL_SEEN, NULL, true };
+    uint32_t first = 1;
+    int64_t began;
+    int status;
+    pid_t pid;
+
+    deliver("1.M1P1.h");
+    for (int what = 0; what < 2; what++) { /* new/ to cur/, and a flag */
+        box = what ? box_of(st, "INBOX") : NULL;
+        int dir = open(root, O_RDONLY | O_DIRECTORY), lock = dotlock_take(dir, UIDLIST_LOCK);
+        assert(lock >= 0 && (pid = fork()) >= 0);
+        if (pid == 0) {
+            usleep(300000);
+            dotlock_release(dir, UIDLIST_LOCK, lock);
+            _exit(0);
+        }
+        close(lock);
+        began = time_mono_ms();
+        if (what)
+            assert(mailbox_store(box, &first, 1, &seen) == STORE_OK);
+        else
+            box = box_of(st, "INBOX");
+        assert(time_mono_ms() - began >= 250 && waitpid(pid, &status, 0) == pid && status == 0);
+        mailbox_close(&box);
+        close(dir);
+    }
+    store_close(&st);
+}
+
 /* An index that somebody keeps locked holds nobody up for long. */
 static void test_index_locked(void)
 {
@@ -289,6 +377,9 @@ int main(void)
     test_lock_lost();
     test_old_lock();
     test_index_locked();
+    test_same_number();
+    test_keywords_time();
+    test_renamed_under_lock();
     test_rename_whole();
     test_one_tick();
     snprintf(cmd, sizeof cmd, "rm -rf '%s'", root);

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 
 enum {
-    SNAPSHOT_VERSION = 3,
+    SNAPSHOT_VERSION = 4,
     PRESENT = 1,
     IN_NEW = 2,
     COMPACT_BYTES = 1 << 20,
@@ -270,35 +270,12 @@ static void on_message(struct mailbox *box, uint64_t offset, struct slice payloa
         it->virtual = m.virtual;
 }
 
-static void on_extra(struct mailbox *box, struct slice payload)
-{
-    struct index_reader r = { (const unsigned char *) payload.p, (const unsigned char *) payload.p + payload.len,
-                              false };
-    uint64_t bits = index_get(&r, 8), low = (1ull << FILE_KEYWORDS) - 1;
-    struct slice base = index_get_str(&r);
-    struct item *it = map_get(box->items, base);
-
-    if (it == NULL && !r.bad && base.len) /* saved with keywords: its file and UID are read after this */
-        it = item_new(box, base);
-    if (!r.bad && it && (it->mail.keywords & ~low) != (bits & ~low)) {
-        it->mail.keywords = (it->mail.keywords & low) | (bits & ~low);
-        it->changed = it->in_view;
-    }
-}
-
 static void on_record(void *ctx, enum index_type type, uint64_t offset, struct slice payload)
 {
     struct mailbox *box = ctx;
 
     if (type == INDEX_MESSAGE) {
         on_message(box, offset, payload);
-    } else if (type == INDEX_KEYWORDS) {
-        struct index_reader r = { (const unsigned char *) payload.p, (const unsigned char *) payload.p + payload.len,
-                                  false };
-        get_extra_keywords(box, &r);
-        box->keywords_changed = true;
-    } else if (type == INDEX_EXTRA) {
-        on_extra(box, payload);
     } else if (map_count(box->items) == 0 && box->uids.version == 0) {
         if (!load(box, payload) || !uidlist_matches(box))
             forget_all(box);
@@ -321,39 +298,4 @@ void snapshot_tail(struct mailbox *box)
     }
     if (box->index.fd >= 0)
         (void) index_read(&box->index, on_record, box);
-}
-
-void snapshot_names(struct mailbox *box)
-{
-    if (box->index.fd < 0)
-        snapshot_load(box);
-    else
-        snapshot_tail(box);
-}
-
-void snapshot_note_extra(struct mailbox *box, const struct item *it)
-{
-    struct str out;
-    uint64_t at;
-
-    if (box->index.fd < 0 && index_open(&box->index, box->fd, true) < 0)
-        return;
-    str_init(&out, INDEX_RECORD_BYTES);
-    index_put(&out, it->mail.keywords, 8);
-    index_put_str(&out, item_base(it));
-    (void) index_append(&box->index, box->fd, INDEX_EXTRA, str_slice(&out), &at);
-    str_free(&out);
-}
-
-void snapshot_note_keywords(struct mailbox *box)
-{
-    struct str out;
-    uint64_t at;
-
-    if (box->index.fd < 0 && index_open(&box->index, box->fd, true) < 0)
-        return;
-    str_init(&out, INDEX_RECORD_BYTES);
-    put_extra_keywords(box, &out);
-    (void) index_append(&box->index, box->fd, INDEX_KEYWORDS, str_slice(&out), &at);
-    str_free(&out);
 }

@@ -183,6 +183,29 @@ static int read_from(struct uidlist *u, int fd, uidlist_fn fn, void *ctx)
     return ret;
 }
 
+/* Is what was read still there, up to its last line? Inode numbers are used again at once: a file replaced twice may
+ * have the number of the one we read. */
+static bool goes_on(const struct uidlist *u, int fd)
+{
+    char tail[2 * UIDLIST_LINE_BYTES];
+    uint64_t from = u->offset > sizeof tail ? u->offset - sizeof tail : 0, uid;
+    ssize_t n = pread(fd, tail, (size_t) (u->offset - from), (off_t) from);
+    const char *line;
+    struct slice word, rest;
+
+    if (n <= 0 || (uint64_t) n != u->offset - from || tail[n - 1] != '\n')
+        return false;
+    for (line = tail + n - 1; line > tail && line[-1] != '\n'; line--)
+        ;
+    if (line == tail && from == 0) { /* the header */
+        struct uidlist head = { 0 };
+        return u->last_uid == 0 && parse_header(&head, slice_make(line, (size_t) (tail + n - 1 - line))) &&
+               head.uid_validity == u->uid_validity;
+    }
+    rest = slice_make(line, (size_t) (tail + n - 1 - line));
+    return slice_split(&rest, ' ', &word) && slice_u64(word, UINT32_MAX, &uid) == 0 && uid == u->last_uid;
+}
+
 int uidlist_read(struct uidlist *u, int dir_fd, bool *again, uidlist_fn fn, void *ctx)
 {
     struct stat st;
@@ -197,7 +220,7 @@ int uidlist_read(struct uidlist *u, int dir_fd, bool *again, uidlist_fn fn, void
         return -1;
     }
     if (u->version == 0 || u->inode != (uint64_t) st.st_ino || (uint64_t) st.st_size < u->offset ||
-        ((uint64_t) st.st_size == u->size && u->mtime_ns != store_mtime_ns(&st))) {
+        ((uint64_t) st.st_size == u->size && u->mtime_ns != store_mtime_ns(&st)) || !goes_on(u, fd)) {
         memset(u, 0, sizeof *u);
         *again = true;
     }

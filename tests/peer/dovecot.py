@@ -37,7 +37,7 @@ class Dovecot:
     def __enter__(self):
         self.root = programs()
         assert self.root, "Debian's dovecot packages cannot be fetched"
-        self.scratch = pathlib.Path(tempfile.mkdtemp(prefix="posthorn-dovecot.", dir="/tmp"))
+        self.scratch = pathlib.Path(tempfile.mkdtemp(prefix="posthorn-dovecot."))
         self.scratch.chmod(0o755)
         self.conf = self.scratch / "dovecot.conf"
         self.log_file = self.scratch / "log"

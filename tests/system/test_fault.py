@@ -1,8 +1,10 @@
 """The short form of tests/fault/run: daemons are killed at random for some seconds, nothing accepted is lost."""
 import contextlib
+import imaplib
 import os
 import pathlib
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -129,6 +131,26 @@ def test_hung_daemon(own):
     finally:
         own.postconf("daemon_timeout = 18000s")
         own.restart()
+
+
+def test_mailbox_put_back_under_a_session(own, tmp_path):
+    """An administrator removes a mailbox and copies it back: who logs in then does not get the process that stands in the old one."""
+    box = pathlib.Path(own.mail_dir) / own.domain / own.user2.split("@")[0]
+    own.empty()
+    with own.smtp() as s:
+        s.sendmail("a@elsewhere.example", [own.user2], "Subject: kept\r\n\r\nx\r\n")
+    own.wait_message("Subject: kept")
+    with own.imap() as held:
+        held.select("INBOX")
+        subprocess.run(["cp", "-a", str(box), str(tmp_path / "backup")], check=True)
+        shutil.rmtree(box)
+        subprocess.run(["cp", "-a", str(tmp_path / "backup"), str(box)], check=True)
+
+        def seen():
+            with contextlib.suppress(imaplib.IMAP4.error):
+                return own.messages()
+
+        assert len(wait_until(seen, what="the mailbox that was put back")) == 1
 
 
 def test_random_kills():

@@ -6,24 +6,17 @@ its own all the way and says what it had to transfer. Skipped when Debian's pack
 """
 import datetime
 import os
-import pathlib
-import poplib
 import random
 import re
-import shutil
-import smtplib
-import subprocess
-import sys
 
 import mailstate
 import pytest
-from conftest import ROOT, own_instance, wait_until
-
-sys.path.insert(0, str(ROOT / "tests/peer"))
-import dovecot  # noqa: E402
+import together
+from conftest import own_instance
+from takeover import Account, dovecot
 
 MESSAGES = int(os.environ.get("POSTHORN_TAKEOVER_MESSAGES", 20000))
-PORTS, PEER_PORTS = 22000, 23000
+PORTS = 22000
 FOLDERS = ["INBOX", "Sent", "Drafts", "Trash", "Junk", "Archive", "Archive/2024", "Archive/2024/Q1", "Entw&APw-rfe", "&Jjo-", "A&-B", "x y", " lead", "tail ",
            "a/~b", "b%c", "c*d", "INBOX/kid", "INBOX/kid/deep", "x" * 200, '"quo"', "back\\sl", "#news", "(paren)", "{brace}", "keywords", "empty",
            "very/deep/" + "/".join("abcdefghij"), "lists/postfix-users", "files"]
@@ -85,106 +78,6 @@ def bare_files(folder, count, owner, random_):
             os.chown(path, *owner)
 
 
-class Account:
-    """bob's mail, at one server or the other."""
-
-    def __init__(self, instance):
-        self.instance, self.user = instance, instance.user2
-        self.box_dir = pathlib.Path(instance.mail_dir) / instance.domain / self.user.split("@")[0]
-        owner = os.stat(instance.mail_dir)
-        self.owner = (owner.st_uid, owner.st_gid)
-        self.peer = dovecot.Dovecot(instance.mail_dir, PEER_PORTS, settings="mail_fsync = never")
-        self.seen = {}  # (UIDVALIDITY, uid) -> what never changes
-        self.next = {}  # UIDVALIDITY -> UIDNEXT
-        self.side, self.log = None, 0
-
-    def go(self, side):
-        """Stops one server, starts the other."""
-        if self.side == "dovecot":
-            self.peer.stop()
-        else:
-            self.stop_ours()
-        if side == "dovecot":
-            self.peer.start()
-        else:
-            self.instance.postfix("start")
-            self.instance.read_env()
-        self.side = side
-
-    def stop_ours(self):
-        self.instance.postfix("stop")
-        wait_until(lambda: self.instance.postfix("status", ok=False).returncode != 0, what="stop")
-
-    @property
-    def imap_port(self):
-        return self.peer.imap_port if self.side == "dovecot" else self.instance.imaps_port
-
-    def imap(self):
-        if self.side == "dovecot":
-            return mailstate.connect(self.imap_port, self.user, dovecot.PASSWORD)
-        return mailstate.connect(self.imap_port, self.user, self.instance.users[self.user], self.instance.tls)
-
-    def lmtp(self):
-        return smtplib.LMTP("127.0.0.1", self.peer.lmtp_port if self.side == "dovecot" else self.instance.lmtp_port, local_hostname="client.example")
-
-    def record(self):
-        with self.imap() as imap:
-            found = mailstate.record(imap)
-        for name, (validity, following, messages) in found["boxes"].items():
-            assert following >= self.next.get(validity, 0), f"{name!r}: UIDNEXT fell"
-            for uid, (_, when, size, ident) in messages.items():
-                assert self.seen.setdefault((validity, uid), (when, size, ident)) == (when, size, ident), f"{name!r}: uid {uid} stands for another message"
-                assert uid < following
-            self.next[validity] = following
-        return found
-
-    def uidls(self):
-        if self.side == "dovecot":
-            p = poplib.POP3("127.0.0.1", self.peer.pop3_port, timeout=60)
-        else:
-            p = poplib.POP3_SSL("localhost", self.instance.pop3s_port, context=self.instance.tls, timeout=60)
-        p.user(self.user)
-        p.pass_(dovecot.PASSWORD if self.side == "dovecot" else self.instance.users[self.user])
-        found = p.uidl()[1], p.list()[1]
-        p.quit()
-        return found
-
-    def mbsync(self, directory):
-        """The files of its copy: their names hold UID and flags. Folders that come and go, and names its Maildir cannot hold, are left out."""
-        rc = directory / "mbsyncrc"
-        tls = f"SSLType IMAPS\nCertificateFile {self.instance.ca_file}" if self.side == "ours" else "SSLType None\nAuthMechs LOGIN"
-        password = dovecot.PASSWORD if self.side == "dovecot" else self.instance.users[self.user]
-        rc.write_text(f"""FSync no
-
-IMAPAccount a
-Host localhost
-Port {self.imap_port}
-User {self.user}
-Pass {password}
-{tls}
-
-IMAPStore far
-Account a
-
-MaildirStore near
-Path {directory}/near/
-Inbox {directory}/near/INBOX
-SubFolders Verbatim
-
-Channel c
-Far :far:
-Near :near:
-Patterns * !work* !xxxx* !very*
-Create Near
-Expunge None
-SyncState *
-""")
-        (directory / "near").mkdir(exist_ok=True)
-        out = subprocess.run(["mbsync", "-c", str(rc), "-a"], capture_output=True, text=True, timeout=110)
-        assert out.returncode == 0, out.stdout[-2000:] + out.stderr[-2000:]
-        return {str(p.relative_to(directory)) for p in (directory / "near").rglob("*") if p.parent.name in ("cur", "new")}
-
-
 @pytest.fixture(scope="module")
 def account():
     if dovecot.programs() is None:
@@ -192,8 +85,8 @@ def account():
     with own_instance(PORTS) as instance:
         a = Account(instance)
         with a.peer:
-            a.stop_ours()
-            a.side = "dovecot"
+            a.sides.add("dovecot")
+            a.go("dovecot")
             yield a
 
 
@@ -253,6 +146,7 @@ def folders(imap, n, random_):
 
 
 def test_round_trips(account, tmp_path):
+    account.wipe()
     with account.imap() as imap:
         populate(imap, MESSAGES, account.box_dir, account.owner)
     before, uidls, copy = account.record(), account.uidls(), account.mbsync(tmp_path)
@@ -310,8 +204,17 @@ def test_names(account):
     """Every folder that Dovecot makes is reached by the same name here, and the other way round."""
     said = {}
     for side in ("dovecot", "ours"):
+        account.wipe()
         account.go(side)
-        shutil.rmtree(account.box_dir, ignore_errors=True)
         with account.imap() as imap:
             said[side] = conversation(imap)
     assert {k: (v, said["ours"][k]) for k, v in said["dovecot"].items() if v != said["ours"][k]} == {}
+
+
+def test_both_at_once(account):
+    """Ours and Dovecot at the same time on one Maildir; tests/fault/both for longer."""
+    account.wipe()
+    account.go("ours", "dovecot")
+    wrong, count = together.run(account, seconds=10, seed=1)
+    assert wrong == []
+    assert len(count) == 12 and min(count.values()) > 10, count

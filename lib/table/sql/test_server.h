@@ -19,7 +19,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -84,7 +83,6 @@ static inline void server_launch(void)
 
     server_pid = fork();
     if (server_pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
         close_range(3, ~0U, 0);
         snprintf(command, sizeof command,
                  "exec mariadbd --no-defaults --user=%s --datadir=%s/data --socket=%s/sock --port=%d "
@@ -136,6 +134,14 @@ static inline void server_gone(void)
         run("rm -rf %s", server_dir);
 }
 
+/* An assertion that failed must not leave the server behind. (PR_SET_PDEATHSIG ends with its setuid.) */
+static inline void server_abort(int signo)
+{
+    signal(signo, SIG_DFL);
+    server_gone();
+    raise(signo);
+}
+
 static inline void count_lines(void *ctx, enum log_level level, const char *tag, const char *text, size_t len)
 {
     (void) ctx;
@@ -159,6 +165,8 @@ static inline void server_new(void)
     snprintf(server_dir, sizeof server_dir, "/tmp/posthorn-sql.XXXXXX");
     assert(mkdtemp(server_dir));
     atexit(server_gone);
+    signal(SIGABRT, server_abort);
+    signal(SIGTERM, server_abort);
     chmod(server_dir, 0755);
     if (getuid() == 0)
         run("chown mysql %s", server_dir);

@@ -417,8 +417,8 @@ static void log_end(const struct imapd_session *s)
     uint64_t in = s->bytes_in + stream_bytes_in(s->io), out = s->bytes_out + stream_bytes_out(s->io);
 
     log_info("imap(%s)<%s>: Disconnected: %s in=%llu out=%llu expunged=%llu body_count=%llu", s->user, s->id,
-             s->ended ? s->ended : "Connection closed", (unsigned long long) in, (unsigned long long) out, s->expunged,
-             s->body_fetched);
+             s->ended ? s->ended : "Connection closed", (unsigned long long) in, (unsigned long long) out,
+             s->expunged, s->body_fetched);
 }
 
 static void end(struct imapd_session *s)

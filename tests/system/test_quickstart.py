@@ -90,7 +90,13 @@ def test_mariadb(quickstart):
     assert {"curl", "mariadb", "mariadbd", "mariadb-install-db"} <= {line.split()[0] for line in arguments.splitlines()}
     assert not any(word in arguments for word in (secret, db.login("root")["password"], *i.users.values())), arguments
 
-    # A user whom the database knows a moment later has mail.
+    # What the tables say of a user and of an alias, through the services.
+    db.sql(f"UPDATE mailbox SET quota = 12345678 WHERE username = '{i.user1}'")
+    fields = dict(line.split("\t") for line in i.tool("doveadm", "user", i.user1).stdout.splitlines())
+    assert fields["home"].rstrip("/") == f"{i.mail_dir}/{i.domain}/{i.user1.split('@')[0]}" and fields["quota_rule"] == "*:bytes=12345678", fields
+    assert sorted(i.tool("doveadm", "user", "*").stdout.split()) == sorted(i.users)
+    looked_up = i.tool("postmap", "-q", f"all@{i.domain}", f"proxy:mysql:{i.config_dir}/sql/mysql_virtual_alias_maps.cf").stdout
+    assert looked_up == f"{i.user1},{i.user2}\n"
     with i.smtp() as s:
         s.sendmail("a@elsewhere.example", [f"all@{i.domain}"], b"Subject: to all\r\n\r\nx\r\n")
     for user in i.users:

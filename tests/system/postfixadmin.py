@@ -40,6 +40,8 @@ class PostfixAdmin:
         for scratch in ("templates_c", "sessions"):
             (self.dir / scratch).mkdir()
         db.sql(f"CREATE USER postfixadmin@localhost IDENTIFIED BY '{DB_PASSWORD}'; GRANT ALL PRIVILEGES ON {db.name}.* TO postfixadmin@localhost")
+        self.setup_hash = subprocess.run(["php", "-r", "echo password_hash(stream_get_contents(STDIN), PASSWORD_DEFAULT);"],
+                                         input=SETUP_PASSWORD, capture_output=True, text=True, check=True).stdout
         self.encrypt("dovecot:ARGON2I")
         self.account = []
         if os.geteuid() == 0:
@@ -50,11 +52,9 @@ class PostfixAdmin:
 
     def encrypt(self, scheme):
         """config.local.php: the guide's settings, and this way to store passwords."""
-        hashed = subprocess.run(["php", "-r", "echo password_hash(stream_get_contents(STDIN), PASSWORD_DEFAULT);"],
-                                input=SETUP_PASSWORD, capture_output=True, text=True, check=True).stdout
         (self.dir / "config.local.php").write_text(f"""<?php
 $CONF['configured'] = true;
-$CONF['setup_password'] = '{hashed}';
+$CONF['setup_password'] = '{self.setup_hash}';
 $CONF['database_type'] = 'mysqli';
 $CONF['database_host'] = 'localhost';
 $CONF['database_socket'] = '{self.db.socket}';

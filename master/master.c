@@ -298,10 +298,7 @@ static void stop(void *why)
     end_services(false);
     while (still_running(false) > 0 && time_mono_ms() < until)
         event_sleep(STOP_LOOK_MS);
-    if (still_running(false) > 0) {
-        log_warn("%zu processes do not end: killing them", still_running(false));
-        process_kill_all(SIGKILL);
-    }
+    process_kill_all(false);
     process_strays(SIGTERM);
     for (until = time_mono_ms() + STOP_USERS_MS; process_strays(0) > 0 && time_mono_ms() < until;)
         event_sleep(STOP_LOOK_MS);
@@ -310,7 +307,7 @@ static void stop(void *why)
     until = time_mono_ms() + STOP_LOG_MS;
     while (process_count() > 0 && time_mono_ms() < until)
         event_sleep(STOP_LOOK_MS);
-    process_kill_all(SIGKILL);
+    process_kill_all(true);
     event_stop();
 }
 

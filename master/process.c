@@ -447,12 +447,19 @@ void process_end_all(struct unit *s, const char *order)
     event_cond_broadcast(&s->changed);
 }
 
-void process_kill_all(int signo)
+void process_kill_all(bool postlogd_too)
 {
     list_each(it, &services)
     {
-        list_each(at, &list_entry(it, struct unit, node)->processes)
-            kill(list_entry(at, struct process, node)->pid, signo);
+        struct unit *s = list_entry(it, struct unit, node);
+        if (strcmp(s->program, "postlogd") == 0 && !postlogd_too)
+            continue;
+        list_each(at, &s->processes)
+        {
+            struct process *p = list_entry(at, struct process, node);
+            log_warn("process %s pid %ld does not end: killing it", s->path, (long) p->pid);
+            kill(p->pid, SIGKILL);
+        }
     }
 }
 

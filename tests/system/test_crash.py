@@ -19,7 +19,6 @@ DAEMONS = {name: (name, None) for name in
             "anvil", "tlsmgr", "resolver", "proxymap", "authd", "login", "dispatcher", "imapd", "pop3d"]}
 DAEMONS |= {"bounce": ("bounce", "bounce"), "defer": ("bounce", "defer"), "trace": ("bounce", "trace"), "spawner of imapd": ("imapd", None),
             "spawner of pop3d": ("pop3d", None), "master": ("master", None)}
-KILLS = 4
 AT_WORK_SECONDS = 20  # within which a daemon must have been seen at work
 AWAKE_SECONDS = 30    # within which everything must go on
 
@@ -55,7 +54,8 @@ def processes(t, name):
             proc = pathlib.Path(f"/proc/{pid}")
             argv = proc.joinpath("cmdline").read_bytes().split(b"\0")
             spawner = b"spawner" in argv and proc.stat().st_uid == 0
-            if spawner == name.startswith("spawner") and (service is None or argv[argv.index(b"-n") + 1] == service.encode()):
+            named = argv[argv.index(b"-n") + 1] if b"-n" in argv else None  # not yet, or no longer
+            if spawner == name.startswith("spawner") and (service is None or named == service.encode()):
                 found.append(pid)
     return found
 
@@ -81,17 +81,35 @@ def wait_at_work(t, name):
     raise AssertionError(f"{name} was never at work")
 
 
-def kill(pid, slowly):
-    """At any instruction; `slowly`: stopped first, until others wait for its answer."""
+def end(pid):
     with contextlib.suppress(ProcessLookupError):
-        if slowly:
-            os.kill(pid, signal.SIGSTOP)
-            time.sleep(0.05)
-        else:
-            time.sleep(random.uniform(0, 0.003))
         os.kill(pid, signal.SIGKILL)
         return 1
     return 0
+
+
+def at_any_instruction(t, name, pid):
+    time.sleep(random.uniform(0, 0.003))
+    return end(pid)
+
+
+def with_others_waiting(t, name, pid):
+    """It is stopped first: what is asked of it meanwhile is never answered."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(0.05)
+    return end(pid)
+
+
+def with_its_successors(t, name, pid):
+    """Who asks again asks one that dies as well."""
+    killed, until = end(pid), time.monotonic() + 0.3
+    while time.monotonic() < until and name != "master":
+        killed += sum(end(pid) for pid in processes(t, name))
+    return killed
+
+
+WAYS = [at_any_instruction, with_others_waiting, with_its_successors]
 
 
 def start_again(t):
@@ -101,10 +119,11 @@ def start_again(t):
 
 @pytest.mark.parametrize("name", DAEMONS)
 def test_kill(traffic, name):
-    killed, faults = 0, len(traffic.faults)
+    faults = len(traffic.faults)
     traffic.doing = name
-    while killed < KILLS:
-        killed += kill(wait_at_work(traffic, name), slowly=killed % 2)
+    for way in WAYS:
+        while not way(traffic, name, wait_at_work(traffic, name)):
+            pass
         if name == "master":
             start_again(traffic)
         time.sleep(random.uniform(0, 0.2))
@@ -118,3 +137,6 @@ def test_nothing_was_lost(traffic):
     total = traffic.count()
     print("\n".join(traffic.notes))
     assert traffic.faults == [] and total > 0
+    began = time.monotonic()
+    traffic.i.postfix("stop")
+    assert time.monotonic() - began < 8, traffic.i.log()[-3000:]

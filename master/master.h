@@ -95,9 +95,9 @@ bool process_none_takes(const struct unit *);
 void process_wakeup(struct unit *);
 void process_end_all(struct unit *, const char *order); /* CHANNEL_STOP or CHANNEL_RELOAD */
 void process_reap(void);
-size_t process_count(void); /* of all services */
+size_t process_count(void);               /* of all services */
 void process_kill_all(bool postlogd_too); /* names those that it kills */
-size_t process_strays(int signo); /* users' processes, whose spawners are gone; 0 only counts them */
+size_t process_strays(int signo);         /* users' processes, whose spawners are gone; 0 only counts them */
 int process_tell(struct process *, struct msg **, uint32_t id);
 struct process *process_ref(struct process *);
 void process_unref(struct process *);

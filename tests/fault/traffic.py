@@ -289,6 +289,7 @@ class Traffic:
                 number, uid = row.split()
                 head = [line for line in m.top(int(number), 0)[1] if line.lower().startswith((b"subject:", b"message-id:"))]
                 self.same((user, "pop3", uid), tuple(head))
+                time.sleep(random.uniform(0, 0.05))  # as over a network: else there is seldom a pop3d to be seen
             m.quit()
         except poplib.error_proto as e:
             self.check_login(e)

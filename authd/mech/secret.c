@@ -46,7 +46,7 @@ static void decoy_scram(const struct mech_exchange *x, struct str *raw)
     size_t bytes = strcmp(x->mech->stored, "SCRAM-SHA-1") == 0 ? 20 : 32;
     unsigned char salt[EVP_MAX_MD_SIZE];
     struct str password, wasted;
-    struct err err;
+    struct err err = { 0 };
 
     salt_of(x->request, salt);
     if (derived) {

@@ -12,6 +12,7 @@
 #include "authd.h"
 #include "base/log.h"
 #include "cache.h"
+#include "conf/location.h"
 #include "event/event.h"
 #include "mech.h"
 #include "passdb.h"
@@ -36,6 +37,8 @@ static int pre_jail(void)
         authd_parameter_error("auth_username_format", &err);
         return -1;
     }
+    if (mail_location_check(conf_mail_location, &err) != 0) /* a userdb may say something else of each user */
+        authd_parameter_error("mail_location", &err);
     if (authd_passdb_open("auth_passdb", authd_passdbs) != 0 || authd_userdb_open("auth_userdb", authd_userdbs) != 0)
         return -1;
     return mech_init(authd_mechanisms);

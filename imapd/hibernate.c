@@ -25,12 +25,9 @@ enum { VIEW_BYTES = DISPATCHER_STATE_BYTES - STORE_NAME_BYTES - 1024 };
 
 static bool add_directories(struct imapd_session *s, struct dispatcher_sleep *how)
 {
-    static const char *const dirs[DISPATCHER_SLEEP_DIRS] = { "new", "cur" };
-
     for (int i = 0; i < DISPATCHER_SLEEP_DIRS; i++) {
         struct stat st;
-        char *path = arena_printf(s->arena, "%s/%s/%s", s->root, mailbox_path(s->box), dirs[i]);
-        how->dir_fd[i] = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        how->dir_fd[i] = mailbox_directory(s->box, i == 0);
         if (how->dir_fd[i] < 0 || fstat(how->dir_fd[i], &st) < 0)
             return false;
         how->mtime_ns[i] = (int64_t) st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;

@@ -32,6 +32,8 @@ static const struct param params[] = {
     { .type = PARAM_END },
 };
 
+static struct store_places places; /* of the one user */
+
 static void session(struct dispatcher_link *link, struct dispatcher_session *s, const char *root)
 {
     struct imapd_start start = { .link = link,
@@ -39,6 +41,7 @@ static void session(struct dispatcher_link *link, struct dispatcher_session *s, 
                                  .user = s->user,
                                  .id = s->id,
                                  .root = root,
+                                 .places = &places,
                                  .separator = conf_mail_separator[0],
                                  .tag = s->tag && s->tag[0] ? s->tag : NULL,
                                  .capability_untagged = s->capability_untagged,
@@ -52,8 +55,11 @@ static void session(struct dispatcher_link *link, struct dispatcher_session *s, 
 
 static void spawned(int control_fd, const struct service_user *user)
 {
+    store_places_given(user->place_fd, user->hint, &places);
     dispatcher_serve(control_fd, user->directory, session);
 }
+
+_Static_assert((int) SERVICE_PLACES == (int) STORE_PLACES, "the store's places are those of the order");
 
 int main(int argc, char **argv)
 {

@@ -400,7 +400,9 @@ static void greet(struct imapd_session *s, const struct imapd_start *start)
 
 static bool open_store(struct imapd_session *s, const struct imapd_start *start)
 {
-    struct store_config config = { .root = start->root, .separator = start->separator, .create = true };
+    struct store_config config = {
+        .root = start->root, .places = start->places, .separator = start->separator, .create = true
+    };
 
     if (store_open(&config, &s->store) == STORE_OK)
         return true;
@@ -439,7 +441,6 @@ void imapd_session_run(int fd, const struct imapd_start *start)
                                .state = IMAPD_AUTHENTICATED,
                                .link = start->link,
                                .client = start->client,
-                               .root = start->root,
                                .user = start->user,
                                .id = start->id,
                                .arena = arena_new() };

@@ -40,7 +40,6 @@ struct imapd_session {
     enum imapd_state state;
     struct dispatcher_link *link;      /* NULL: no change notice, IDLE looks at intervals */
     struct dispatcher_session *client; /* what it came with; goes back when the session sleeps */
-    const char *root;                  /* the Maildir, for change notice */
     const char *user, *id;             /* for the log */
     struct arena *arena;               /* of the command */
     struct str command, answer;
@@ -58,6 +57,7 @@ struct imapd_start {
     struct dispatcher_link *link;
     struct dispatcher_session *client;
     const char *user, *id, *root;
+    const struct store_places *places; /* NULL: all is below the root */
     char separator;
     const char *tag;          /* of the LOGIN or AUTHENTICATE still to be answered; NULL: a PREAUTH greeting */
     bool capability_untagged; /* the client asked CAPABILITY itself before it logged in */

@@ -146,7 +146,8 @@ static void deliver_one(struct lmtpd_session *s, size_t i)
     str_init(&id, 128);
     addr_quote(&external, slice_of(rcpt->address));
     session_id(s, i, &id);
-    if (err.code == 0 && maildir_deliver(t->message, rcpt->box.path, MAILDIR_MAKE, &err) == 0) {
+    if (err.code == 0 && maildir_deliver(t->message, rcpt->box.path,
+                                         MAILDIR_MAKE | (rcpt->box.no_index ? MAILDIR_NO_INDEX : 0), &err) == 0) {
         log_info("%s: to=<%s>, from=<%s>, size=%llu, status=sent (saved in %s)", id.p, external.p, t->sender,
                  (unsigned long long) maildir_bytes(t->message), rcpt->box.path);
         stream_printf(s->stream, "250 2.0.0 <%s> %s Saved\r\n", external.p, id.p);

@@ -26,7 +26,7 @@ struct order {
     struct list node;
     struct process *asker, *spawner; /* spawner NULL: not passed on yet */
     uint32_t asker_id, id;
-    char *program, *directory;
+    char *program, *directory, *place[SERVICE_PLACES], *hint;
     int64_t uid, gid;
     int fd;
     bool again; /* a spawner died with it */
@@ -45,6 +45,9 @@ static void finish(struct order *o, struct msg **answer)
         close(o->fd);
     free(o->program);
     free(o->directory);
+    for (int i = 0; i < SERVICE_PLACES; i++)
+        free(o->place[i]);
+    free(o->hint);
     free(o);
 }
 
@@ -81,6 +84,9 @@ static void pass_on(struct order *o, struct process *spawner)
     o->spawner = process_ref(spawner);
     o->id = ++last_id;
     msg_put_str(m, "directory", o->directory);
+    for (int i = 0; i < SERVICE_PLACES; i++)
+        msg_put_str(m, channel_place[i], o->place[i]);
+    msg_put_str(m, "hint", o->hint);
     msg_put_num(m, "uid", o->uid);
     msg_put_num(m, "gid", o->gid);
     msg_put_fd(m, o->fd);
@@ -125,6 +131,9 @@ void spawn_order(struct process *p, struct msg *m)
     o->asker_id = msg_id(m);
     o->program = mem_strdup(msg_get_str(m, "program", CHANNEL_NAME_BYTES));
     o->directory = mem_strdup(msg_get_str(m, "directory", CHANNEL_PATH_BYTES));
+    for (int i = 0; i < SERVICE_PLACES; i++)
+        o->place[i] = mem_strdup(msg_get_str(m, channel_place[i], CHANNEL_PATH_BYTES));
+    o->hint = mem_strdup(msg_get_str(m, "hint", SERVICE_HINT_BYTES));
     o->uid = msg_get_num(m, "uid", 0, UINT32_MAX - 1);
     o->gid = msg_get_num(m, "gid", 0, UINT32_MAX - 1);
     o->fd = msg_take_fd(m);

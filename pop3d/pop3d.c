@@ -10,11 +10,16 @@
 #include "service/service.h"
 #include "session.h"
 
+static struct store_places places; /* of the one user */
+
 static void session(struct dispatcher_link *link, struct dispatcher_session *s, const char *root)
 {
-    struct pop3d_start start = {
-        .user = s->user, .id = s->id, .root = root, .separator = conf_mail_separator[0], .input = str_slice(&s->input)
-    };
+    struct pop3d_start start = { .user = s->user,
+                                 .id = s->id,
+                                 .root = root,
+                                 .places = &places,
+                                 .separator = conf_mail_separator[0],
+                                 .input = str_slice(&s->input) };
     int fd = s->fd;
 
     (void) link;
@@ -24,6 +29,7 @@ static void session(struct dispatcher_link *link, struct dispatcher_session *s, 
 
 static void spawned(int control_fd, const struct service_user *user)
 {
+    store_places_given(user->place_fd, user->hint, &places);
     dispatcher_serve(control_fd, user->directory, session);
 }
 

@@ -8,7 +8,9 @@
 
 static enum store_why open_maildrop(struct pop3d_session *s, const struct pop3d_start *start)
 {
-    struct store_config config = { .root = start->root, .separator = start->separator, .create = true };
+    struct store_config config = {
+        .root = start->root, .places = start->places, .separator = start->separator, .create = true
+    };
     enum store_why why = store_open(&config, &s->store);
 
     if (why == STORE_OK)

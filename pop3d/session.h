@@ -38,6 +38,7 @@ struct pop3d_session {
 
 struct pop3d_start {
     const char *user, *id, *root;
+    const struct store_places *places; /* NULL: all is below the root */
     char separator;
     struct slice input; /* what the client sent behind its last command to login */
 };

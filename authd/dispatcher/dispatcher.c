@@ -22,6 +22,7 @@
 #include "base/time.h"
 #include "client/authd.h"
 #include "client/dispatcher_wire.h"
+#include "store/store.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -60,22 +61,28 @@ struct hand_over {
     pid_t pid;
 };
 
-/* The smallest directory that holds the user's mail becomes the process's root: home when the mail lies below it. */
+/* The smallest directory that holds the user's mail becomes the process's root: home when the mail lies below it.
+ * What lies elsewhere (struct store_places) goes along as descriptors. */
 static bool place(struct arena *arena, const struct authd_user *u, struct hand_over *h)
 {
-    const char *root = u->maildir;
+    const struct mail_location *l = &u->location;
+    const char *root = l->root;
     size_t home_len = strlen(u->home);
 
-    if (u->maildir[0] != '/')
+    if (l->root[0] != '/')
         return false;
-    if (home_len > 1 && strncmp(u->maildir, u->home, home_len) == 0 &&
-        (u->maildir[home_len] == '/' || u->maildir[home_len] == 0))
+    if (home_len > 1 && strncmp(l->root, u->home, home_len) == 0 &&
+        (l->root[home_len] == '/' || l->root[home_len] == 0))
         root = u->home;
-    const char *inside = u->maildir + strlen(root);
+    const char *inside = l->root + strlen(root);
+    h->order.place[STORE_PLACE_INBOX] = l->inbox;
+    h->order.place[STORE_PLACE_CONTROL] = l->control;
+    h->order.place[STORE_PLACE_INDEX] = l->index;
+    h->order.hint = arena_printf(arena, "%s%s", l->fs ? STORE_HINT_FS : "", l->no_index ? STORE_HINT_NO_INDEX : "");
     h->order.directory = root;
     h->session->user = mem_strdup(u->user);
     h->session->maildir = mem_strdup(inside[0] ? inside : "/");
-    h->order.key = arena_printf(arena, "%s\n%s", h->session->protocol, u->user);
+    h->order.key = arena_printf(arena, "%s\n%s\n%s", h->session->protocol, u->user, u->mail); /* moved: another */
     h->order.program = strcmp(h->session->protocol, "pop3") == 0 ? "pop3d" : "imapd";
     h->order.uid = u->uid;
     h->order.gid = u->gid;
@@ -106,9 +113,9 @@ static enum dispatcher_answer hand_over(struct hand_over *h, const struct dispat
         return refuse(h, DISPATCHER_DENIED, "no uid or gid");
     }
     if (!place(arena, &h->user, h)) {
-        log_error(
-            "user %s: its mail has no place: check virtual_mailbox_maps, virtual_mailbox_base and the userdb's home",
-            h->user.user);
+        log_error("user %s: its mail has no place: %s", h->user.user,
+                  h->user.problem[0] ? h->user.problem
+                                     : "check virtual_mailbox_maps, virtual_mailbox_base and the userdb's home");
         return refuse(h, DISPATCHER_DENIED, "no mail directory");
     }
     h->order.from_one_address = (size_t) userip_connections;

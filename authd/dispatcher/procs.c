@@ -76,6 +76,9 @@ static struct user *user_get(const struct proc_order *o)
         u->order.key = mem_strdup(o->key);
         u->order.program = mem_strdup(o->program);
         u->order.directory = mem_strdup(o->directory);
+        for (int i = 0; i < SERVICE_PLACES; i++)
+            u->order.place[i] = o->place[i] ? mem_strdup(o->place[i]) : NULL;
+        u->order.hint = o->hint ? mem_strdup(o->hint) : NULL;
         u->sessions = map_new(SESSIONS_OF_ONE, session_free);
         if (!map_set(users, slice_of(o->key), u))
             log_warn("more than %d users at a time: one is turned away", USERS_MAX);
@@ -95,6 +98,9 @@ static void user_put(struct user *u)
     free((char *) (uintptr_t) u->order.key);
     free((char *) (uintptr_t) u->order.program);
     free((char *) (uintptr_t) u->order.directory);
+    for (int i = 0; i < SERVICE_PLACES; i++)
+        free((char *) (uintptr_t) u->order.place[i]);
+    free((char *) (uintptr_t) u->order.hint);
     free(u);
 }
 
@@ -234,9 +240,13 @@ static void read_process(void *arg)
 
 static int spawn(struct proc *p, const struct proc_order *o)
 {
-    struct service_spawn order = { .program = o->program, .directory = o->directory, .uid = o->uid, .gid = o->gid };
+    struct service_spawn order = {
+        .program = o->program, .directory = o->directory, .hint = o->hint, .uid = o->uid, .gid = o->gid
+    };
     int pair[2];
 
+    for (int i = 0; i < SERVICE_PLACES; i++)
+        order.place[i] = o->place[i];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
         log_error("cannot make a control channel: %s", strerror(errno));
         return -1;

@@ -10,10 +10,12 @@
 #define DISPATCHER_PROCS_H
 #include "client/dispatcher.h"
 #include "conf/param.h"
+#include "service/service.h"
 
 struct proc_order {
     const char *key; /* protocol and user */
     const char *program, *directory;
+    const char *place[SERVICE_PLACES], *hint; /* see struct service_spawn; "" or NULL: none */
     uid_t uid;
     gid_t gid;
     size_t from_one_address; /* sessions that one address may have; 0: no limit */

@@ -32,14 +32,11 @@ static void changed(void *session)
 
 static void watch(struct imapd_session *s, struct notice *n)
 {
-    static const char *const dirs[2] = { "new", "cur" };
-
     for (int i = 0; i < 2; i++) {
         n->dir_fd[i] = -1;
         if (s->box == NULL || s->link == NULL)
             continue;
-        char *path = arena_printf(s->arena, "%s/%s/%s", s->root, mailbox_path(s->box), dirs[i]);
-        n->dir_fd[i] = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        n->dir_fd[i] = mailbox_directory(s->box, i == 0);
         if (n->dir_fd[i] >= 0)
             n->watch[i] = dispatcher_watch_new(s->link, n->dir_fd[i], changed, s);
     }

@@ -45,7 +45,6 @@ void imapd_cmd_create(struct imapd_session *s, struct imap_arg *a)
 
     if (imapd_mailbox_arg(s, a, &name) != 0 || imap_arg_done(a) != 0)
         return;
-    name = without_separator(s, name);
     if (spelled_well(s, name))
         finish(s, store_create(s->store, name), name, "Create", NULL);
 }

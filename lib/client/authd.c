@@ -156,32 +156,6 @@ static int call(struct authd_client *c, struct slice question, uint32_t id, int6
 
 static const char *copy(struct arena *a, struct slice s) { return arena_strndup(a, s.p, s.len); }
 
-/* Dovecot's mail_location, as far as Maildir goes: "maildir:PATH[:OPTION..]", "~" is the home. */
-static const char *maildir_of(const struct authd_user *u, struct arena *a)
-{
-    struct slice path = slice_of(u->mail);
-    const char *text;
-    size_t len;
-
-    if (path.len == 0)
-        return u->home;
-    if (!slice_casestarts(path, "maildir:"))
-        return "";
-    path = slice_sub(path, strlen("maildir:"), path.len);
-    ptrdiff_t end = slice_find(path, ':');
-    if (end >= 0)
-        path.len = (size_t) end;
-    if (path.len > 0 && path.p[0] == '~' && u->home[0] == '\0')
-        return "";
-    if (path.len > 0 && path.p[0] == '~')
-        text = arena_printf(a, "%s%.*s", u->home, (int) (path.len - 1), path.p + 1);
-    else
-        text = copy(a, path);
-    for (len = strlen(text); len > 1 && text[len - 1] == '/';)
-        len--;
-    return text[0] == '/' ? arena_strndup(a, text, len) : "";
-}
-
 struct place {
     const struct authd_user *user;
     const char *protocol, *uid, *gid;
@@ -227,6 +201,20 @@ static const char *expanded(const struct authd_user *u, const char *protocol, co
     return result;
 }
 
+static void find_mail(struct authd_user *u, struct arena *a)
+{
+    struct mail_location *l = &u->location;
+    struct err err;
+
+    if (u->mail[0] == '\0') {
+        l->root = u->home;
+    } else if (mail_location_parse(u->mail, u->home, a, l, &err) < 0) {
+        *l = (struct mail_location){ .root = "", .inbox = "", .control = "", .index = "" };
+        u->problem = arena_strdup(a, err.text);
+    }
+    u->maildir = l->inbox[0] ? l->inbox : l->root;
+}
+
 /* What the userdb has not said. */
 static int settle(struct authd_user *u, const char *protocol, struct arena *a, struct err *err)
 {
@@ -243,7 +231,7 @@ static int settle(struct authd_user *u, const char *protocol, struct arena *a, s
     }
     if (mail && mail[0] && (u->mail = expanded(u, protocol, mail, a, err)) == NULL)
         return -1;
-    u->maildir = maildir_of(u, a);
+    find_mail(u, a);
     return 0;
 }
 
@@ -261,7 +249,8 @@ static int set_id(struct slice value, bool *has, uint32_t *out)
 int authd_user_parse(const struct dovecot_auth_line *line, size_t from, const char *protocol, struct arena *a,
                      struct authd_user *out, struct err *err)
 {
-    *out = (struct authd_user){ .user = "", .home = "", .mail = "", .maildir = "" };
+    *out = (struct authd_user){ .user = "", .home = "", .mail = "", .maildir = "", .problem = "" };
+    out->location = (struct mail_location){ .root = "", .inbox = "", .control = "", .index = "" };
     (void) err_set(err, 0, NULL, "a reply that cannot be read");
     if (line->count <= from || line->word[from].len == 0)
         return -1;

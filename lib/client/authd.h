@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "conf/location.h"
 #include <sys/types.h>
 
 #define AUTHD_MASTER_SERVICE "private/auth-master"
@@ -33,7 +34,9 @@ struct authd_user {
     const char *home;    /* absolute, without a slash at the end; else by mail_home; "" when unknown */
     const char *mail;    /* "maildir:/var/mail/u", %variables expanded; else by mail_location; "" when unknown */
     const char *maildir; /* absolute directory of the INBOX, from mail and home; "" when neither tells */
-    size_t extras;       /* what else was said: "quota_rule", ... */
+    struct mail_location location; /* the same in full */
+    const char *problem;           /* why there is none, for the log; "" */
+    size_t extras;                 /* what else was said: "quota_rule", ... */
     struct authd_extra extra[AUTHD_EXTRA_MAX];
 };
 

@@ -117,6 +117,7 @@ static enum lookup find_in_tables(const char *address, struct arena *a, struct u
     out->uid = (uid_t) uid;
     out->gid = (gid_t) gid;
     out->maildir = out->path[strlen(out->path) - 1] == '/';
+    out->no_index = mail_location_index_elsewhere(conf_mail_location);
     out->user = ext.len ? arena_printf(a, "%.*s%s", (int) (ext.p - address), address, ext.p + ext.len)
                         : arena_strdup(a, address);
     return LOOKUP_FOUND;
@@ -132,11 +133,13 @@ static enum lookup ask(const char *address, const char *protocol, struct arena *
     if (found != LOOKUP_FOUND)
         return found;
     if (!user.has_uid || !user.has_gid || user.uid == 0 || user.gid == 0 || *user.maildir != '/') {
-        log_warn("recipient %s: %s gives no uid, gid or maildir", address, userdb_service);
+        log_warn("recipient %s: %s gives no uid, gid or maildir%s%s", address, userdb_service,
+                 user.problem[0] ? ": " : "", user.problem);
         return misconfigured(err);
     }
     out->path = arena_printf(a, "%s/", user.maildir);
     out->maildir = true;
+    out->no_index = user.location.no_index || user.location.index[0];
     out->uid = user.uid;
     out->gid = user.gid;
     out->user = user.user;

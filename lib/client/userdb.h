@@ -19,8 +19,8 @@
 
 extern const struct param userdb_params[]; /* list it in the daemon's params */
 struct userdb_mailbox {
-    const char *path; /* absolute; a Maildir's ends in "/" */
-    bool maildir;
+    const char *path;       /* absolute; a Maildir's ends in "/" */
+    bool maildir, no_index; /* no_index: mail_location puts its index elsewhere */
     uid_t uid;
     gid_t gid;
     const char *user; /* the address without its extension where that was found */

@@ -169,8 +169,9 @@ const struct param conf_global_params[] = {
       .type = PARAM_STRING,
       .str = &conf_mail_location,
       .def = "maildir:~/Maildir",
-      .doc = "Where the mail is of a user for whom the userdb gives no \"mail\", with Dovecot's %variables (%u, %n, "
-             "%d, %h); ~ is the home." },
+      .doc =
+          "Where the mail is of a user for whom the userdb gives no \"mail\", with Dovecot's %variables (%u, %n, "
+          "%d, %h); ~ is the home. maildir: with LAYOUT=maildir++ or fs, INBOX=, CONTROL=, INDEX= (also MEMORY)." },
     { .name = "login_user",
       .type = PARAM_STRING,
       .str = &conf_login_user,

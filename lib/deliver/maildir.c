@@ -76,15 +76,15 @@ static int make_parents(const char *dir)
     return ret;
 }
 
-static int open_dir(const char *dir, enum maildir_make make)
+static int open_dir(const char *dir, unsigned how)
 {
     struct stat st;
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-    if (fd < 0 && errno == ENOENT && make == MAILDIR_MAKE && make_parents(dir) == 0)
+    if (fd < 0 && errno == ENOENT && how & MAILDIR_MAKE && make_parents(dir) == 0)
         fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0 && make == MAILDIR_MAKE && fstatat(fd, "new", &st, AT_SYMLINK_NOFOLLOW) < 0 &&
-        store_make_maildir(fd, ".") < 0) {
+    if (fd >= 0 && how & MAILDIR_MAKE && fstatat(fd, "new", &st, AT_SYMLINK_NOFOLLOW) < 0 &&
+        store_make_maildir(fd, ".", false) < 0) {
         int keep = errno;
         close(fd);
         errno = keep;
@@ -124,8 +124,7 @@ static void remove_tmp(int dir_fd, const char *name)
     }
 }
 
-int maildir_begin(const char *dir, enum maildir_make make, int64_t limit, struct maildir_message **out,
-                  struct err *err)
+int maildir_begin(const char *dir, unsigned how, int64_t limit, struct maildir_message **out, struct err *err)
 {
     struct maildir_message *m = mem_new(sizeof *m);
     int keep;
@@ -137,7 +136,7 @@ int maildir_begin(const char *dir, enum maildir_make make, int64_t limit, struct
     str_init(&m->tmp, 1024);
     str_init(&m->buffer, 2 * WRITE_BYTES);
     str_init(&m->header, HEADER_BYTES);
-    m->dir_fd = open_dir(dir, make);
+    m->dir_fd = open_dir(dir, how);
     if (m->dir_fd >= 0)
         m->fd = create_tmp(m->dir_fd, &m->tmp);
     if (m->fd < 0) {
@@ -285,7 +284,8 @@ static void tell_index(struct maildir_message *m, int dir_fd, const struct str *
     str_free(&record);
 }
 
-static int deliver_into(struct maildir_message *m, int dir_fd, bool first, const char *dir, struct err *err)
+static int deliver_into(struct maildir_message *m, int dir_fd, bool first, const char *dir, unsigned how,
+                        struct err *err)
 {
     struct str base, tmp;
     int fd = m->fd, ret = -1;
@@ -310,7 +310,8 @@ static int deliver_into(struct maildir_message *m, int dir_fd, bool first, const
         }
         ret = fail(err, why, "sync message in", dir);
     } else {
-        tell_index(m, dir_fd, &base);
+        if (!(how & MAILDIR_NO_INDEX))
+            tell_index(m, dir_fd, &base);
         ret = 0;
     }
     if (first)
@@ -322,7 +323,7 @@ static int deliver_into(struct maildir_message *m, int dir_fd, bool first, const
     return ret;
 }
 
-int maildir_deliver(struct maildir_message *m, const char *dir, enum maildir_make make, struct err *err)
+int maildir_deliver(struct maildir_message *m, const char *dir, unsigned how, struct err *err)
 {
     bool first = m->tmp.len && strcmp(dir, m->dir) == 0;
     int dir_fd, ret;
@@ -330,10 +331,10 @@ int maildir_deliver(struct maildir_message *m, const char *dir, enum maildir_mak
     if (m->error || !m->ended)
         return fail(err, m->error ? m->error : EINVAL, "error writing message in", m->dir);
     if (first)
-        return deliver_into(m, m->dir_fd, true, dir, err);
-    if ((dir_fd = open_dir(dir, make)) < 0)
+        return deliver_into(m, m->dir_fd, true, dir, how, err);
+    if ((dir_fd = open_dir(dir, how)) < 0)
         return fail(err, errno, "create maildir file in", dir);
-    ret = deliver_into(m, dir_fd, false, dir, err);
+    ret = deliver_into(m, dir_fd, false, dir, how, err);
     close(dir_fd);
     return ret;
 }

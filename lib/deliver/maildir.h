@@ -18,18 +18,21 @@
 #include "base/err.h"
 #include "base/str.h"
 
-enum maildir_make { MAILDIR_EXISTS, MAILDIR_MAKE }; /* MAKE: missing directories are made, parents too */
+enum maildir_how {
+    MAILDIR_MAKE = 1,     /* missing directories are made, parents too */
+    MAILDIR_NO_INDEX = 2, /* its index lies elsewhere, or nowhere */
+};
 
 struct maildir_message;
-/* Opens a file in tmp/ of that Maildir. limit: most bytes, 0 for none. */
-int maildir_begin(const char *dir, enum maildir_make, int64_t limit, struct maildir_message **out, struct err *);
+/* Opens a file in tmp/ of that Maildir. how: enum maildir_how; limit: most bytes, 0 for none. */
+int maildir_begin(const char *dir, unsigned how, int64_t limit, struct maildir_message **out, struct err *);
 /* Keeps its first error for maildir_end. */
 void maildir_write(struct maildir_message *, const void *p, size_t len);
 bool maildir_too_big(const struct maildir_message *);
 /* The message is complete: 0, or -1 with what went wrong while writing. Then deliver it to mailboxes, the first one
  * that of maildir_begin. */
 int maildir_end(struct maildir_message *, struct err *);
-int maildir_deliver(struct maildir_message *, const char *dir, enum maildir_make, struct err *);
+int maildir_deliver(struct maildir_message *, const char *dir, unsigned how, struct err *);
 uint64_t maildir_bytes(const struct maildir_message *);
 /* Removes what is left in tmp/; what was delivered stays. */
 void maildir_free(struct maildir_message **);

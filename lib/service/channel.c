@@ -105,6 +105,8 @@ int service_connect(const char *service, int64_t deadline)
     return fd;
 }
 
+const char *const channel_place[SERVICE_PLACES] = { "place1", "place2", "place3" };
+
 int service_spawn(const struct service_spawn *s, int fd, int64_t deadline, pid_t *pid)
 {
     struct msg *m = msg_new(CHANNEL_SPAWN), *answer;
@@ -112,6 +114,9 @@ int service_spawn(const struct service_spawn *s, int fd, int64_t deadline, pid_t
 
     msg_put_str(m, "program", s->program);
     msg_put_str(m, "directory", s->directory);
+    for (int i = 0; i < SERVICE_PLACES; i++)
+        msg_put_str(m, channel_place[i], s->place[i] ? s->place[i] : "");
+    msg_put_str(m, "hint", s->hint ? s->hint : "");
     msg_put_num(m, "uid", s->uid);
     msg_put_num(m, "gid", s->gid);
     msg_put_fd(m, fd);

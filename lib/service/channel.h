@@ -35,4 +35,6 @@ enum { CHANNEL_FD = 3, CHANNEL_FIRST_LISTENER = 4, CHANNEL_PATH_BYTES = 1024, CH
 #define CHANNEL_RELOAD  "reload"
 #define CHANNEL_WAKEUP  "wakeup"
 #define CHANNEL_QUOTA   "quota"
+/* Values of an order to spawn, beside program, directory, hint, uid, gid: struct service_spawn's places. */
+extern const char *const channel_place[];
 #endif

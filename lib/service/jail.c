@@ -174,7 +174,7 @@ void jail_close_user(const struct service *svc, const struct service_user *user,
 
     *directory = "/";
     tzset();
-    ruleset = jail_landlock_prepare_directory(user->directory, abi_of(landlock_abi_max));
+    ruleset = jail_landlock_prepare_user(user, abi_of(landlock_abi_max));
     if (root) {
         change_root(user->directory);
         change_user(user->uid, user->gid, "");

@@ -31,8 +31,8 @@ int jail_user(const char *spec, uid_t *, gid_t *, char name[64]);
 int jail_landlock_abi(void); /* 0: the kernel has none */
 
 /* Pieces, for jail.c. */
-int jail_landlock_prepare(const struct service *, int abi); /* ruleset descriptor, -1 when abi is 0 */
-int jail_landlock_prepare_directory(const char *directory, int abi);
+int jail_landlock_prepare(const struct service *, int abi);           /* ruleset descriptor, -1 when abi is 0 */
+int jail_landlock_prepare_user(const struct service_user *, int abi); /* its directory and places */
 void jail_landlock_enforce(int ruleset);
 void jail_calls(const struct service *);
 void jail_calls_spawner(void);

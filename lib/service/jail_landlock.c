@@ -134,16 +134,19 @@ int jail_landlock_prepare(const struct service *svc, int abi)
     return ruleset;
 }
 
-int jail_landlock_prepare_directory(const char *directory, int abi)
+int jail_landlock_prepare_user(const struct service_user *user, int abi)
 {
     static const struct service confined = { .jail = JAIL_SPAWNED };
-    const struct service_path path = { directory, true, false };
+    const struct service_path path = { user->directory, true, false };
     int ruleset;
 
     if (abi < 1)
         return -1;
     ruleset = ruleset_new(&confined, abi);
     rule_for(ruleset, &path, abi);
+    for (int i = 0; i < SERVICE_PLACES; i++)
+        if (user->place_fd[i] > 0)
+            rule_add(ruleset, user->place_fd[i], "a place of the user's", true, abi);
     return ruleset;
 }
 

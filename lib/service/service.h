@@ -63,10 +63,13 @@ struct service_request {
                       for frames whose order matters, and to use service_conn_stream */
 };
 /* Whom a spawned process serves. */
+enum { SERVICE_PLACES = 3, SERVICE_HINT_BYTES = 64 };
 struct service_user {
     uid_t uid;
     gid_t gid;
     const char *directory; /* the user's directory as this process sees it: "/" in a chroot; also the working one */
+    int place_fd[SERVICE_PLACES]; /* directories elsewhere that it may use too, in the order of the order; 0: none */
+    const char *hint;             /* a word of who ordered it; "" */
 };
 struct service {
     const char *name;    /* "smtpd": log tag and README */
@@ -132,6 +135,8 @@ int service_connect(const char *service, int64_t deadline); /* what ipc_connect 
  * directory are out of range. */
 struct service_spawn {
     const char *program, *directory;
+    const char *place[SERVICE_PLACES]; /* absolute; NULL or "": none */
+    const char *hint;                  /* NULL: "" */
     uid_t uid;
     gid_t gid;
 };

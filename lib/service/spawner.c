@@ -16,6 +16,7 @@
 #include "service/jail.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <poll.h>
 #include <signal.h>
@@ -44,15 +45,14 @@ static void child_body(void *unused)
     event_stop();
 }
 
-/* A user who never had mail has no directory yet. It is made with that user's own rights, parents included: root must
- * not make, or follow, what a user could have put in the way. */
+struct spawn {
+    char *directory, *place[SERVICE_PLACES], *hint;
+};
+
 static void make_directory(const char *directory)
 {
     char *path = mem_strdup(directory);
-    bool root = geteuid() == 0;
 
-    if (root && (setgroups(1, &user.gid) < 0 || setegid(user.gid) < 0 || seteuid(user.uid) < 0))
-        log_fatal("cannot become uid %u: %s", (unsigned) user.uid, strerror(errno));
     for (char *slash = strchr(path + 1, '/');; slash = strchr(slash + 1, '/')) {
         if (slash)
             *slash = '\0';
@@ -63,12 +63,31 @@ static void make_directory(const char *directory)
             break;
         *slash = '/';
     }
-    if (root && (seteuid(0) < 0 || setegid(getgid()) < 0))
-        log_fatal("cannot take uid 0 back: %s", strerror(errno));
     free(path);
 }
 
-_Noreturn static void run_child(const char *directory)
+/* A user who never had mail has no directories yet. They are made and opened with that user's own rights, parents
+ * included: root must not make, or follow, what a user could have put in the way. */
+static void make_directories(const struct spawn *s)
+{
+    bool root = geteuid() == 0;
+
+    if (root && (setgroups(1, &user.gid) < 0 || setegid(user.gid) < 0 || seteuid(user.uid) < 0))
+        log_fatal("cannot become uid %u: %s", (unsigned) user.uid, strerror(errno));
+    make_directory(s->directory);
+    for (int i = 0; i < SERVICE_PLACES; i++) {
+        if (*s->place[i] == '\0')
+            continue;
+        make_directory(s->place[i]);
+        user.place_fd[i] = open(s->place[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (user.place_fd[i] < 0)
+            log_fatal("cannot open %s: %s", s->place[i], strerror(errno));
+    }
+    if (root && (seteuid(0) < 0 || setegid(getgid()) < 0))
+        log_fatal("cannot take uid 0 back: %s", strerror(errno));
+}
+
+_Noreturn static void run_child(const struct spawn *s)
 {
     const char *inside;
     const char *base = strrchr(service_state.argv[0], '/');
@@ -81,20 +100,29 @@ _Noreturn static void run_child(const char *directory)
     sink_retag(base ? base + 1 : service_state.argv[0]);
     service_state.alone = true; /* no channel: whatever asks master is refused */
     ipc_set_connector(NULL);
-    make_directory(directory);
-    user.directory = directory;
+    make_directories(s);
+    user.directory = s->directory;
+    user.hint = s->hint;
     jail_close_user(service_state.svc, &user, (int) service_landlock_abi_max, &inside);
     user.directory = inside;
     event_run(child_body, NULL);
     exit(0);
 }
 
-static bool allowed(const char *directory)
+static bool is_place(const char *directory)
+{
+    return directory[0] == '/' && strcmp(directory, "/") != 0 && strstr(directory, "/../") == NULL;
+}
+
+static bool allowed(const struct spawn *s)
 {
     if (geteuid() == 0 &&
         (user.uid == 0 || user.gid == 0 || user.uid < service_minimum_uid || user.gid < service_minimum_uid))
         return false;
-    return directory[0] == '/' && strcmp(directory, "/") != 0 && strstr(directory, "/../") == NULL;
+    for (int i = 0; i < SERVICE_PLACES; i++)
+        if (*s->place[i] && !is_place(s->place[i]))
+            return false;
+    return is_place(s->directory);
 }
 
 static void answer(uint32_t id, pid_t pid, int error)
@@ -112,20 +140,23 @@ static void answer(uint32_t id, pid_t pid, int error)
 
 static void spawn(struct msg *m)
 {
-    char *directory = mem_strdup(msg_get_str(m, "directory", CHANNEL_PATH_BYTES));
+    struct spawn s = { .directory = mem_strdup(msg_get_str(m, "directory", CHANNEL_PATH_BYTES)) };
     pid_t pid;
 
+    for (int i = 0; i < SERVICE_PLACES; i++)
+        s.place[i] = mem_strdup(msg_get_str(m, channel_place[i], CHANNEL_PATH_BYTES));
+    s.hint = mem_strdup(msg_get_str(m, "hint", SERVICE_HINT_BYTES));
     user.uid = (uid_t) msg_get_num(m, "uid", 0, UINT32_MAX - 1);
     user.gid = (gid_t) msg_get_num(m, "gid", 0, UINT32_MAX - 1);
     control_fd = msg_take_fd(m);
-    if (!msg_done(m) || !allowed(directory)) {
+    if (!msg_done(m) || !allowed(&s)) {
         log_warn("refused to start a process for uid %u, gid %u in %s", (unsigned) user.uid, (unsigned) user.gid,
-                 directory);
+                 s.directory);
         answer(msg_id(m), -1, EPERM);
     } else {
         pid = fork();
         if (pid == 0)
-            run_child(directory);
+            run_child(&s);
         if (pid < 0)
             log_warn("cannot fork: %s", strerror(errno));
         answer(msg_id(m), pid, pid < 0 ? errno : 0);
@@ -133,7 +164,10 @@ static void spawn(struct msg *m)
     if (control_fd >= 0)
         close(control_fd);
     control_fd = -1;
-    free(directory);
+    free(s.directory);
+    for (int i = 0; i < SERVICE_PLACES; i++)
+        free(s.place[i]);
+    free(s.hint);
 }
 
 static void reap(void)

@@ -131,7 +131,7 @@ static void copy_record(struct mailbox *from, const struct item *it, struct mail
         m.base = f.base;
         index_message_put(&record, &m);
         if (!str_over(&record))
-            index_add_message(to->fd, str_slice(&record));
+            index_add_message(to->index_fd, str_slice(&record));
     }
     str_free(&old);
     str_free(&record);

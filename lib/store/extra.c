@@ -92,7 +92,9 @@ void extra_sync(struct mailbox *box)
 {
     struct learning l = { .box = box, .at = box->dovecot };
 
-    if (dovecot_index_read(&l.at, box->fd, box->uids.next_uid, on_event, &l) == 0) {
+    if (box->index_fd < 0)
+        return;
+    if (dovecot_index_read(&l.at, box->index_fd, box->uids.next_uid, on_event, &l) == 0) {
         settle(&l);
         return;
     }
@@ -113,7 +115,7 @@ bool extra_validity(struct mailbox *box)
 {
     struct dovecot_index x = { 0 };
 
-    if (dovecot_index_read(&x, box->fd, UINT32_MAX, ignore, NULL) < 0 || x.uid_validity == 0 ||
+    if (dovecot_index_read(&x, box->index_fd, UINT32_MAX, ignore, NULL) < 0 || x.uid_validity == 0 ||
         x.next_uid > UINT32_MAX - STORE_MESSAGES_MAX)
         return false;
     box->uids.uid_validity = x.uid_validity;
@@ -125,8 +127,9 @@ void extra_skip_given(struct mailbox *box)
 {
     struct dovecot_index x = box->dovecot;
 
-    if (dovecot_index_read(&x, box->fd, UINT32_MAX, ignore, NULL) == 0 && x.uid_validity == box->uids.uid_validity &&
-        x.next_uid > box->uids.next_uid && x.next_uid - box->uids.next_uid < STORE_MESSAGES_MAX)
+    if (dovecot_index_read(&x, box->index_fd, UINT32_MAX, ignore, NULL) == 0 &&
+        x.uid_validity == box->uids.uid_validity && x.next_uid > box->uids.next_uid &&
+        x.next_uid - box->uids.next_uid < STORE_MESSAGES_MAX)
         box->uids.next_uid = x.next_uid;
 }
 
@@ -156,7 +159,7 @@ static int put_messages(const struct mailbox *box, struct dovecot_index *x, stru
     struct uids u = { .from = x->next_uid };
     struct uidlist list = { 0 };
     bool whole;
-    int ret = uidlist_read(&list, box->fd, &whole, gather, &u);
+    int ret = uidlist_read(&list, box->control_fd, &whole, gather, &u);
 
     if (ret == 0)
         dovecot_index_put_messages(out, u.uid, u.n);
@@ -198,11 +201,11 @@ enum store_why extra_changed(struct mailbox *box, const struct extra_change *c, 
 
     if (n == 0)
         return STORE_OK;
-    if ((fd = dovecot_index_lock(box->fd, box->uids.uid_validity)) < 0)
+    if ((fd = dovecot_index_lock(box->index_fd, box->uids.uid_validity)) < 0)
         return store_fail_errno(box->store, "lock dovecot.index.log of", box->path);
     /* What it holds that we have not read is for the next sync: ours stands behind it. Of another UIDVALIDITY, Dovecot
      * will throw it away. */
-    if (dovecot_index_read(&end, box->fd, UINT32_MAX, ignore, NULL) < 0 ||
+    if (dovecot_index_read(&end, box->index_fd, UINT32_MAX, ignore, NULL) < 0 ||
         end.uid_validity != box->uids.uid_validity) {
         close(fd);
         return STORE_OK;

@@ -19,7 +19,9 @@ enum { STORE_MESSAGES_MAX = 16 << 20 };
 
 struct store {
     char *root;
-    int fd; /* of root */
+    int fd;         /* of root */
+    int control_fd; /* of what is beside it: subscriptions, the last UIDVALIDITY; also in places, or fd */
+    struct store_places places;
     char separator;
     const struct store_special *special;
     bool told_link; /* a mailbox that is a dangling link was reported */
@@ -52,7 +54,9 @@ struct dir_state { /* a directory as of the last scan */
 struct mailbox {
     struct store *store;
     char *name, *path;
-    int fd, cur_fd, new_fd, lock_fd; /* lock_fd: while its uidlist is locked */
+    int fd, cur_fd, new_fd;
+    int control_fd, index_fd; /* of uidlist and keywords, of indexes: fd where they lie there; index_fd -1: none */
+    int lock_fd;              /* while its uidlist is locked */
     bool read_only;
     bool viewed; /* not only a handle: the index may keep what it holds */
     struct uidlist uids;
@@ -91,11 +95,19 @@ static inline int64_t store_mtime_ns(const struct stat *st)
     return (int64_t) st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
 }
 
-/* Names. path: "." or ".a.b"; malloced. NULL: not a name. */
-char *store_path(const struct store *, const char *name);
-char *store_name_of(const struct store *, const char *path);   /* "INBOX" or "a/b" */
-char *store_canonical(const struct store *, const char *name); /* "Inbox/a" is INBOX/a; malloced */
-bool store_is_mailbox(const struct store *, const char *path);
+/* layout.c. path: "." is the INBOX. */
+char *store_path(const struct store *, const char *name);        /* malloced; NULL: not a name */
+char *store_canonical(const struct store *, const char *name);   /* "Inbox/a" is INBOX/a; malloced */
+bool store_is_mailbox(const struct store *, const char *path);   /* not asked of the INBOX */
+bool store_is_directory(const struct store *, const char *path); /* LAYOUT=fs: there, mailbox or not */
+bool store_has_children(struct store *, const char *path);
+/* All but the INBOX, in no order, until fn answers false. selectable: false for LAYOUT=fs's mere directories. */
+typedef bool (*store_each_fn)(void *ctx, const char *name, const char *path, bool selectable);
+void store_each(struct store *, store_each_fn, void *ctx);
+int store_make_parents(int at, const char *path);
+int store_open_mail(const struct store *, const char *path);
+/* Its directory in CONTROL= or INDEX=, made where it is missing. */
+int store_open_elsewhere(const struct store *, int base_fd, const char *path);
 bool store_subscribed_each(struct store *, void (*fn)(void *ctx, const char *name), void *ctx);
 
 /* keywords.c */
@@ -149,6 +161,7 @@ int scan_rename(struct mailbox *, struct item *, const char *name);
 int scan_refind(struct mailbox *, struct item *);
 /* Descriptors only: nothing is read. -1 in fd, cur_fd or new_fd where it failed. */
 struct mailbox *mailbox_handle(struct store *, const char *path, const char *name, bool read_only);
+bool mailbox_is_open(const struct mailbox *);
 
 /* save.c: files get into a mailbox without reading it: the cost does not grow with what it holds. */
 struct arrival {

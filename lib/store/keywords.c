@@ -77,12 +77,12 @@ int keywords_read(struct mailbox *box)
     char buf[4096];
     ssize_t n;
 
-    if (fstatat(box->fd, KEYWORDS_NAME, &st, AT_SYMLINK_NOFOLLOW) < 0)
+    if (fstatat(box->control_fd, KEYWORDS_NAME, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return errno == ENOENT ? 0 : -1;
     if (box->keywords_inode == (uint64_t) st.st_ino && box->keywords_size == (uint64_t) st.st_size &&
         box->keywords_mtime_ns == store_mtime_ns(&st))
         return 0;
-    if (!S_ISREG(st.st_mode) || (fd = openat(box->fd, KEYWORDS_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)) < 0)
+    if (!S_ISREG(st.st_mode) || (fd = openat(box->control_fd, KEYWORDS_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)) < 0)
         return errno == ENOENT ? 0 : -1;
     str_init(&text, FILE_BYTES);
     while (!str_over(&text) && (n = file_read_all(fd, buf, sizeof buf)) > 0)
@@ -128,15 +128,15 @@ static int write_file(struct mailbox *box)
     for (int k = 0; k < FILE_KEYWORDS; k++)
         if (box->keywords[k])
             str_printf(&text, "%d %s\n", k, box->keywords[k]);
-    (void) unlinkat(box->fd, fresh, 0); /* of one that died: the uidlist's lock is ours */
-    fd = openat(box->fd, fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    (void) unlinkat(box->control_fd, fresh, 0); /* of one that died: the uidlist's lock is ours */
+    fd = openat(box->control_fd, fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd >= 0 && (ret = write_whole(box, fd, str_slice(&text))) == 0)
-        ret = renameat(box->fd, fresh, box->fd, KEYWORDS_NAME);
+        ret = renameat(box->control_fd, fresh, box->control_fd, KEYWORDS_NAME);
     keep = errno;
     if (fd >= 0)
         close(fd);
     if (ret < 0)
-        (void) unlinkat(box->fd, fresh, 0);
+        (void) unlinkat(box->control_fd, fresh, 0);
     str_free(&text);
     errno = keep;
     return ret;
@@ -153,6 +153,9 @@ static bool letters_full(const struct mailbox *box)
 /* A number is this view's own: the index keeps it with the name, Dovecot's log has the name alone. */
 static enum store_why make_extra(struct mailbox *box, const char *name, int *k)
 {
+    if (box->index_fd < 0)
+        return store_fail(box->store, STORE_LIMIT, "%s: more than %d keywords need an index", box->path,
+                          FILE_KEYWORDS);
     for (*k = FILE_KEYWORDS; *k < STORE_KEYWORDS_MAX && box->keywords[*k]; ++*k)
         ;
     if (*k == STORE_KEYWORDS_MAX)
@@ -196,7 +199,7 @@ enum store_why keywords_bits(struct mailbox *box, const char *const *names, bool
                 why = store_fail(box->store, STORE_BAD_NAME, "not a keyword");
                 break;
             }
-            if (!locked && (box->lock_fd = dotlock_take(box->fd, UIDLIST_LOCK)) < 0)
+            if (!locked && (box->lock_fd = dotlock_take(box->control_fd, UIDLIST_LOCK)) < 0)
                 return store_fail_errno(box->store, "lock", box->path);
             locked = true;
             why = make(box, *names, &k);

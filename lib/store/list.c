@@ -29,7 +29,7 @@ static int read_file(struct store *st, struct str *text)
 {
     char buf[8192];
     ssize_t n = 0;
-    int fd = openat(st->fd, SUBSCRIPTIONS, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    int fd = openat(st->control_fd, SUBSCRIPTIONS, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 
     if (fd < 0)
         return errno == ENOENT ? 0 : -1;
@@ -132,7 +132,7 @@ enum store_why store_subscribe(struct store *st, const char *name, bool on)
 
     if (!store_name_valid(st, name))
         return store_fail(st, STORE_BAD_NAME, "not a mailbox name");
-    if ((lock = dotlock_take(st->fd, SUBSCRIPTIONS_LOCK)) < 0)
+    if ((lock = dotlock_take(st->control_fd, SUBSCRIPTIONS_LOCK)) < 0)
         return store_fail_errno(st, "lock", SUBSCRIPTIONS);
     plain = store_canonical(st, name);
     str_init(&old, SUBSCRIPTIONS_BYTES);
@@ -144,10 +144,10 @@ enum store_why store_subscribe(struct store *st, const char *name, bool on)
         if (str_over(&new))
             why = STORE_LIMIT;
         else if (!slice_same(str_slice(&old), str_slice(&new)) &&
-                 file_replace(st->fd, SUBSCRIPTIONS, str_slice(&new), 0600, true) < 0)
+                 file_replace(st->control_fd, SUBSCRIPTIONS, str_slice(&new), 0600, true) < 0)
             why = store_fail_errno(st, "write", SUBSCRIPTIONS);
     }
-    dotlock_release(st->fd, SUBSCRIPTIONS_LOCK, lock);
+    dotlock_release(st->control_fd, SUBSCRIPTIONS_LOCK, lock);
     str_free(&old);
     str_free(&new);
     free(plain);
@@ -158,7 +158,7 @@ struct listing {
     struct store *store;
     struct arena *arena;
     struct map *names; /* name -> struct store_entry */
-    bool missing, full;
+    bool missing, marked, full;
 };
 
 static struct store_entry *entry_of(struct listing *l, const char *name, unsigned fresh)
@@ -197,42 +197,33 @@ static void on_subscribed(void *ctx, const char *name)
 
 static bool holds_something(struct store *st, const char *path)
 {
-    char sub[300];
+    int at = store_open_mail(st, path), fd = openat(at, "new", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
     struct dirent *e;
     bool found = false;
-    DIR *dir;
-    int fd;
 
-    snprintf(sub, sizeof sub, "%s/new", path);
-    fd = openat(st->fd, sub, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    dir = fd >= 0 ? fdopendir(fd) : NULL;
     while (dir && !found && (e = readdir(dir)) != NULL)
         found = e->d_name[0] != '.';
     if (dir)
         closedir(dir);
     else if (fd >= 0)
         close(fd);
+    if (at >= 0)
+        close(at);
     return found;
 }
 
-static void add_folder(struct listing *l, const char *path, unsigned char type, bool marked)
+static bool add_folder(void *ctx, const char *name, const char *path, bool selectable)
 {
-    char *name = store_name_of(l->store, path);
+    struct listing *l = ctx;
+    struct store_entry *e = entry_of(l, name, selectable ? 0 : STORE_NOSELECT_ATTR);
 
-    if (name == NULL)
-        return;
-    if (type == DT_DIR || store_is_mailbox(l->store, path)) {
-        struct store_entry *e = entry_of(l, name, 0);
+    if (selectable)
         e->attributes &= ~(unsigned) STORE_NOSELECT_ATTR;
-        if (marked && holds_something(l->store, path))
-            e->attributes |= STORE_MARKED;
-        add_parents(l, name);
-    }
-    if (type == DT_LNK && !store_is_mailbox(l->store, path) && !l->store->told_link) {
-        log_warn("%s/%s: a link that leads nowhere within this user's mail is no mailbox", l->store->root, path);
-        l->store->told_link = true;
-    }
-    free(name);
+    if (selectable && l->marked && holds_something(l->store, path))
+        e->attributes |= STORE_MARKED;
+    add_parents(l, name);
+    return !l->full;
 }
 
 static int by_name(const void *a, const void *b)
@@ -261,25 +252,14 @@ static void hand_out(struct listing *l, struct store_list *out)
 
 enum store_why store_list(struct store *st, bool missing, bool marked, struct arena *a, struct store_list *out)
 {
-    struct listing l = { .store = st, .arena = a, .names = map_new(STORE_MAILBOXES_MAX, NULL), .missing = missing };
-    int fd = openat(st->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
-    struct dirent *e;
+    struct listing l = {
+        .store = st, .arena = a, .names = map_new(STORE_MAILBOXES_MAX, NULL), .missing = missing, .marked = marked
+    };
     enum store_why why = STORE_OK;
 
     *out = (struct store_list){ 0 };
-    if (dir == NULL) {
-        why = store_fail_errno(st, "read", st->root);
-        if (fd >= 0)
-            close(fd);
-        map_free(&l.names);
-        return why;
-    }
-    add_folder(&l, ".", DT_DIR, marked);
-    while ((e = readdir(dir)) != NULL && !l.full)
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-            add_folder(&l, e->d_name, e->d_type, marked);
-    closedir(dir);
+    (void) add_folder(&l, "INBOX", ".", true);
+    store_each(st, add_folder, &l);
     if (!store_subscribed_each(st, on_subscribed, &l))
         log_warn("%s: the subscriptions cannot be read", st->root);
     if (l.full)

@@ -63,14 +63,27 @@ struct mailbox *mailbox_handle(struct store *st, const char *path, const char *n
     box->items = map_new(STORE_MESSAGES_MAX, item_free);
     box->cur = box->new = (struct dir_state){ .mtime_ns = -1 };
     box->index.fd = box->cur_fd = box->new_fd = -1;
-    box->fd = openat(st->fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* a link is the user's own */
-    if (box->fd >= 0) {
+    box->fd = box->control_fd = box->index_fd = store_open_mail(st, path);
+    if (box->fd >= 0 && (!st->places.fs || strcmp(path, ".") == 0 || store_is_mailbox(st, path))) {
         for (size_t i = 0; i < 3; i++) /* some may have been lost in a copy, or never made */
             (void) mkdirat(box->fd, parts[i], 0700);
         box->cur_fd = open_dir(box->fd, "cur");
         box->new_fd = open_dir(box->fd, "new");
+        if (st->places.control_fd > 0)
+            box->control_fd = store_open_elsewhere(st, st->places.control_fd, path);
+        if (st->places.index_fd > 0)
+            box->index_fd = store_open_elsewhere(st, st->places.index_fd, path);
+        if (st->places.no_index)
+            box->index_fd = -1;
+    } else if (box->fd >= 0) {
+        errno = ENOENT;
     }
     return box;
+}
+
+bool mailbox_is_open(const struct mailbox *box)
+{
+    return box->fd >= 0 && box->cur_fd >= 0 && box->new_fd >= 0 && box->control_fd >= 0;
 }
 
 enum store_why mailbox_open_path(struct store *st, const char *path, const char *name, bool read_only,
@@ -81,7 +94,7 @@ enum store_why mailbox_open_path(struct store *st, const char *path, const char 
     enum store_why why;
 
     *out = NULL;
-    if (box->fd < 0 || box->cur_fd < 0 || box->new_fd < 0) {
+    if (!mailbox_is_open(box)) {
         why = errno == ENOENT || errno == ENOTDIR ? store_fail(st, STORE_NONEXISTENT, "%s: no such mailbox", name)
                                                   : store_fail_errno(st, "open", path);
         mailbox_close(&box);
@@ -138,6 +151,10 @@ void mailbox_close(struct mailbox **pbox)
         close(box->cur_fd);
     if (box->new_fd >= 0)
         close(box->new_fd);
+    if (box->control_fd >= 0 && box->control_fd != box->fd)
+        close(box->control_fd);
+    if (box->index_fd >= 0 && box->index_fd != box->fd)
+        close(box->index_fd);
     if (box->fd >= 0)
         close(box->fd);
     free(box->view);
@@ -162,7 +179,11 @@ bool mailbox_named(const struct mailbox *box, const char *name)
 
 const char *mailbox_name(const struct mailbox *box) { return box->name; }
 bool mailbox_read_only(const struct mailbox *box) { return box->read_only; }
-const char *mailbox_path(const struct mailbox *box) { return box->path; }
+int mailbox_directory(const struct mailbox *box, bool in_new)
+{
+    return openat(in_new ? box->new_fd : box->cur_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
 uint32_t mailbox_uid_validity(const struct mailbox *box) { return box->uids.uid_validity; }
 uint32_t mailbox_uid_next(const struct mailbox *box) { return box->uids.next_uid; }
 
@@ -234,7 +255,8 @@ enum store_why mailbox_store(struct mailbox *box, const uint32_t *seqs, size_t n
         return STORE_READ_ONLY;
     if ((why = keywords_bits(box, c->keywords, c->how != MAIL_REMOVE, &bits)))
         return why;
-    if ((box->lock_fd = dotlock_take(box->fd, UIDLIST_LOCK)) < 0) /* who scans must not miss what is renamed */
+    if ((box->lock_fd = dotlock_take(box->control_fd, UIDLIST_LOCK)) <
+        0) /* who scans must not miss what is renamed */
         return store_fail_errno(box->store, "lock", box->path);
     extra = mem_array(n + 1, sizeof *extra);
     quiet_cur = scan_before(box, false);

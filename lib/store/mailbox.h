@@ -38,8 +38,7 @@ void mailbox_close(struct mailbox **); /* writes what the index may keep */
 const char *mailbox_name(const struct mailbox *);
 bool mailbox_named(const struct mailbox *, const char *name); /* "inbox/a" names INBOX/a */
 bool mailbox_read_only(const struct mailbox *);
-const char *
-mailbox_path(const struct mailbox *); /* relative to the root ("." or ".a.b"): watch PATH/new and PATH/cur */
+int mailbox_directory(const struct mailbox *, bool in_new); /* a descriptor of new/ or cur/, to watch; -1 errno */
 uint32_t mailbox_uid_validity(const struct mailbox *);
 uint32_t mailbox_uid_next(const struct mailbox *);
 uint32_t mailbox_count(const struct mailbox *);

@@ -92,8 +92,8 @@ static enum store_why parse(struct mailbox *box, struct item *it, struct str *re
         if ((*root)->header.physical <= header.len)
             index_message_make(record, item_base(it), *root,
                                slice_sub(str_slice(&header), 0, (*root)->header.physical));
-        if (record->len && (box->index.fd >= 0 || index_open(&box->index, box->fd, true) == 0))
-            (void) index_append(&box->index, box->fd, INDEX_MESSAGE, str_slice(record), &it->cache);
+        if (record->len && (box->index.fd >= 0 || index_open(&box->index, box->index_fd, true) == 0))
+            (void) index_append(&box->index, box->index_fd, INDEX_MESSAGE, str_slice(record), &it->cache);
     }
     str_free(&header);
     return why;

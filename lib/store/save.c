@@ -54,7 +54,7 @@ enum store_why save_target(struct store *st, const char *name, struct mailbox **
     if (path == NULL)
         return store_fail(st, STORE_BAD_NAME, "not a mailbox name");
     box = mailbox_handle(st, path, name, false);
-    if (box->fd < 0 || box->cur_fd < 0 || box->new_fd < 0)
+    if (!mailbox_is_open(box))
         why = errno == ENOENT || errno == ENOTDIR ? store_fail(st, STORE_NONEXISTENT, "%s: no such mailbox", name)
                                                   : store_fail_errno(st, "open", path);
     else if (keywords_read(box) < 0)
@@ -72,9 +72,9 @@ enum store_why save_lock(struct mailbox *box)
     enum store_why why;
 
     for (int tries = 0; tries < 2; tries++) {
-        if ((box->lock_fd = dotlock_take(box->fd, UIDLIST_LOCK)) < 0)
+        if ((box->lock_fd = dotlock_take(box->control_fd, UIDLIST_LOCK)) < 0)
             return store_fail_errno(box->store, "lock uidlist of", box->path);
-        if (uidlist_read_end(&box->uids, box->fd) == 0)
+        if (uidlist_read_end(&box->uids, box->control_fd) == 0)
             return STORE_OK;
         scan_unlock(box);
         /* None, an old one or a damaged one: opening the mailbox makes it good. */
@@ -114,7 +114,7 @@ enum store_why save_assign(struct mailbox *box, struct arrival *a, size_t n)
         if (a[i].extra)
             extra[more++] = (struct extra_change){ .uid = a[i].uid, .add = a[i].extra };
     }
-    ret = uidlist_append(&box->uids, box->fd, str_slice(&lines));
+    ret = uidlist_append(&box->uids, box->control_fd, str_slice(&lines));
     str_free(&lines);
     enum store_why why = STORE_OK;
     if (ret < 0) {
@@ -319,7 +319,7 @@ static enum store_why publish(struct mailbox_save *s)
     for (size_t i = 0; why == STORE_OK && i < s->count; i++) {
         s->done[i].to.uid = to[i].uid;
         if (s->done[i].record_len)
-            index_add_message(box->fd, slice_make(s->done[i].record, s->done[i].record_len));
+            index_add_message(box->index_fd, slice_make(s->done[i].record, s->done[i].record_len));
     }
     free(to);
     return why;

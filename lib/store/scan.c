@@ -246,11 +246,11 @@ static enum store_why catch_up(struct mailbox *box)
     void *value;
     bool again;
 
-    if (uidlist_unchanged(&box->uids, box->fd))
+    if (uidlist_unchanged(&box->uids, box->control_fd))
         return STORE_OK;
     for (size_t at = 0; map_next(box->items, &at, &key, &value);)
         ((struct item *) value)->listed = false;
-    if (uidlist_read(&box->uids, box->fd, &again, on_record, box) < 0)
+    if (uidlist_read(&box->uids, box->control_fd, &again, on_record, box) < 0)
         return STORE_FAILED;
     if (validity && validity != box->uids.uid_validity)
         return store_fail(box->store, STORE_DAMAGED, "%s: UIDVALIDITY changed", box->path);
@@ -318,7 +318,7 @@ int scan_rewrite(struct mailbox *box)
     str_init(&lines, STR_UNLIMITED);
     for (size_t i = 0; i < n; i++)
         uidlist_line(&lines, all[i]->mail.uid, slice_of(all[i]->keys ? all[i]->keys : ""), item_base(all[i]));
-    ret = uidlist_rewrite(&box->uids, box->fd, str_slice(&lines));
+    ret = uidlist_rewrite(&box->uids, box->control_fd, str_slice(&lines));
     str_free(&lines);
     free(all);
     return ret;
@@ -329,7 +329,7 @@ enum store_why scan_lock(struct mailbox *box)
     struct uidlist saved = box->uids;
     enum store_why why;
 
-    if ((box->lock_fd = dotlock_take(box->fd, UIDLIST_LOCK)) < 0)
+    if ((box->lock_fd = dotlock_take(box->control_fd, UIDLIST_LOCK)) < 0)
         return store_fail_errno(box->store, "lock uidlist of", box->path);
     if ((why = catch_up(box)) == STORE_OK)
         return STORE_OK;
@@ -338,7 +338,7 @@ enum store_why scan_lock(struct mailbox *box)
             log_warn("%s: %s cannot be read: made anew", box->path, UIDLIST_NAME);
         box->uids = saved;
         if (saved.version == 0 && !extra_validity(box)) {
-            box->uids.uid_validity = uidlist_new_validity(box->store->fd);
+            box->uids.uid_validity = uidlist_new_validity(box->store->control_fd);
             box->uids.next_uid = 1;
         }
         if (box->uids.uid_validity && scan_rewrite(box) == 0)
@@ -352,7 +352,7 @@ enum store_why scan_lock(struct mailbox *box)
     return why;
 }
 
-void scan_unlock(struct mailbox *box) { dotlock_release(box->fd, UIDLIST_LOCK, box->lock_fd); }
+void scan_unlock(struct mailbox *box) { dotlock_release(box->control_fd, UIDLIST_LOCK, box->lock_fd); }
 
 enum store_why scan_assign(struct mailbox *box, struct item **items, size_t n)
 {
@@ -371,8 +371,9 @@ enum store_why scan_assign(struct mailbox *box, struct item **items, size_t n)
         items[i]->told_gone = false;
         uidlist_line(&lines, items[i]->mail.uid, slice_of(items[i]->keys ? items[i]->keys : ""), item_base(items[i]));
     }
-    ret = box->uids.version == 3 && !mostly_waste(box) ? uidlist_append(&box->uids, box->fd, str_slice(&lines))
-                                                       : scan_rewrite(box);
+    ret = box->uids.version == 3 && !mostly_waste(box)
+              ? uidlist_append(&box->uids, box->control_fd, str_slice(&lines))
+              : scan_rewrite(box);
     str_free(&lines);
     if (ret < 0) {
         enum store_why why = store_fail_errno(box->store, "write uidlist of", box->path);

@@ -95,7 +95,7 @@ static void save_offsets(struct mailbox *box)
     offsets = mem_array(map_count(box->items) + 1, sizeof *offsets);
     for (size_t at = 0; map_next(box->items, &at, &key, &value);)
         offsets[n++] = &((struct item *) value)->cache;
-    (void) index_compact(&box->index, box->fd, offsets, n);
+    (void) index_compact(&box->index, box->index_fd, offsets, n);
     free(offsets);
 }
 
@@ -110,7 +110,7 @@ void snapshot_save(struct mailbox *box)
 
     if (box->uids.version == 0)
         return;
-    if (box->index.fd < 0 && index_open(&box->index, box->fd, true) < 0)
+    if (box->index.fd < 0 && index_open(&box->index, box->index_fd, true) < 0)
         return;
     snapshot_tail(box);
     str_init(&out, INDEX_SNAPSHOT_BYTES);
@@ -145,7 +145,7 @@ void snapshot_save(struct mailbox *box)
     for (size_t at = 0; map_next(box->items, &at, &key, &value);)
         if (((struct item *) value)->mail.uid && !((struct item *) value)->in_view)
             put_item(&out, value);
-    if (!str_over(&out) && index_append(&box->index, box->fd, INDEX_SNAPSHOT, str_slice(&out), &at_offset) == 0)
+    if (!str_over(&out) && index_append(&box->index, box->index_fd, INDEX_SNAPSHOT, str_slice(&out), &at_offset) == 0)
         box->index_stale = false;
     str_free(&out);
 }
@@ -251,8 +251,9 @@ static bool uidlist_matches(const struct mailbox *box)
 {
     struct stat st;
 
-    return fstatat(box->fd, UIDLIST_NAME, &st, AT_SYMLINK_NOFOLLOW) == 0 && (uint64_t) st.st_ino == box->uids.inode &&
-           (uint64_t) st.st_size >= box->uids.size && box->uids.offset <= box->uids.size &&
+    return fstatat(box->control_fd, UIDLIST_NAME, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+           (uint64_t) st.st_ino == box->uids.inode && (uint64_t) st.st_size >= box->uids.size &&
+           box->uids.offset <= box->uids.size &&
            ((uint64_t) st.st_size > box->uids.size || store_mtime_ns(&st) == box->uids.mtime_ns);
 }
 
@@ -284,16 +285,16 @@ static void on_record(void *ctx, enum index_type type, uint64_t offset, struct s
 
 void snapshot_load(struct mailbox *box)
 {
-    if (index_open(&box->index, box->fd, false) < 0)
+    if (index_open(&box->index, box->index_fd, false) < 0)
         return;
     snapshot_tail(box);
 }
 
 void snapshot_tail(struct mailbox *box)
 {
-    if (box->index.fd >= 0 && index_replaced(&box->index, box->fd)) {
+    if (box->index.fd >= 0 && index_replaced(&box->index, box->index_fd)) {
         index_close(&box->index);
-        if (index_open(&box->index, box->fd, false) < 0)
+        if (index_open(&box->index, box->index_fd, false) < 0)
             return;
     }
     if (box->index.fd >= 0)

@@ -2,13 +2,13 @@
  * store - see store.h
  *
  * Callers     imapd, pop3d, lib/deliver
- * Invariants  no name leads out of the root: "/" never stands in a path, "." separates, ".." cannot come to be
+ * Invariants  see layout.c for names and paths
  * Errors      enum store_why; store_error
  */
 #include "store/store.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "event/event.h"
-#include "proto/imap/mailbox.h"
 #include "store/internal.h"
 #include "store/message.h"
 
@@ -82,29 +82,6 @@ int store_sync_fd(int fd, bool data_only)
     return arg.ret;
 }
 
-int store_make_maildir(int at, const char *path)
-{
-    static const char *const parts[] = { "tmp", "new", "cur" };
-    char sub[PATH_BYTES + 32];
-    int fd;
-
-    if (mkdirat(at, path, 0700) < 0 && errno != EEXIST)
-        return -1;
-    for (size_t i = 0; i < 3; i++) {
-        snprintf(sub, sizeof sub, "%s/%s", path, parts[i]);
-        if (mkdirat(at, sub, 0700) < 0 && errno != EEXIST)
-            return -1;
-    }
-    if (strcmp(path, ".") == 0)
-        return 0;
-    snprintf(sub, sizeof sub, "%s/maildirfolder", path);
-    fd = openat(at, sub, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return -1;
-    close(fd);
-    return 0;
-}
-
 enum store_why store_open(const struct store_config *config, struct store **out)
 {
     struct store *st = mem_new(sizeof *st);
@@ -113,12 +90,15 @@ enum store_why store_open(const struct store_config *config, struct store **out)
     st->root = mem_strdup(config->root);
     st->separator = config->separator == '/' ? '/' : '.';
     st->special = config->special ? config->special : store_special_default;
+    if (config->places)
+        st->places = *config->places;
     st->fd = open(config->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (st->fd < 0 && errno == ENOENT && config->create && mkdir(config->root, 0700) == 0)
         st->fd = open(config->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (st->fd < 0)
         return store_fail_errno(st, "open", config->root);
-    if (config->create && store_make_maildir(st->fd, ".") < 0)
+    st->control_fd = st->places.control_fd > 0 ? st->places.control_fd : st->fd;
+    if (config->create && store_make_maildir(st->places.inbox_fd > 0 ? st->places.inbox_fd : st->fd, ".", false) < 0)
         return store_fail_errno(st, "make a Maildir in", config->root);
     return STORE_OK;
 }
@@ -134,107 +114,6 @@ void store_close(struct store **st)
     *st = NULL;
 }
 
-bool store_name_valid(const struct store *st, const char *name)
-{
-    size_t len = strlen(name);
-    struct str utf8;
-    bool good;
-
-    if (len == 0 || len > STORE_NAME_BYTES || name[0] == st->separator || name[len - 1] == st->separator)
-        return false;
-    for (size_t i = 0; i < len; i++) {
-        if (!ascii_isprint(name[i])) /* "%" and "*" too: Dovecot makes such names, and they must stay reachable */
-            return false;
-        if (name[i] == st->separator ? name[i + 1] == st->separator : name[i] == '/' || name[i] == '.')
-            return false;
-        if (name[i] == '~' && i == 0)
-            return false;
-    }
-    str_init(&utf8, 4 * STORE_NAME_BYTES);
-    good = imap_mailbox_decode(slice_of(name), &utf8) == 0;
-    str_free(&utf8);
-    return good;
-}
-
-char *store_canonical(const struct store *st, const char *name)
-{
-    char *copy = mem_strdup(name);
-
-    if (strncasecmp(copy, "INBOX", 5) == 0 && (copy[5] == '\0' || copy[5] == st->separator))
-        memcpy(copy, "INBOX", 5);
-    return copy;
-}
-
-char *store_path(const struct store *st, const char *name)
-{
-    char *path, *p;
-
-    if (strcasecmp(name, "INBOX") == 0)
-        return mem_strdup(".");
-    if (!store_name_valid(st, name) || strlen(name) + 1 > PATH_BYTES)
-        return NULL;
-    name = p = store_canonical(st, name);
-    path = mem_printf(".%s", name);
-    free(p);
-    for (p = path + 1; *p; p++)
-        if (*p == st->separator)
-            *p = '.';
-    return path;
-}
-
-/* NULL for directories that are no folder. */
-char *store_name_of(const struct store *st, const char *path)
-{
-    char *name, *p;
-
-    if (strcmp(path, ".") == 0)
-        return mem_strdup("INBOX");
-    if (path[0] != '.' || path[1] == '\0' || path[1] == '.')
-        return NULL;
-    name = mem_strdup(path + 1);
-    for (p = name; *p; p++)
-        if (*p == '.')
-            *p = st->separator;
-    if (!store_name_valid(st, name) || strcasecmp(name, "INBOX") == 0) {
-        free(name);
-        return NULL;
-    }
-    return name;
-}
-
-/* As in Dovecot a directory is enough: opening it makes what is missing there. */
-bool store_is_mailbox(const struct store *st, const char *path)
-{
-    struct stat s;
-
-    return fstatat(st->fd, path, &s, 0) == 0 && S_ISDIR(s.st_mode);
-}
-
-static DIR *open_root(struct store *st)
-{
-    int fd = openat(st->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
-
-    if (dir == NULL && fd >= 0)
-        close(fd);
-    return dir;
-}
-
-/* Does a folder ".a.b..." exist below path ".a"? */
-static bool has_children(struct store *st, const char *path)
-{
-    DIR *dir = open_root(st);
-    struct dirent *e;
-    size_t len = strlen(path);
-    bool found = false;
-
-    while (dir && !found && (e = readdir(dir)) != NULL)
-        found = strncmp(e->d_name, path, len) == 0 && e->d_name[len] == '.' && store_is_mailbox(st, e->d_name);
-    if (dir)
-        closedir(dir);
-    return found;
-}
-
 enum store_why store_exists(struct store *st, const char *name)
 {
     char *path = store_path(st, name);
@@ -245,7 +124,7 @@ enum store_why store_exists(struct store *st, const char *name)
     if (strcmp(path, ".") == 0 || store_is_mailbox(st, path))
         why = STORE_OK;
     else
-        why = has_children(st, path) ? STORE_NOSELECT : STORE_NONEXISTENT;
+        why = store_is_directory(st, path) || store_has_children(st, path) ? STORE_NOSELECT : STORE_NONEXISTENT;
     free(path);
     return why;
 }
@@ -258,11 +137,15 @@ enum store_why store_create(struct store *st, const char *name)
 
     path = store_path(st, plain);
     if (path == NULL)
-        why = strlen(name) > PATH_BYTES ? STORE_LIMIT : STORE_BAD_NAME;
+        why = strlen(name) > PATH_BYTES && !st->places.fs ? STORE_LIMIT : STORE_BAD_NAME;
     else if (strcmp(path, ".") == 0 || store_is_mailbox(st, path))
         why = STORE_EXISTS;
-    else if (store_make_maildir(st->fd, path) < 0)
-        why = store_fail_errno(st, "create", path);
+    else if (st->places.fs && strcmp(name, plain) != 0) /* a place for children only */
+        why = store_make_parents(st->fd, path) == 0 && mkdirat(st->fd, path, 0700) == 0 ? STORE_OK
+              : errno == EEXIST                                                         ? STORE_EXISTS
+                                : store_fail_errno(st, "create", path);
+    else if (store_make_maildir(st->fd, path, !st->places.fs) < 0)
+        why = errno == ENAMETOOLONG ? STORE_LIMIT : store_fail_errno(st, "create", path);
     free(path);
     free(plain);
     return why;
@@ -293,6 +176,43 @@ static int remove_tree(int at, const char *path, int depth)
     return ret == 0 ? unlinkat(at, path, AT_REMOVEDIR) : -1;
 }
 
+/* Files of a mailbox in CONTROL= or INDEX=; LAYOUT=fs has those of its children below them. */
+static void remove_files(int at, const char *path)
+{
+    int fd = openat(at, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    struct dirent *e;
+
+    while (dir && (e = readdir(dir)) != NULL)
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+            (void) unlinkat(dirfd(dir), e->d_name, 0);
+    if (dir)
+        closedir(dir);
+    else if (fd >= 0)
+        close(fd);
+    (void) unlinkat(at, path, AT_REMOVEDIR);
+}
+
+/* LAYOUT=fs: the children's directories stay, and the mailbox is \Noselect then. */
+static int move_parts(struct store *st, const char *path, const char *aside)
+{
+    static const char *const parts[] = { "cur", "new", "tmp" };
+
+    if (mkdirat(st->fd, aside, 0700) < 0)
+        return -1;
+    for (size_t i = 0; i < 3; i++) {
+        char *from = mem_printf("%s/%s", path, parts[i]), *to = mem_printf("%s/%s", aside, parts[i]);
+        int ret = renameat(st->fd, from, st->fd, to), keep = errno;
+        free(from);
+        free(to);
+        errno = keep;
+        if (ret < 0 && (i == 0 || errno != ENOENT))
+            return -1;
+    }
+    remove_files(st->fd, path);
+    return 0;
+}
+
 enum store_why store_delete(struct store *st, const char *name)
 {
     char *path = store_path(st, name), aside[64];
@@ -301,15 +221,21 @@ enum store_why store_delete(struct store *st, const char *name)
     if (path == NULL || strcmp(path, ".") == 0) {
         why = store_fail(st, STORE_BAD_NAME, "cannot be deleted");
     } else if (!store_is_mailbox(st, path)) {
-        why = has_children(st, path) ? STORE_HAS_CHILDREN : STORE_NONEXISTENT;
+        why = store_has_children(st, path) ? STORE_HAS_CHILDREN : STORE_NONEXISTENT;
+        if (why == STORE_NONEXISTENT && store_is_directory(st, path))
+            why = unlinkat(st->fd, path, AT_REMOVEDIR) == 0 ? STORE_OK : store_fail_errno(st, "remove", path);
     } else {
-        /* Out of sight in one step, then file by file. "..": no folder's name begins so. */
+        /* Out of sight in one step, then file by file. No mailbox has such a name. */
         snprintf(aside, sizeof aside, "..DOVECOT-TRASHED.%ld.%ld", (long) getpid(), random());
-        if (renameat(st->fd, path, st->fd, aside) < 0)
+        if ((st->places.fs ? move_parts(st, path, aside) : renameat(st->fd, path, st->fd, aside)) < 0)
             why = store_fail_errno(st, "delete", path);
         else if (unlinkat(st->fd, aside, 0) < 0 && /* a link goes alone: what it leads to may be others' */
                  remove_tree(st->fd, aside, 3) < 0)
             why = store_fail_errno(st, "remove", aside);
+        if (why == STORE_OK && st->places.control_fd > 0)
+            remove_files(st->places.control_fd, path);
+        if (why == STORE_OK && st->places.index_fd > 0)
+            remove_files(st->places.index_fd, path);
     }
     free(path);
     return why;
@@ -338,25 +264,65 @@ static enum store_why rename_inbox(struct store *st, const char *to)
 
 struct renames {
     char *from[STORE_MAILBOXES_MAX];
-    size_t count;
+    size_t count, len;
+    const char *path;
 };
 
-/* The folder and its children, in any order: each is a directory of its own. */
-static enum store_why rename_paths(struct store *st, const char *from, const char *to)
+static bool take_child(void *ctx, const char *name, const char *path, bool selectable)
+{
+    struct renames *r = ctx;
+
+    (void) name, (void) selectable;
+    if (strncmp(path, r->path, r->len) == 0 && (path[r->len] == '\0' || path[r->len] == '.'))
+        r->from[r->count++] = mem_strdup(path);
+    return r->count < STORE_MAILBOXES_MAX;
+}
+
+static int rename_at(int at, const char *from, const char *to)
+{
+    return store_make_parents(at, to) < 0 ? -1 : renameat(at, from, at, to);
+}
+
+/* LAYOUT=fs: directories that were there only for what went. */
+static void remove_empty_parents(struct store *st, const char *path)
+{
+    char *up = mem_strdup(path), *slash;
+
+    while ((slash = strrchr(up, '/')) != NULL) {
+        *slash = '\0';
+        if (unlinkat(st->fd, up, AT_REMOVEDIR) < 0)
+            break;
+    }
+    free(up);
+}
+
+/* One directory, wherever it has its namesakes. */
+static enum store_why rename_one(struct store *st, const char *from, const char *to)
+{
+    if (rename_at(st->fd, from, to) < 0)
+        return errno == ENOTEMPTY || errno == EEXIST ? STORE_EXISTS
+               : errno == ENAMETOOLONG               ? STORE_LIMIT
+                                                     : store_fail_errno(st, "rename", from);
+    if (st->places.fs)
+        remove_empty_parents(st, from);
+    if (st->places.control_fd > 0 && rename_at(st->places.control_fd, from, to) < 0 && errno != ENOENT)
+        return store_fail_errno(st, "rename the control directory of", from);
+    if (st->places.index_fd > 0 && rename_at(st->places.index_fd, from, to) < 0 && errno != ENOENT)
+        log_warn("%s: cannot rename the index directory of %s: %s", st->root, from, strerror(errno));
+    return STORE_OK;
+}
+
+/* Maildir++: the folder and its children, in any order: each is a directory of its own. */
+static enum store_why rename_flat(struct store *st, const char *from, const char *to)
 {
     struct renames *r = mem_new(sizeof *r);
-    size_t len = strlen(from);
-    DIR *dir = open_root(st);
-    struct dirent *e;
     enum store_why why = STORE_OK;
 
-    while (dir && (e = readdir(dir)) != NULL && r->count < STORE_MAILBOXES_MAX)
-        if (strncmp(e->d_name, from, len) == 0 && (e->d_name[len] == '\0' || e->d_name[len] == '.'))
-            r->from[r->count++] = mem_strdup(e->d_name);
-    if (dir)
-        closedir(dir);
+    r->path = from;
+    r->len = strlen(from);
+    store_each(st, take_child, r);
     for (size_t i = 0; i < r->count && why == STORE_OK; i++) { /* all or none: a child's new name may be taken */
-        char *target = mem_printf("%s%s", to, r->from[i] + len);
+        char *target = mem_printf("%s%s", to, r->from[i] + r->len);
         if (strlen(target) > PATH_BYTES)
             why = STORE_LIMIT;
         else if (store_is_mailbox(st, target))
@@ -364,9 +330,9 @@ static enum store_why rename_paths(struct store *st, const char *from, const cha
         free(target);
     }
     for (size_t i = 0; i < r->count; i++) {
-        char *target = mem_printf("%s%s", to, r->from[i] + len);
-        if (why == STORE_OK && renameat(st->fd, r->from[i], st->fd, target) < 0)
-            why = errno == ENOTEMPTY || errno == EEXIST ? STORE_EXISTS : store_fail_errno(st, "rename", r->from[i]);
+        char *target = mem_printf("%s%s", to, r->from[i] + r->len);
+        if (why == STORE_OK)
+            why = rename_one(st, r->from[i], target);
         free(target);
         free(r->from[i]);
     }
@@ -386,12 +352,12 @@ enum store_why store_rename(struct store *st, const char *from, const char *to)
         why = STORE_EXISTS;
     else if (strcmp(a, ".") == 0)
         why = rename_inbox(st, to);
-    else if (!store_is_mailbox(st, a) && !has_children(st, a))
+    else if (!store_is_mailbox(st, a) && !store_is_directory(st, a) && !store_has_children(st, a))
         why = STORE_NONEXISTENT;
-    else if (strncmp(b, a, len) == 0 && b[len] == '.')
+    else if (strncmp(b, a, len) == 0 && b[len] == (st->places.fs ? '/' : '.'))
         why = store_fail(st, STORE_BAD_NAME, "cannot be moved below itself");
     else
-        why = rename_paths(st, a, b);
+        why = st->places.fs ? rename_one(st, a, b) : rename_flat(st, a, b);
     free(a);
     free(b);
     return why;

@@ -5,7 +5,7 @@
  * Invariants  may block; one process of a user may hold several, and other processes (lmtpd, Dovecot) change the same
  *             tree at any time
  *             names are modified UTF-7 as on the IMAP wire, with the store's separator; INBOX in any case is the
- *             root; on disk always Maildir++: .a.b below the root
+ *             root; on disk Maildir++ (.a.b below the root) unless places say otherwise
  * Ownership   a store outlives its mailboxes; lists live in the arena given
  * Errors      enum store_why; store_error says what happened, for the log
  * Privilege   the mail user's; root may be "/" inside a chroot
@@ -34,8 +34,21 @@ enum { STORE_NAME_BYTES = 1000, STORE_MAILBOXES_MAX = 100000, STORE_KEYWORDS_MAX
 struct store_special {
     const char *name, *use; /* "Sent", "\\Sent" */
 };
+/* Where parts of the mail lie elsewhere: Dovecot's INBOX=, CONTROL=, INDEX=, and LAYOUT=fs. */
+struct store_places {
+    int inbox_fd, control_fd, index_fd; /* directories, the caller's; 0: none */
+    bool fs;                            /* a/b is a/b below the root, not .a.b */
+    bool no_index;
+};
+/* As dispatcher hands them over: descriptors in this order, words in a hint. */
+enum { STORE_PLACE_INBOX, STORE_PLACE_CONTROL, STORE_PLACE_INDEX, STORE_PLACES };
+#define STORE_HINT_FS       "fs "
+#define STORE_HINT_NO_INDEX "no-index "
+void store_places_given(const int fd[STORE_PLACES], const char *hint, struct store_places *out);
+
 struct store_config {
     const char *root;                    /* the Maildir */
+    const struct store_places *places;   /* NULL: all below the root, Maildir++ */
     char separator;                      /* '.' or '/' */
     bool create;                         /* make a missing root with cur, new, tmp */
     const struct store_special *special; /* ends with name NULL; NULL: store_special_default */
@@ -74,8 +87,7 @@ enum store_why store_delete(struct store *, const char *name); /* children stay;
 /* With its children. Of INBOX: its messages move to the new mailbox, INBOX stays, empty (RFC 3501 6.3.5). */
 enum store_why store_rename(struct store *, const char *from, const char *to);
 enum store_why store_subscribe(struct store *, const char *name, bool on);
-int store_make_maildir(int parent_fd,
-                       const char *path); /* cur, new, tmp; below a root also maildirfolder. -1 errno */
+int store_make_maildir(int parent_fd, const char *path, bool folder); /* cur, new, tmp; maildirfolder. -1 errno */
 bool store_name_valid(const struct store *, const char *name);
 
 struct store_status {

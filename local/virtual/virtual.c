@@ -95,7 +95,8 @@ static int write_content(struct maildir_message *m, const struct deliver_request
     return ret >= 0;
 }
 
-static int deliver_file(struct deliver_request *rq, const struct deliver_rcpt *rcpt, const char *dir, struct err *err)
+static int deliver_file(struct deliver_request *rq, const struct deliver_rcpt *rcpt, const char *dir, bool no_index,
+                        struct err *err)
 {
     struct maildir_message *m;
     int ret = -1;
@@ -106,7 +107,7 @@ static int deliver_file(struct deliver_request *rq, const struct deliver_rcpt *r
     if (!write_content(m, rq))
         (void) err_set(err, 451, "4.3.0", "queue file read error: %s", strerror(errno));
     else if (maildir_end(m, err) == 0)
-        ret = maildir_deliver(m, dir, MAILDIR_MAKE, err);
+        ret = maildir_deliver(m, dir, MAILDIR_MAKE | (no_index ? MAILDIR_NO_INDEX : 0), err);
     maildir_free(&m);
     return ret;
 }
@@ -148,7 +149,7 @@ static void deliver_rcpt(struct deliver_request *rq, struct deliver_rcpt *rcpt)
         sent.text = "delivers to maildir";
         deliver_sent(rq, rcpt, &sent);
         return;
-    } else if (found == LOOKUP_FOUND && deliver_file(rq, rcpt, box.path, &err) == 0) {
+    } else if (found == LOOKUP_FOUND && deliver_file(rq, rcpt, box.path, box.no_index, &err) == 0) {
         deliver_sent(rq, rcpt, &sent);
         return;
     }

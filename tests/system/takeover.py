@@ -17,12 +17,12 @@ import dovecot  # noqa: E402
 class Account:
     """bob's mail, at one server or the other."""
 
-    def __init__(self, instance):
+    def __init__(self, instance, location=None):
         self.instance, self.user = instance, instance.user2
         self.box_dir = pathlib.Path(instance.mail_dir) / instance.domain / self.user.split("@")[0]
         owner = os.stat(instance.mail_dir)
         self.owner = (owner.st_uid, owner.st_gid)
-        self.peer = dovecot.Dovecot(instance.mail_dir, int(instance.port_base) + 1000, settings="mail_fsync = never")
+        self.peer = dovecot.Dovecot(instance.mail_dir, int(instance.port_base) + 1000, location=location, settings="mail_fsync = never")
         self.seen = {}  # (UIDVALIDITY, uid) -> what never changes
         self.next = {}  # UIDVALIDITY -> UIDNEXT
         self.sides = {"ours"}

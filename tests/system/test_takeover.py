@@ -4,15 +4,18 @@ What it may remember (UIDVALIDITY, UIDNEXT, UIDs, flags, keywords, dates, sizes,
 swap and compared; between the swaps each side delivers, stores, expunges, copies, moves, renames. mbsync keeps a copy of
 its own all the way and says what it had to transfer. Skipped when Debian's packages cannot be had.
 """
+import contextlib
 import datetime
 import os
+import pathlib
 import random
 import re
+import shutil
 
 import mailstate
 import pytest
 import together
-from conftest import own_instance
+from conftest import own_instance, wait_until
 from takeover import Account, dovecot
 
 MESSAGES = int(os.environ.get("POSTHORN_TAKEOVER_MESSAGES", 20000))
@@ -218,3 +221,110 @@ def test_both_at_once(account):
     wrong, count = together.run(account, seconds=10, seed=1)
     assert wrong == []
     assert len(count) == 12 and min(count.values()) > 10, count
+
+
+LOCATIONS = {
+    "fs": "maildir:{mail}/%d/%n:LAYOUT=fs",
+    "elsewhere": "maildir:{mail}/%d/%n:CONTROL={other}/control/%d/%n:INDEX={other}/index/%d/%n",
+    "fs elsewhere": "maildir:{mail}/%d/%n:LAYOUT=fs:INBOX={mail}/inbox/%n:CONTROL={other}/control/%n:INDEX={other}/index/%n",
+    "inbox": "maildir:{mail}/%d/%n/Folders:INBOX={mail}/%d/%n/Inbox",
+    "memory": "maildir:{mail}/%d/%n:INDEX=MEMORY",
+}
+
+
+@pytest.fixture(scope="module")
+def asking():
+    """An instance whose deliveries ask authd where mail lies."""
+    if dovecot.programs() is None:
+        pytest.skip("Debian's dovecot packages cannot be fetched")
+    with own_instance(24500, "userdb_service = private/auth-userdb") as instance:
+        yield instance
+
+
+@pytest.fixture
+def located(asking):
+    """located(location): an account whose mail lies there, for both servers."""
+    users = pathlib.Path(asking.config_dir) / "users"
+    before = users.read_text()
+    other = pathlib.Path(asking.dir) / "other"
+    other.mkdir(exist_ok=True)
+    os.chown(other, *Account(asking).owner)
+    with contextlib.ExitStack() as stack:
+
+        def make(location):
+            text = location.format(mail=asking.mail_dir, other=other)
+            user, domain = asking.user2.split("@")
+            mail = text.replace("%d", domain).replace("%n", user)
+            users.write_text(re.sub(rf"^({asking.user2}:.*)$", rf"\1userdb_mail={mail}", before, flags=re.M))
+            account = Account(asking, text)
+            stack.enter_context(account.peer)
+            account.sides = {"ours", "dovecot"}
+            stack.callback(account.go, "ours")
+            account.wipe()
+            return account
+
+        yield make
+    users.write_text(before)
+    shutil.rmtree(other)
+
+
+@pytest.mark.parametrize("name", LOCATIONS)
+def test_locations(located, name):
+    account = located(LOCATIONS[name])
+    folders, keywords = ["a", "a/b", "x y", "deep/er/box", "INBOX/kid"], KEYWORDS[: 20 if name == "memory" else 40]
+    if "fs" in name:
+        folders.append("dot.ted")
+    random_ = random.Random(5)
+    with account.imap() as imap:
+        for box in folders:
+            imap.ok(b"CREATE " + mailstate.quoted(box))
+        for box in ["INBOX", *folders]:
+            imap.append(box, [(random_flags(random_, keywords), date(n), letter(f"p{box}{n}", random_)) for n in range(60)])
+        imap.ok(b'SUBSCRIBE "a/b"')
+    before, uidls = account.record(), account.uidls()
+    for n, side in enumerate(["ours", "dovecot", "ours", "dovecot"], 1):
+        account.go(side)
+        assert mailstate.differences(before, account.record()) == []
+        assert account.uidls() == uidls
+        with account.lmtp() as s:
+            s.sendmail("a@elsewhere.example", [account.user], letter(f"l{n}", random_))
+        with account.imap() as imap:
+            for box in ("INBOX", "a/b"):
+                imap.ok(b"SELECT " + mailstate.quoted(box))
+                for flag in (rb"\Seen", keywords[-1].encode(), f"new{n}".encode()):
+                    imap.ok(b"UID STORE %s +FLAGS.SILENT (%s)" % (some(imap, random_, 9), flag))
+                imap.ok(b"UID MOVE %s %s" % (some(imap, random_, 4), mailstate.quoted("x y")))
+                imap.ok(b"UID COPY %s INBOX" % some(imap, random_, 4))
+            imap.ok(b"CREATE top%d/in/most" % n)
+            imap.append(f"top{n}/in/most", [(b"kw1", None, letter(f"t{n}", random_))])
+            imap.ok(b"RENAME top%d moved/to%d" % (n, n))
+            imap.ok(b"CREATE above%d/" % n)
+            imap.ok(b"CREATE above%d/below" % n)
+            imap.ok(b"RENAME above%d/below above%d" % (n, n + 10))
+            if n > 1:
+                imap.ok(b"DELETE moved/to%d/in/most" % (n - 1))
+            imap.ok(b"SUBSCRIBE moved/to%d/in/most" % n)
+        before, uidls = account.record(), account.uidls()
+    assert len(before["boxes"]["INBOX"][2]) > 60 and "moved/to4/in/most" in before["boxes"]
+    assert [line for line in account.peer.complaints() if "Killed with signal 15" not in line] == []
+    stray = [p for p in account.box_dir.rglob("*") if "CONTROL" in LOCATIONS[name] and p.name.startswith(("dovecot", "posthorn", "subscriptions"))]
+    assert stray == []
+
+
+def test_location_not_supported(located):
+    """What is not obeyed is named, and keeps the user out: mail must not seem to be lost."""
+    account = located("maildir:{mail}/%d/%n")
+    users = pathlib.Path(account.instance.config_dir) / "users"
+    account.go("ours")
+    for option in ("LAYOUT=index", "ALT=/srv/alt", "UTF-8"):
+        mark = account.instance.log_mark()
+        users.write_text(re.sub(r"userdb_mail=\S+", f"userdb_mail=maildir:{account.box_dir}:{option}", users.read_text()))
+        wait_until(lambda: refused(account) and f"{option} is not supported" in account.instance.log(mark), what="refusal")
+
+
+def refused(account):
+    try:
+        with account.imap():
+            return False
+    except AssertionError:
+        return True

@@ -11,6 +11,29 @@ def encode(name, values=(), number=1):
     return struct.pack(">I", len(body)) + body
 
 
+def decode(body):
+    """One frame without its length: (name, [(key, value as bytes), ...])"""
+    n = body[0]
+    name, at, values = body[1 : n + 1].decode(), n + 6, []
+    while at < len(body):
+        n = body[at]
+        key = body[at + 1 : at + 1 + n].decode()
+        (size,) = struct.unpack(">I", body[at + 1 + n : at + 5 + n])
+        at += 5 + n
+        values.append((key, body[at : at + size]))
+        at += size
+    return name, values
+
+
+def frames_in(data):
+    """The whole frames at the start of data, without their lengths."""
+    at, out = 0, []
+    while at + 4 <= len(data) and at + 4 + (size := struct.unpack_from(">I", data, at)[0]) <= len(data):
+        out.append(bytes(data[at + 4 : at + 4 + size]))
+        at += 4 + size
+    return out
+
+
 class Frames:
     """One connection to a socket of a daemon."""
 
@@ -36,17 +59,7 @@ class Frames:
     def receive(self):
         """(name, [(key, value as bytes), ...])"""
         (length,) = struct.unpack(">I", self.exactly(4))
-        body = self.exactly(length)
-        n = body[0]
-        name, at, values = body[1 : n + 1].decode(), n + 6, []
-        while at < length:
-            n = body[at]
-            key = body[at + 1 : at + 1 + n].decode()
-            (size,) = struct.unpack(">I", body[at + 1 + n : at + 5 + n])
-            at += 5 + n
-            values.append((key, body[at : at + size]))
-            at += size
-        return name, values
+        return decode(self.exactly(length))
 
     def ask(self, name, values=()):
         self.send(name, values)

@@ -10,6 +10,7 @@ import signal
 import socket
 import statistics
 import subprocess
+import tempfile
 import time
 
 from sides import BUILD, DOMAIN, IDLERS, PASSWORD, ROOT, USERS, Debian, run, tree, wait_until
@@ -26,8 +27,17 @@ def load(*argv, script=None):
 
 
 class Case:
-    def __init__(self, name, what, unit, one, rounds=None, prepare=None):
-        self.name, self.what, self.unit, self.one, self.rounds, self.prepare = name, what, unit, one, rounds, prepare
+    def __init__(self, name, what, unit, one, rounds=None, prepare=None, files=None):
+        """files: (threads, bytes, "queue", "mail" or "both"): what a unit of this case asks of the file system, see disk.c."""
+        self.name, self.what, self.unit, self.one, self.rounds, self.prepare, self.files = name, what, unit, one, rounds, prepare, files
+
+    def disk_limit(self, top):
+        """Units a second when only the files are made."""
+        directory = tempfile.mkdtemp(dir=top)
+        threads, size, which = self.files
+        out = subprocess.run([BUILD / "bench/disk", directory, str(threads), "3", str(size), which], capture_output=True, text=True, check=True)
+        shutil.rmtree(directory)
+        return json.loads(out.stdout)["per_second"]
 
     def run(self, both, rounds):
         """A B A B: each round drives one side, then the other."""
@@ -42,12 +52,19 @@ class Case:
 
     def measured(self, side):
         database = side.site.database_pid()
-        cpu, db = side.cpu_seconds(), process_cpu(database)
+        cpu, db, own = side.cpu_seconds(), process_cpu(database), children_cpu()
         row = self.one(side)
         units = row.get("units") or row.get("count") or 1
         row["cpu_ms"] = (side.cpu_seconds() - cpu) * 1000 / units
         row["database_cpu_ms"] = (process_cpu(database) - db) * 1000 / units
+        row["generator_cpu_ms"] = (children_cpu() - own) * 1000 / units
         return row
+
+
+def children_cpu():
+    """Seconds of those this program started and waited for: the generator, a sink."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def process_cpu(pid):
@@ -335,15 +352,15 @@ FRESH = itertools.count(30)
 MANY = [f"FETCH {n} (BODY.PEEK[])" for n in range(1, 1001)]
 CASES = [
     OneMessage("one-message", "one 4 KiB message, SMTP to Maildir, connections warm", "message", None),
-    Case("smtp-discard", "SMTP to discard, 4 KiB, 10 sessions, a connection for each message", "message", mail(3000, 10, to="d%d@disc.test", arrive=False)),
-    Case("lmtp-100-s1", "SMTP to LMTP to 100 mailboxes, 4 KiB, 1 session", "message", mail(600, 1)),
-    Case("lmtp-100-s10", "SMTP to LMTP to 100 mailboxes, 4 KiB, 10 sessions", "message", mail(3000, 10)),
-    Case("lmtp-100-s50", "SMTP to LMTP to 100 mailboxes, 4 KiB, 50 sessions", "message", mail(3000, 50)),
-    Case("lmtp-100-kept", "the same with 10 kept connections", "message", mail(3000, 10, keep=True)),
-    Case("lmtp-one", "SMTP to LMTP to one mailbox, 4 KiB, 10 sessions", "message", mail(2000, 10, users=1)),
-    Case("lmtp-100k", "SMTP to LMTP to 100 mailboxes, 100 KiB, 10 sessions", "message", mail(800, 10, size=102400)),
-    Case("relay", "SMTP relayed to a sink, 4 KiB, 10 sessions", "message", relay(2000, 10)),
-    Case("lmtp-alone-empty", "one LMTP session into an empty mailbox", "message", lambda s: lmtp(500, f"u{next(FRESH) % USERS}")(s)),
+    Case("smtp-discard", "SMTP to discard, 4 KiB, 10 sessions, a connection for each message", "message", mail(3000, 10, to="d%d@disc.test", arrive=False), files=(10, 4096, "queue")),
+    Case("lmtp-100-s1", "SMTP to LMTP to 100 mailboxes, 4 KiB, 1 session", "message", mail(600, 1), files=(1, 4096, "both")),
+    Case("lmtp-100-s10", "SMTP to LMTP to 100 mailboxes, 4 KiB, 10 sessions", "message", mail(3000, 10), files=(10, 4096, "both")),
+    Case("lmtp-100-s50", "SMTP to LMTP to 100 mailboxes, 4 KiB, 50 sessions", "message", mail(3000, 50), files=(50, 4096, "both")),
+    Case("lmtp-100-kept", "the same with 10 kept connections", "message", mail(3000, 10, keep=True), files=(10, 4096, "both")),
+    Case("lmtp-one", "SMTP to LMTP to one mailbox, 4 KiB, 10 sessions", "message", mail(2000, 10, users=1), files=(10, 4096, "both")),
+    Case("lmtp-100k", "SMTP to LMTP to 100 mailboxes, 100 KiB, 10 sessions", "message", mail(800, 10, size=102400), files=(10, 102400, "both")),
+    Case("relay", "SMTP relayed to a sink, 4 KiB, 10 sessions", "message", relay(2000, 10), files=(10, 4096, "queue")),
+    Case("lmtp-alone-empty", "one LMTP session into an empty mailbox", "message", lambda s: lmtp(500, f"u{next(FRESH) % USERS}")(s), files=(1, 4096, "mail")),
     Case("lmtp-alone-40000", "one LMTP session into 40,000 messages", "message", lambda s: lmtp(40 if s.name == "debian" else 1000, "big")(s), prepare=make_box(40000)),
     Case("append-40000", "APPEND into a selected mailbox of 40,000 messages", "message",
          lambda s: commands("big", ["SELECT INBOX"], *[append_line()] * (20 if s.name == "debian" else 300))(s), prepare=make_box(40000)),

@@ -1,16 +1,17 @@
 /*
  * disk - what the file system alone allows: how many messages a second, when a message is nothing but its files
  *
- *     disk DIRECTORY THREADS SECONDS BYTES
+ *     disk DIRECTORY THREADS SECONDS BYTES queue|mail|both
  *
- * A message is a queue file (created, written, fsynced) and a mail file (created, written, fsynced, renamed into
- * place), then the queue file is removed: what is left of a delivery when parsing, look-ups, protocols and processes
- * cost nothing. One line of JSON on standard output.
+ * A message is a queue file (created, written, fsynced, removed in the end), a mail file (created, written, fsynced,
+ * renamed into place) or both: what is left of a delivery when parsing, look-ups, protocols and processes cost nothing.
+ * One line of JSON on standard output.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,7 @@ static const char *directory;
 static char *text;
 static size_t bytes;
 static double seconds;
+static bool queue_files, mail_files;
 static atomic_long messages;
 
 static double now(void)
@@ -62,10 +64,15 @@ static void *deliver(void *arg)
         snprintf(queue, sizeof queue, "queue/%ld.%ld", thread, n);
         snprintf(tmp, sizeof tmp, "tmp/%ld.%ld", thread, n);
         snprintf(mail, sizeof mail, "new/%ld.%ld", thread, n);
-        keep(dir, queue);
-        keep(dir, tmp);
-        if (renameat(dir, tmp, dir, mail) != 0 || unlinkat(dir, queue, 0) != 0)
-            die(mail);
+        if (queue_files)
+            keep(dir, queue);
+        if (mail_files) {
+            keep(dir, tmp);
+            if (renameat(dir, tmp, dir, mail) != 0)
+                die(mail);
+        }
+        if (queue_files && unlinkat(dir, queue, 0) != 0)
+            die(queue);
         atomic_fetch_add(&messages, 1);
     }
     close(dir);
@@ -78,10 +85,14 @@ int main(int argc, char **argv)
     pthread_t thread[THREADS_MAX];
     char path[4096];
 
-    long threads = argc == 5 ? strtol(argv[2], NULL, 10) : 0;
+    long threads = argc == 6 ? strtol(argv[2], NULL, 10) : 0;
+    if (argc == 6) {
+        queue_files = strcmp(argv[5], "mail") != 0;
+        mail_files = strcmp(argv[5], "queue") != 0;
+    }
     if (threads < 1 || threads > THREADS_MAX || (seconds = atof(argv[3])) <= 0 ||
         (bytes = strtoul(argv[4], NULL, 10)) == 0) {
-        fprintf(stderr, "usage: disk DIRECTORY THREADS (1 to %d) SECONDS BYTES\n", THREADS_MAX);
+        fprintf(stderr, "usage: disk DIRECTORY THREADS (1 to %d) SECONDS BYTES queue|mail|both\n", THREADS_MAX);
         return 2;
     }
     directory = argv[1];

@@ -37,6 +37,7 @@ def lines(case):
     add(f"ms a {case['unit']}", "ms", "less")
     add(f"server CPU ms a {case['unit']}", "cpu_ms", "less")
     add(f"database CPU ms a {case['unit']}", "database_cpu_ms", "less")
+    add(f"generator CPU ms a {case['unit']}", "generator_cpu_ms", "less")
     add("sessions held", "sessions", "more")
     add("KiB", "kib", "less")
     add("CPU ms to set one up", "setup_cpu_ms", "less")
@@ -48,6 +49,8 @@ def lines(case):
 
 
 def show(case):
+    if "disk_limit" in case:
+        print(f"  the files alone: {number(case['disk_limit'])}/s")
     for what, d, p, ratio in lines(case):
         print(f"  {what:34} debian {d:>28}   posthorn {p:>28}   {ratio:>8}", flush=True)
     for side in ("debian", "posthorn"):
@@ -57,6 +60,20 @@ def show(case):
                 print(f"    {side:9} {name:18} {row['calls']:5} calls {row['fsyncs']:3} fsyncs {row['switches']:5} switches")
         for row in case.get(side, {}).get("sizes", []) if isinstance(case.get(side), dict) else []:
             print(f"    {side:9} {row['sessions']:6} sessions: {row['kib']:8.1f} KiB each" + (f", all told after {row['told_after_s']:.2f} s" if "told_after_s" in row else ""))
+
+
+def remains(out):
+    """What stands between each case and the file system: the processors, or waiting."""
+    rows = ["", "## What remains", "",
+            "The limit is what `bench/disk` reaches with the same files, sizes and threads when nothing else is done. Processors: CPU of the servers, the database and the",
+            "generator on Posthorn's side, of all there are.", "", "| case | Posthorn | limit of the disk | reached | processors busy |", "|---|---|---|---|---|"]
+    for case in out["cases"]:
+        if "disk_limit" not in case:
+            continue
+        p = case["posthorn"]
+        busy = (p["cpu_ms"] + p["database_cpu_ms"] + p["generator_cpu_ms"]) * p["per_second"] / 1000 / out["machine"]["cores"]
+        rows.append(f"| {case['name']} | {number(p['per_second'])}/s | {number(case['disk_limit'])}/s | {p['per_second'] / case['disk_limit']:.0%} | {busy:.0%} |")
+    return rows
 
 
 def page(out):
@@ -76,4 +93,4 @@ def page(out):
                 rows += ["", f"{side}: " + ", ".join(f"{n} {r['calls']}/{r['fsyncs']}/{r['switches']}" for n, r in data["processes"].items()) + " (calls/fsyncs/switches)"]
             if data.get("sizes"):
                 rows += ["", f"{side}: " + ", ".join(f"{r['sessions']} sessions {r['kib']:.1f} KiB each" for r in data["sizes"])]
-    return "\n".join(rows) + "\n"
+    return "\n".join(rows + remains(out)) + "\n"

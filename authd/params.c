@@ -156,8 +156,10 @@ const struct param authd_params[] = {
              "restart." },
     { .type = PARAM_END },
 };
-enum { PATHS_MAX = 2 + 2 * DB_MAX };
-struct service_path authd_paths[PATHS_MAX + 1] = { { .path = "/etc/passwd", .optional = true },
+enum { PATHS_FIXED = 3, PATHS_MAX = PATHS_FIXED + 2 * DB_MAX };
+/* libsasl2 makes nonces and salts from /dev/urandom, and without it from the time of day. */
+struct service_path authd_paths[PATHS_MAX + 1] = { { .path = "/dev/urandom" },
+                                                   { .path = "/etc/passwd", .optional = true },
                                                    { .path = "/etc/group", .optional = true } };
 
 void authd_may_read(const char *path)
@@ -167,7 +169,7 @@ void authd_may_read(const char *path)
     while (n < PATHS_MAX && authd_paths[n].path && strcmp(authd_paths[n].path, path) != 0)
         n++;
     if (n == PATHS_MAX)
-        log_fatal("more than %d directories of passwd-files", PATHS_MAX - 2);
+        log_fatal("more than %d directories of passwd-files", PATHS_MAX - PATHS_FIXED);
     authd_paths[n] = (struct service_path){ .path = path, .optional = true };
 }
 

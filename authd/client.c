@@ -217,7 +217,7 @@ static bool hold(struct authd_request *auth)
     return !over(r);
 }
 
-static void refuse(struct request *r, enum verify_answer verdict)
+static void refuse(struct request *r, enum verify_answer verdict, const char *reason)
 {
     static const char *const codes[] = {
         [VERIFY_LATER] = "temp_fail", [VERIFY_DISABLED] = "user_disabled", [VERIFY_EXPIRED] = "pass_expired"
@@ -228,7 +228,7 @@ static void refuse(struct request *r, enum verify_answer verdict)
         code = "authz_fail";
     if (verdict == VERIFY_FAIL || verdict == VERIFY_DISABLED)
         penalty_failed(r->auth);
-    fail(r, code, verdict == VERIFY_EXPIRED ? "Password expired" : NULL, false);
+    fail(r, code, reason ? reason : verdict == VERIFY_EXPIRED ? "Password expired" : NULL, false);
 }
 
 /* delay_until of the passdb; false when nobody waits for the answer any more. */
@@ -355,7 +355,7 @@ static void converse(struct request *r, struct mech_exchange *x)
     else if (step == MECH_DONE && final(r, &out))
         succeed(r, str_slice(&out));
     else
-        refuse(r, step == MECH_DONE ? VERIFY_FAIL : mech_result(x));
+        refuse(r, step == MECH_DONE ? VERIFY_FAIL : mech_result(x), mech_reason(x));
     str_free(&out);
 }
 

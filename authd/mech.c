@@ -24,8 +24,8 @@ static const struct mech supported[] = {
     { "ANONYMOUS", DOVECOT_AUTH_ANONYMOUS, true, &mech_anonymous, NULL },
     { "APOP", DOVECOT_AUTH_PRIVATE | DOVECOT_AUTH_DICTIONARY | DOVECOT_AUTH_ACTIVE, true, &mech_apop, "PLAIN" },
 };
-enum { MECHS_MAX = sizeof supported / sizeof *supported };
-static const struct mech *offered[MECHS_MAX]; /* set once, before the jail */
+enum { MECHS_MAX = sizeof supported / sizeof *supported, OFFERED_MAX = 32 };
+static const struct mech *offered[OFFERED_MAX]; /* set once, before the jail */
 static size_t offered_count;
 
 static int choose(struct slice word, struct err *err)
@@ -85,6 +85,14 @@ int mech_init(const char *mechanisms)
     return 0;
 }
 
+int mech_offer(const struct mech *m)
+{
+    if (offered_count == OFFERED_MAX)
+        return -1;
+    offered[offered_count++] = m;
+    return 0;
+}
+
 size_t mech_count(void) { return offered_count; }
 const struct mech *mech_at(size_t n) { return offered[n]; }
 
@@ -129,6 +137,7 @@ enum mech_step mech_step(struct mech_exchange *x, struct slice in, struct str *o
 }
 
 enum verify_answer mech_result(const struct mech_exchange *x) { return x->verdict; }
+const char *mech_reason(const struct mech_exchange *x) { return x->reason; }
 
 int mech_names(struct mech_exchange *x, struct slice user, struct slice authzid)
 {

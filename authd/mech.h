@@ -1,7 +1,7 @@
 /*
  * mech - SASL mechanisms: which are offered, and one exchange of one of them
  *
- * Callers     authd/client.c
+ * Callers     authd/client.c; authd/saslauth offers libsasl2's own
  * Invariants  plug-ins of libsasl2 are loaded before the jail (mech_init); only what auth_mechanisms names is ever
  *             offered or started, whatever the machine has; an exchange runs in one fiber and may wait there
  *             a mechanism that no passdb can serve stops the start
@@ -25,6 +25,8 @@ struct mech {
 
 /* mechanisms: "plain login". Databases are open. 0; -1 after logging what is not supported, and why. */
 int mech_init(const char *mechanisms);
+/* Where another program decides which mechanisms there are: adds one that outlives the process. -1: too many. */
+int mech_offer(const struct mech *);
 size_t mech_count(void);
 const struct mech *mech_at(size_t n);
 const struct mech *mech_find(struct slice name); /* any case; NULL when it is not offered */
@@ -45,4 +47,5 @@ void mech_free(struct mech_exchange **);
  * data (RFC 4422 3.6). */
 enum mech_step mech_step(struct mech_exchange *, struct slice in, struct str *out);
 enum verify_answer mech_result(const struct mech_exchange *);
+const char *mech_reason(const struct mech_exchange *); /* words for client and log; NULL: the verdict says all */
 #endif

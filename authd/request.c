@@ -13,13 +13,14 @@
 
 enum { FORMAT_BYTES = 65536, LOG_NAME_BYTES = 200 };
 
-enum { PEER_TEXTS = 15 };
+enum { PEER_TEXTS = 17 };
 static void texts_of(struct authd_peer *p, const char **out[PEER_TEXTS])
 {
-    const char **const all[PEER_TEXTS] = { &p->service,    &p->lip,         &p->rip,          &p->lport,
-                                           &p->rport,      &p->real_lip,    &p->real_rip,     &p->real_lport,
-                                           &p->real_rport, &p->session,     &p->local_name,   &p->client_id,
-                                           &p->secured,    &p->session_pid, &p->cert_username };
+    const char **const all[PEER_TEXTS] = { &p->service,    &p->lip,         &p->rip,           &p->lport,
+                                           &p->rport,      &p->real_lip,    &p->real_rip,      &p->real_lport,
+                                           &p->real_rport, &p->session,     &p->local_name,    &p->client_id,
+                                           &p->secured,    &p->session_pid, &p->cert_username, &p->realm,
+                                           &p->application };
 
     memcpy(out, all, sizeof all);
 }
@@ -96,7 +97,9 @@ struct authd_peer authd_peer_parse(const struct dovecot_auth_line *line, size_t 
                   { "local_name", &p.local_name },
                   { "client_id", &p.client_id },
                   { "session_pid", &p.session_pid },
-                  { "cert_username", &p.cert_username } };
+                  { "cert_username", &p.cert_username },
+                  { DOVECOT_AUTH_REALM, &p.realm },
+                  { DOVECOT_AUTH_APPLICATION, &p.application } };
 
     for (size_t n = 0; n < sizeof texts / sizeof *texts; n++)
         *texts[n].to = text_value(line, from, texts[n].name, a);

@@ -15,7 +15,7 @@
 /* Who asks, as AUTH, USER or PASS said: numbers are text as they came; "" where nothing was said. */
 struct authd_peer {
     const char *service, *lip, *rip, *lport, *rport, *real_lip, *real_rip, *real_lport, *real_rport, *session,
-        *local_name, *client_id, *cert_username, *session_pid;
+        *local_name, *client_id, *cert_username, *session_pid, *realm, *application;
     const char *secured; /* "", "secured" or "TLS" */
     bool no_penalty, valid_client_cert, debug;
 };

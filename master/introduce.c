@@ -33,7 +33,7 @@ static const struct row {
 } rows[] = {
     { "smtpd",
       "public/cleanup private/rewrite private/anvil private/tlsmgr private/proxymap private/resolver private/auth "
-      "private/auth-login private/verify public/flush public/qmgr",
+      "private/auth-login private/saslauth private/verify public/flush public/qmgr",
       true },
     { "postscreen", "private/smtpd private/resolver private/tlsmgr private/anvil private/proxymap private/dnsblog",
       true },

@@ -14,6 +14,7 @@ struct mech_exchange {
     struct authd_request *request;
     const struct mech_front *front;
     enum verify_answer verdict;
+    const char *reason; /* of a failure; NULL */
     bool started;
     void *state; /* the engine's */
 };

@@ -534,6 +534,8 @@ static void put_peer(struct str *out, const struct auth_peer *peer)
     if (peer->valid_client_cert)
         dovecot_auth_put(out, SLICE("valid-client-cert"));
     put_text(out, "cert_username", peer->cert_username);
+    put_text(out, DOVECOT_AUTH_REALM, peer->realm);
+    put_text(out, DOVECOT_AUTH_APPLICATION, peer->application);
     if (peer->binding)
         dovecot_auth_put(out, SLICE(DOVECOT_AUTH_BINDING));
 }

@@ -73,7 +73,8 @@ struct auth_peer {
     const char *session; /* for the service's log */
     const char *sni;
     const char *cert_username;
-    bool secured; /* TLS, or a connection that needs none */
+    const char *realm, *application; /* "saslauth" only: see proto/sasl/dovecot_auth.h */
+    bool secured;                    /* TLS, or a connection that needs none */
     bool tls;
     bool valid_client_cert;
     bool nologin; /* no master will ask for this login: smtpd */

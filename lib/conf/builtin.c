@@ -8,6 +8,7 @@ const char conf_builtin_services[] = "# service type private unpriv chroot wakeu
                                      "resolver unix - - y - 1 resolver\n"
                                      "proxymap unix - - n - 1 proxymap\n"
                                      "auth,auth-login,auth-master,auth-userdb unix - - n - 1 authd\n"
+                                     "saslauth unix - - n - 1 saslauth\n"
                                      "dispatcher unix - - y - 1 dispatcher\n"
                                      "imapd unix - n n - 1 imapd\n"
                                      "pop3d unix - n n - 1 pop3d\n"

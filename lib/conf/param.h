@@ -47,7 +47,7 @@ extern const char *conf_myhostname, *conf_mydomain, *conf_myorigin, *conf_mydest
     *conf_virtual_transport, *conf_relay_transport, *conf_default_transport, *conf_error_service_name,
     *conf_parent_domain_matches_subdomains, *conf_propagate_unmatched_extensions, *conf_empty_address_recipient,
     *conf_remote_header_rewrite_domain, *conf_default_verp_delimiters, *conf_verp_delimiter_filter,
-    *conf_fast_flush_domains, *conf_ssl_cert_username_field;
+    *conf_fast_flush_domains, *conf_ssl_cert_username_field, *conf_smtpd_sasl_path;
 extern int64_t conf_message_size_limit, conf_line_length_limit, conf_header_size_limit, conf_queue_minfree,
     conf_ipc_timeout, conf_daemon_timeout, conf_max_idle, conf_max_use, conf_hash_queue_depth,
     conf_delay_logging_resolution_limit, conf_maximal_queue_lifetime, conf_delay_warning_time,

@@ -88,9 +88,11 @@ void event_signal(int signo, event_fn, void *arg);
 
 /* offload: fn(arg) in one of at most EVENT_THREADS threads while this fiber waits; it returns when fn has returned,
  * cancelled or not, so arg may live on the fiber's stack. No process may fork after its first offload. */
-enum { EVENT_THREADS = 8 };
+enum { EVENT_THREADS = 8, EVENT_WAITERS = 100 };
 void event_offload(event_fn fn, void *arg);
 /* The same in threads of their own, as many again, of the lowest priority: for what computes for long. */
 void event_offload_low(event_fn fn, void *arg);
+/* The same in one of at most EVENT_WAITERS threads: for calls of libraries that wait for another program. */
+void event_offload_wait(event_fn fn, void *arg);
 void event_offload_start(void); /* starts one thread now: before a seccomp filter that forbids clone */
 #endif

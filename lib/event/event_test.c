@@ -141,12 +141,36 @@ static void slow(void *arg)
 }
 static void offloader(void *arg)
 {
+    static void (*const ways[])(event_fn, void *) = { event_offload, event_offload_low, event_offload_wait };
+    static size_t next;
     int result = 0;
 
     (void) arg;
-    (offloaded % 2 ? event_offload_low : event_offload)(slow, &result);
+    ways[next++ % (sizeof ways / sizeof *ways)](slow, &result);
     assert(result == 7);
     offloaded++;
+}
+
+static int waited;
+static void waiter(void *arg)
+{
+    (void) arg;
+    event_offload_wait(slow, &(int){ 0 });
+    waited++;
+}
+
+/* Calls that wait do so side by side: more of them than threads that compute. */
+static void waiters(void *arg)
+{
+    enum { CALLS = 60, ONE_BY_ONE_MS = CALLS / EVENT_THREADS * 20 };
+    int64_t start = time_mono_ms();
+
+    (void) arg;
+    for (int i = 0; i < CALLS; i++)
+        fiber_go("waiter", waiter, NULL);
+    while (waited < CALLS)
+        assert(event_sleep(2) == 0);
+    assert(time_mono_ms() - start < ONE_BY_ONE_MS);
 }
 
 static void others(void *arg)
@@ -258,6 +282,7 @@ int main(void)
     assert(ended == 1);
     event_run(conditions, NULL);
     event_run(others, NULL);
+    event_run(waiters, NULL);
     event_run(large_stack, NULL);
     ended = 0;
     event_run(stopper, NULL);

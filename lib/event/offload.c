@@ -2,7 +2,7 @@
  * offload - a small pool of threads for what blocks
  *
  * A thread sees its job's argument and nothing else; it takes no signals. Threads come one by one as jobs wait, at
- * most EVENT_THREADS, and stay.
+ * most EVENT_THREADS of a kind (EVENT_WAITERS of those that wait), and stay.
  */
 #include "event/internal.h"
 
@@ -30,10 +30,14 @@ static struct pool {
     struct job *first, **last; /* to be done */
     struct job *finished;
     int threads, idle, waiting;
-    bool low; /* its threads run when nobody else wants the processor */
-} pools[] = { { .lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER },
-              { .lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER, .low = true } };
-enum { NORMAL, LOW, POOLS };
+    const int most;
+    const bool low; /* its threads run when nobody else wants the processor */
+} pools[] = {
+    { .lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER, .most = EVENT_THREADS },
+    { .lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER, .most = EVENT_THREADS, .low = true },
+    { .lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER, .most = EVENT_WAITERS }
+};
+enum { NORMAL, LOW, WAITERS, POOLS };
 
 static void *work(void *arg)
 {
@@ -113,7 +117,7 @@ static void offload(struct pool *pool, event_fn fn, void *arg)
     *pool->last = &j;
     pool->last = &j.next;
     pool->waiting++;
-    if (pool->waiting > pool->idle && pool->threads < EVENT_THREADS)
+    if (pool->waiting > pool->idle && pool->threads < pool->most)
         start_thread(pool);
     pthread_cond_signal(&pool->more);
     pthread_mutex_unlock(&pool->lock);
@@ -125,6 +129,7 @@ static void offload(struct pool *pool, event_fn fn, void *arg)
 
 void event_offload(event_fn fn, void *arg) { offload(&pools[NORMAL], fn, arg); }
 void event_offload_low(event_fn fn, void *arg) { offload(&pools[LOW], fn, arg); }
+void event_offload_wait(event_fn fn, void *arg) { offload(&pools[WAITERS], fn, arg); }
 
 static void dispatch(struct pool *pool)
 {

@@ -20,6 +20,7 @@
 
 enum { AUTH_WAIT_MS = 100 * 1000, MECHS_WAIT_MS = 10 * 1000, SHOWN_BYTES = 100 };
 
+static bool cyrus; /* libsasl2 in the service saslauth, which speaks the same protocol */
 static struct auth_client *service;
 static struct auth_mech known[AUTH_MECHS_MAX];
 static size_t known_count; /* 0: the service was never heard of */
@@ -54,11 +55,10 @@ void smtpd_auth_pre_jail(void)
 {
     if (!smtpd_sasl_auth_enable)
         return;
-    if (strcasecmp(smtpd_sasl_type, "dovecot") != 0) {
-        log_fatal("parameter smtpd_sasl_type = %s: unsupported SASL server implementation; use \"dovecot\" with "
-                  "smtpd_sasl_path = private/auth",
+    cyrus = strcasecmp(smtpd_sasl_type, "cyrus") == 0;
+    if (!cyrus && strcasecmp(smtpd_sasl_type, "dovecot") != 0)
+        log_fatal("parameter smtpd_sasl_type = %s: unsupported SASL server implementation: neither cyrus nor dovecot",
                   smtpd_sasl_type);
-    }
     if (!tls_field_exists(conf_ssl_cert_username_field)) {
         log_fatal("parameter ssl_cert_username_field: no field %s in a certificate's subject",
                   conf_ssl_cert_username_field);
@@ -72,7 +72,7 @@ void smtpd_auth_pre_jail(void)
 void smtpd_auth_post_jail(void)
 {
     if (smtpd_sasl_auth_enable)
-        service = auth_client_new(smtpd_sasl_path, AUTH_BRIEF);
+        service = auth_client_new(cyrus ? "private/saslauth" : conf_smtpd_sasl_path, AUTH_BRIEF);
 }
 
 bool smtpd_auth_exempt(const struct smtpd_session *s)
@@ -238,6 +238,8 @@ static int authenticate(struct smtpd_session *s, const char *mech, struct slice 
     struct auth_peer peer = {
         .service = smtpd_sasl_service,
         .nologin = true,
+        .realm = cyrus ? smtpd_sasl_local_domain : NULL,
+        .application = cyrus ? conf_smtpd_sasl_path : NULL,
         .local_ip = s->peer.family == AF_UNSPEC ? NULL : s->peer.server_address,
         .remote_ip = s->peer.family == AF_UNSPEC ? NULL : s->peer.address,
     };
@@ -294,7 +296,7 @@ int smtpd_cmd_auth(struct smtpd_session *s, struct slice args)
         return -1;
     }
     if (mech.len >= sizeof name || !offered(s, name))
-        return failed(s, name, "Invalid authentication mechanism", "");
+        return failed(s, name, cyrus ? "no mechanism available" : "Invalid authentication mechanism", "");
     if (slice_eq(initial, "="))
         initial = SLICE("");
     if (initial.p != NULL && !is_base64(initial))

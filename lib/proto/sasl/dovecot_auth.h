@@ -41,6 +41,9 @@ enum {
 #define DOVECOT_AUTH_LIST        "LIST"
 #define DOVECOT_AUTH_NOTFOUND    "NOTFOUND"
 #define DOVECOT_AUTH_CACHE_FLUSH "CACHE-FLUSH"
+/* Words of AUTH that only our own "saslauth" is sent: the domain of names without one, and whose configuration counts. */
+#define DOVECOT_AUTH_REALM       "realm"
+#define DOVECOT_AUTH_APPLICATION "application"
 /* Channel binding: "CONT id # channel_binding=TYPE" asks the client for its data, which come back in base64 as
  * "CONT id # channel_binding=DATA". */
 #define DOVECOT_AUTH_ASIDE   "#"

@@ -64,6 +64,8 @@ static const struct param smtp_params[] = {
     YESNO("smtp_skip_quit_response", skip_quit_response, "yes", "Do not wait for the reply to QUIT."),
     YESNO("smtp_never_send_ehlo", never_ehlo, "no", "Say HELO, never EHLO."),
     TEXT("smtp_discard_ehlo_keywords", discard_keywords, "", "Features of the server to pass over."),
+    YESNO("disable_mime_output_conversion", keep_8bit, "no",
+          "Send 8-bit MIME mail as it is to servers that do not offer 8BITMIME, instead of as quoted-printable."),
     TEXT("smtp_bind_address", bind_address, "", "IPv4 address to connect from."),
     TEXT("smtp_bind_address6", bind_address6, "", "IPv6 address to connect from."),
     YESNO("disable_dns_lookups", disable_dns, "no", "Look for addresses only, never for MX hosts."),

@@ -24,7 +24,7 @@ struct smtp_options {
         *tls_chain_files, *tls_cert_file, *tls_key_file, *sasl_password_maps, *sasl_security_options,
         *sasl_tls_security_options, *sasl_mechanism_filter;
     bool randomize, skip_5xx_greeting, skip_quit_response, wrappermode, cache_on_demand, never_ehlo, disable_dns,
-        ignore_mx_error, defer_no_mx_address, sasl_enable;
+        ignore_mx_error, defer_no_mx_address, keep_8bit, sasl_enable;
 };
 extern struct smtp_options opt;
 extern bool smtp_is_lmtp;
@@ -111,7 +111,9 @@ int auth_open_tables(void);
 struct session *cache_take(const char *key);
 void cache_keep(struct session **); /* closes it where it may not be kept */
 
-/* content.c: 0; -1: the connection failed; -2: the queue file failed (errno) */
+/* content.c. May 8-bit parts become quoted-printable for this server? Then the size is not known beforehand. */
+bool content_may_change(const struct session *, const struct deliver_request *);
+/* 0; -1: the connection failed; -2: the queue file failed (errno) */
 int content_send(struct session *, const struct deliver_request *);
 
 /* transaction.c */

@@ -110,7 +110,7 @@ static void say_mail(struct tx *t)
     str_adds(&line, "MAIL FROM:<");
     addr_quote(&line, slice_of(rq->sender));
     str_addc(&line, '>');
-    if (features & SMTP_EHLO_SIZE)
+    if ((features & SMTP_EHLO_SIZE) && !content_may_change(t->s, rq))
         str_printf(&line, " SIZE=%lld", (long long) rq->data_size);
     if ((features & SMTP_EHLO_8BITMIME) && (strcmp(rq->encoding, "8bit") == 0 || is_utf8(t)))
         str_adds(&line, " BODY=8BITMIME");

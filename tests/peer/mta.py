@@ -71,6 +71,7 @@ class Sink(socketserver.ThreadingTCPServer):
 
     def __init__(self, port):
         super().__init__(("127.0.0.1", port), SinkSession)
+        self.offers = ["PIPELINING", "SIZE 100000000", "8BITMIME", "SMTPUTF8", "DSN"]
         self.port, self.letters, self.answers, self.lock = port, [], {}, threading.Lock()
         self.stalled = threading.Event()
         self.leave_stall = threading.Event()
@@ -100,7 +101,7 @@ class SinkSession(socketserver.StreamRequestHandler):
             verb, _, rest = line.rstrip(b"\r\n").partition(b" ")
             verb = verb.upper()
             if verb in (b"EHLO", b"LHLO"):
-                for word in ("sink", "PIPELINING", "SIZE 100000000", "8BITMIME", "SMTPUTF8", "DSN"):
+                for word in ("sink", *self.server.offers):
                     self.reply("250-" + word)
                 self.reply("250 ENHANCEDSTATUSCODES")
             elif verb == b"MAIL":

@@ -71,7 +71,7 @@ static const struct row {
       "private/auth private/auth-login private/dispatcher private/tlsmgr private/anvil private/resolver "
       "private/proxymap",
       true },
-    { "dispatcher", "private/auth-master private/auth-userdb private/auth private/anvil", true },
+    { "dispatcher", "private/auth-master private/auth-userdb private/auth private/anvil private/keeper", true },
     { "authd", "private/proxymap private/anvil private/resolver", true },
     { "proxymap", "private/resolver private/proxymap", true },
     { "showq", "public/qmgr private/defer private/bounce", false },

@@ -8,12 +8,11 @@
  * Invariants  login never names a user; uid and gid are authd's, never 0, within the range that master and spawner
  *             check again
  *             one process a user and protocol; a session is counted until its process says "ended" or ends itself
- *             never reads mail, nor what a client says; keeps a client's descriptor only while its session sleeps
+ *             never reads mail, nor what a client says, and keeps no client's descriptor: who sleeps is with a keeper
  * Errors      in doubt "unavailable": the client is told to come again
  * Privilege   own user, chroot, no files and no network once the jail is closed
  */
 #include "procs.h"
-#include "sleep.h"
 
 #include "service/service.h"
 
@@ -179,7 +178,6 @@ static const struct service dispatcher = {
     .requests = requests,
     .solitary = true,
     .overlaps = true,
-    .pre_jail = sleep_open,
     .post_jail = start,
     .drained = procs_drained,
 };

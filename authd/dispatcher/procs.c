@@ -1,7 +1,7 @@
 /* procs - the table of users and their processes; who may call it and what holds: procs.h */
 #include "procs.h"
 
-#include "sleep.h"
+#include "keepers.h"
 
 #include "base/log.h"
 #include "base/map.h"
@@ -16,7 +16,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { USERS_MAX = 100000, SESSIONS_OF_ONE = 10000, SPAWN_TIMEOUT_MS = 30000, SEND_TIMEOUT_MS = 10000, TRIES = 2 };
+enum {
+    USERS_MAX = 100000,
+    SESSIONS_OF_ONE = 10000,
+    SPAWN_TIMEOUT_MS = 30000,
+    SEND_TIMEOUT_MS = 10000,
+    TRIES = 2,
+    READ_AT_ONCE = 200,
+    FRAME_TIMEOUT_MS = 10000,
+    SLEPT_KEEP_MS = 1000
+};
 
 static int64_t idle_time;
 const struct param procs_params[] = {
@@ -45,8 +54,7 @@ struct proc {
 };
 struct session {
     char *rip;
-    struct proc *proc;     /* NULL while it sleeps */
-    struct fiber *sleeper; /* NULL while it is awake */
+    struct proc *proc; /* NULL while it sleeps */
 };
 struct user {
     struct proc_order order; /* of the first session: its strings are the user's own */
@@ -144,38 +152,68 @@ static void on_idle(void *arg)
     release(p);
 }
 
-static void one_less(struct proc *p)
+static void one_less(struct proc *p, int64_t keep_ms)
 {
     if (--p->awake || p->gone)
         return;
     event_timer_free(&p->idle);
-    p->idle = event_timer_new(service_stopping() ? 0 : idle_time * 1000, on_idle, p);
+    p->idle = event_timer_new(service_stopping() ? 0 : keep_ms, on_idle, p);
 }
 
 struct sleeping {
     struct user *user;
-    struct dispatcher_session *session;
+    struct dispatcher_session *session; /* its descriptor is the keeper's */
     struct dispatcher_sleep how;
     char *notify;
+    int fd; /* where no keeper takes it */
 };
 
-static void sleep_body(void *arg)
+static void close_directories(struct dispatcher_sleep *how)
+{
+    for (int i = 0; i < DISPATCHER_SLEEP_DIRS; i++) {
+        if (how->dir_fd[i] >= 0)
+            close(how->dir_fd[i]);
+        how->dir_fd[i] = -1;
+    }
+}
+
+/* Its entry makes room for the one that procs_send enters. */
+static void sleep_over(void *arg, int fd)
 {
     struct sleeping *z = arg;
     struct proc_order order = z->user->order;
-    enum sleep_end end;
     pid_t pid;
 
-    end = sleep_wait(z->session, &z->how);
-    /* Its entry makes room for the one that procs_send enters. */
     map_del(z->user->sessions, slice_of(z->session->id));
     order.from_one_address = 0; /* it has been let in */
-    if (end == SLEEP_WAKE && procs_send(&order, z->session, &pid) < 0)
+    z->session->fd = fd;
+    if (fd >= 0 && procs_send(&order, z->session, &pid) < 0)
         log_warn("session <%s>: cannot be woken: its client is disconnected", z->session->id);
     dispatcher_session_free(&z->session);
     user_put(z->user);
     free(z->notify);
     free(z);
+}
+
+static void back_at_once(void *arg)
+{
+    struct sleeping *z = arg;
+
+    sleep_over(z, z->fd);
+}
+
+static void put_to_sleep(struct sleeping *z)
+{
+    struct dispatcher_sleep how = z->how; /* *z ends with the sleep, which may be short */
+    int fd = z->session->fd;
+
+    z->session->fd = -1;
+    z->fd = fd;
+    if (keepers_hold(fd, &how, sleep_over, z) == 0)
+        close(fd);
+    else
+        fiber_go("awake", back_at_once, z);
+    close_directories(&how);
 }
 
 /* A session that its process gives back. */
@@ -200,9 +238,9 @@ static int on_sleep(struct proc *p, struct msg *m)
     z->user = p->user;
     z->user->holders++;
     s->proc = NULL;
-    s->sleeper = fiber_new("asleep", sleep_body, z);
-    fiber_detach(s->sleeper);
-    one_less(p);
+    /* A client that has been quiet for so long will be for longer, and a new process costs a millisecond. */
+    one_less(p, idle_time * 1000 < SLEPT_KEEP_MS ? idle_time * 1000 : SLEPT_KEEP_MS);
+    put_to_sleep(z);
     return 0;
 }
 
@@ -214,18 +252,28 @@ static int on_ended(struct proc *p, struct msg *m)
     if (s == NULL || s->proc != p)
         return -1;
     map_del(p->user->sessions, id);
-    one_less(p);
+    one_less(p, idle_time * 1000);
     return 0;
 }
+
+/* What comes beside a frame is open here until a keeper has it: thousands at once would take all descriptors. */
+static struct event_sem reading = { .permits = READ_AT_ONCE };
 
 /* What a process says of its sessions. Runs until its channel closes. */
 static void read_process(void *arg)
 {
     struct proc *p = arg;
-    struct msg *m;
 
-    while (msg_recv(p->control, &m) == 0) {
+    while (msg_wait(p->control) == 0 && event_sem_get(&reading, EVENT_NEVER) == 0) {
+        struct msg *m;
         int rc = -1;
+
+        stream_deadline(p->control, time_mono_ms() + FRAME_TIMEOUT_MS);
+        if (msg_recv(p->control, &m) < 0) {
+            event_sem_put(&reading);
+            break;
+        }
+        stream_deadline(p->control, EVENT_NEVER);
         if (strcmp(msg_name(m), DISPATCHER_W_ENDED) == 0)
             rc = on_ended(p, m);
         else if (strcmp(msg_name(m), DISPATCHER_W_SLEEP) == 0)
@@ -233,6 +281,7 @@ static void read_process(void *arg)
         if (rc < 0)
             log_warn("process %ld sent a frame \"%s\" that cannot be used", (long) p->pid, msg_name(m));
         msg_free(&m);
+        event_sem_put(&reading);
     }
     forget(p);
     release(p);
@@ -393,19 +442,6 @@ int procs_send(const struct proc_order *o, const struct dispatcher_session *s, p
     return rc;
 }
 
-/* When all stops, those who sleep are told so; a reload leaves them here until they end by themselves. */
-static void end_sleepers(struct user *u)
-{
-    struct slice id;
-    void *value;
-
-    for (size_t at = 0; map_next(u->sessions, &at, &id, &value);) {
-        struct session *s = value;
-        if (s->sleeper)
-            fiber_cancel(s->sleeper);
-    }
-}
-
 /* Its sessions end in their own words; it ends then. */
 static void tell_stop(void *arg)
 {
@@ -436,14 +472,13 @@ bool procs_drained(void)
 
     if (users == NULL)
         return true;
+    if (service_stopped()) /* a reload leaves those who sleep where they are until they end by themselves */
+        keepers_stop();
     for (size_t at = 0; map_next(users, &at, &key, &value);) {
         struct user *u = value;
         u->holders++;
-        if (service_stopped()) {
-            end_sleepers(u);
-            if (u->proc)
-                begin_stop(u->proc);
-        }
+        if (service_stopped() && u->proc)
+            begin_stop(u->proc);
         if (u->proc)
             on_idle(u->proc);
         user_put(u);

@@ -10,6 +10,7 @@ const char conf_builtin_services[] = "# service type private unpriv chroot wakeu
                                      "auth,auth-login,auth-master,auth-userdb unix - - n - 1 authd\n"
                                      "saslauth unix - - n - 1 saslauth\n"
                                      "dispatcher unix - - y - 1 dispatcher\n"
+                                     "keeper unix - - y - 0 keeper\n"
                                      "imapd unix - n n - 1 imapd\n"
                                      "pop3d unix - n n - 1 pop3d\n"
                                      "dovecot-lmtp unix - - n - - lmtpd\n"

@@ -51,6 +51,8 @@ bool msg_done(struct msg *);        /* everything taken, nothing bad */
 int msg_send(struct stream *, struct msg *, uint32_t id);
 int msg_recv(struct stream *, struct msg **out);     /* with descriptors; a unix stream socket */
 int msg_recv_any(struct stream *, struct msg **out); /* MSG_BYE is not swallowed here */
+/* Waits until there is something to receive, and reads nothing of it: no descriptor is open here before msg_recv. */
+int msg_wait(struct stream *);
 
 /* Sending on a bare non-blocking socket. *sent: bytes that went out, also after an error. */
 int msg_send_fd(int fd, struct msg *, uint32_t id, int64_t deadline, size_t *sent);

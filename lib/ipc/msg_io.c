@@ -5,6 +5,7 @@
  */
 #include "base/log.h"
 #include "base/mem.h"
+#include "event/event.h"
 #include "ipc/internal.h"
 
 #include <errno.h>
@@ -173,6 +174,16 @@ int msg_recv_any(struct stream *s, struct msg **out)
     str_free(&body);
     errno = keep;
     return -1;
+}
+
+int msg_wait(struct stream *s)
+{
+    if (stream_buffered(s))
+        return 0;
+    if (event_wait_fd(stream_fd(s), EVENT_READ, EVENT_NEVER) < 0)
+        return -1;
+    stream_ready(s);
+    return 0;
 }
 
 int msg_send(struct stream *s, struct msg *m, uint32_t id)

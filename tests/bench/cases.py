@@ -4,7 +4,6 @@ import json
 import os
 import pathlib
 import re
-import resource
 import shutil
 import signal
 import socket
@@ -269,10 +268,6 @@ class Idle(Case):
         for side in both:
             rows = []
             for count in self.counts:
-                # dispatcher needs three descriptors for a session that sleeps: a machine's hard limit may not allow it
-                if self.imap and count * 4 > resource.getrlimit(resource.RLIMIT_NOFILE)[1]:
-                    print(f"  {count} sessions: not tried, this machine allows {resource.getrlimit(resource.RLIMIT_NOFILE)[1]} descriptors a process", flush=True)
-                    continue
                 if side.name == "debian" and count > self.debian_most:
                     count = self.debian_most
                 if rows and rows[-1]["sessions"] == count:

@@ -1,8 +1,10 @@
 """IMAP sessions in IDLE that sleep at dispatcher: no process, woken by mail, by their client, by time; nothing is missed."""
 import contextlib
 import imaplib
+import os
 import pathlib
 import re
+import signal
 import socket
 import ssl
 import subprocess
@@ -16,7 +18,7 @@ from conftest import own_instance, wait_until
 @pytest.fixture(scope="module")
 def i():
     with own_instance(27600, "imap_hibernate_timeout = 2", "mail_process_idle_time = 1", "mail_max_userip_connections = 0",
-                      "imap_idle_notify_interval = 4s") as instance:
+                      "imap_idle_notify_interval = 4s", "keeper_sessions_per_process = 8") as instance:
         yield instance
 
 
@@ -171,6 +173,7 @@ def test_client_that_goes_and_many(i):
     for c in clients:
         c.idle()
     asleep(i)
+    assert len(i.pids("keeper")) >= 4
     for c in clients[:10]:
         c.imap.sock.shutdown(socket.SHUT_RDWR)
         c.imap.sock.close()
@@ -183,6 +186,56 @@ def test_client_that_goes_and_many(i):
         c.check()
         c.imap.logout()
     wait_until(lambda: not processes(i), 20)
+
+
+def test_keeper_that_dies(i):
+    """Its clients are disconnected, at once; those of the others sleep on, and who comes next finds a keeper."""
+    clients = [Idler(i, i.user1, i.pass1) for _ in range(12)]
+    for c in clients:
+        c.idle()
+    asleep(i)
+    held = {pid: sockets(pid) for pid in i.pids("keeper")}
+    victim = max(held, key=held.get)
+    assert len(held) >= 2 and sum(held.values()) >= 12
+    os.kill(victim, signal.SIGKILL)
+    wait_until(lambda: victim not in i.pids("keeper"))
+    gone, stay = [], []
+    for c in clients:
+        c.imap.sock.settimeout(1)
+        try:
+            while line := c.imap.readline():
+                assert b"Still here" in line
+        except TimeoutError:
+            line = None
+        (gone if line == b"" else stay).append(c)
+    assert 1 <= len(gone) <= 8 and len(stay) == 12 - len(gone)
+    with contextlib.suppress(OSError):
+        for c in gone:
+            c.imap.sock.close()
+    last = Idler(i, i.user1, i.pass1)
+    last.idle()
+    stay.append(last)
+    asleep(i)
+    domain, local = i.user1.split("@")[1], i.user1.split("@")[0]
+    drop(i, f"{domain}/{local}", f"{time.time_ns()}.M3P1.h")
+    for c in stay:
+        again(c)
+        c.hear(b"EXISTS")
+        c.done()
+        c.check()
+        c.imap.logout()
+
+
+def sockets(pid):
+    """TCP connections and TLS relays that a process holds: all its sockets but the channel, the listener, dispatcher."""
+    links = (os.readlink(f) for f in pathlib.Path(f"/proc/{pid}/fd").iterdir())
+    return sum(l.startswith("socket:") for l in links) - 3
+
+
+def again(c):
+    """imaplib's file refuses to be read after a timeout."""
+    c.imap._file = c.imap.sock.makefile("rb")
+    c.imap.file = c.imap._file
 
 
 @pytest.mark.parametrize("tls", [False, True])

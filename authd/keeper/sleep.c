@@ -3,7 +3,6 @@
 
 #include "base/list.h"
 #include "base/log.h"
-#include "base/map.h"
 #include "base/mem.h"
 #include "base/time.h"
 
@@ -12,7 +11,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -117,15 +115,14 @@ static bool deleted(const struct dispatcher_sleep *how)
 }
 
 /* A client that does not take these few bytes at once has more to be told, or is gone: its process sees to that. */
-static bool say(const struct dispatcher_session *session, const char *text)
+static bool say(int fd, const char *text)
 {
     size_t len = strlen(text);
 
-    return len == 0 || send(session->fd, text, len, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t) len;
+    return len == 0 || send(fd, text, len, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t) len;
 }
 
-static enum sleep_end wait_for_client(struct sleeper *s, const struct dispatcher_session *session,
-                                      const struct dispatcher_sleep *how)
+static enum sleep_end wait_for_client(struct sleeper *s, const struct dispatcher_sleep *how)
 {
     int64_t now = time_mono_ms(), end = now + how->end_in_ms, notify = now + how->notify_in_ms;
 
@@ -135,10 +132,10 @@ static enum sleep_end wait_for_client(struct sleeper *s, const struct dispatcher
         if (rc >= 0 || s->changed || now >= end)
             break;
         if (fiber_cancelled()) {
-            (void) say(session, "* BYE Server shutting down.\r\n");
+            (void) say(s->fd, "* BYE Server shutting down.\r\n");
             return SLEEP_STOP;
         }
-        if (now >= notify && (deleted(how) || !say(session, how->notify)))
+        if (now >= notify && (deleted(how) || !say(s->fd, how->notify)))
             break;
         if (now >= notify)
             notify = now + how->notify_ms;
@@ -146,17 +143,9 @@ static enum sleep_end wait_for_client(struct sleeper *s, const struct dispatcher
     return SLEEP_WAKE;
 }
 
-/* Descriptors are given out from the lowest: the last eighth is for sessions that come and wake. */
-static bool crowded(const struct dispatcher_session *session)
+enum sleep_end sleep_wait(int client_fd, struct dispatcher_sleep *how)
 {
-    struct rlimit limit;
-
-    return getrlimit(RLIMIT_NOFILE, &limit) == 0 && (rlim_t) session->fd >= limit.rlim_cur / 8 * 7;
-}
-
-enum sleep_end sleep_wait(struct dispatcher_session *session, struct dispatcher_sleep *how)
-{
-    struct sleeper s = { .fd = session->fd, .changed = crowded(session) };
+    struct sleeper s = { .fd = client_fd };
     enum sleep_end end;
 
     if (!listening) {
@@ -166,7 +155,7 @@ enum sleep_end sleep_wait(struct dispatcher_session *session, struct dispatcher_
     list_append(&sleepers, &s.node);
     for (int i = 0; i < DISPATCHER_SLEEP_DIRS; i++)
         s.changed = !watch(&s, how->dir_fd[i], how->mtime_ns[i]) || s.changed;
-    end = wait_for_client(&s, session, how);
+    end = wait_for_client(&s, how);
     for (int i = 0; i < DISPATCHER_SLEEP_DIRS; i++)
         unwatch(how->dir_fd[i]);
     event_forget_fd(s.fd);

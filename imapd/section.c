@@ -151,6 +151,10 @@ enum store_why imapd_section_find(struct imapd_message *m, const struct imap_fet
     *out = (struct imapd_section){ .text = { NULL, 0 } };
     if (s->depth == 0 && s->what == IMAP_SECTION_FIELDS) {
         r = (struct range){ 0 };
+    } else if (s->depth == 0 && s->what == IMAP_SECTION_ALL) { /* the file, whatever its parts are */
+        if ((why = need_file(m)) != STORE_OK)
+            return why;
+        r = (struct range){ 0, message_physical_bytes(m->file), message_virtual_bytes(m->file) };
     } else {
         if ((why = need_parts(m)) != STORE_OK)
             return why;

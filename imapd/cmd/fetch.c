@@ -191,6 +191,26 @@ static int read_items(struct fetch *f, struct imap_arg *a)
     return 0;
 }
 
+/* False: the session ends, or the answer says why. */
+static bool all(struct fetch *f, const uint32_t *seqs, size_t n, struct imapd_section *sections)
+{
+    struct imapd_session *s = f->s;
+    enum store_why why = STORE_OK;
+
+    for (size_t i = 0; i < n && (why == STORE_OK || why == STORE_EXPUNGED); i++) {
+        why = one(f, seqs[i], sections);
+        if (s->ended || stream_error(s->io))
+            return false;
+        f->skipped |= why == STORE_EXPUNGED;
+        fiber_slice();
+    }
+    message_trim(s->box);
+    if (why == STORE_OK || why == STORE_EXPUNGED)
+        return true;
+    imapd_answer_why(s, why, mailbox_name(s->box), NULL);
+    return false;
+}
+
 void imapd_cmd_fetch(struct imapd_session *s, struct imap_arg *a)
 {
     struct fetch f = { .s = s };
@@ -204,18 +224,7 @@ void imapd_cmd_fetch(struct imapd_session *s, struct imap_arg *a)
         return;
     f.sets_seen &= !mailbox_read_only(s->box);
     sections = arena_alloc(s->arena, f.what.count * sizeof *sections);
-    for (size_t i = 0; i < n; i++) {
-        enum store_why why = one(&f, seqs[i], sections);
-
-        if (s->ended || stream_error(s->io))
-            return;
-        if (why == STORE_EXPUNGED) {
-            f.skipped = true;
-        } else if (why != STORE_OK) {
-            imapd_answer_why(s, why, mailbox_name(s->box), NULL);
-            return;
-        }
-        fiber_slice();
-    }
-    imapd_answer(s, f.skipped ? "OK [EXPUNGEISSUED] Some messages were already expunged." : "OK Fetch completed.");
+    if (all(&f, seqs, n, sections))
+        imapd_answer(s,
+                     f.skipped ? "OK [EXPUNGEISSUED] Some messages were already expunged." : "OK Fetch completed.");
 }

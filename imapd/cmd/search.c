@@ -238,6 +238,7 @@ void imapd_cmd_search(struct imapd_session *s, struct imap_arg *a)
             str_printf(&s->out, " %u", s->uid ? mailbox_mail(s->box, seq)->uid : seq);
         fiber_slice();
     }
+    message_trim(s->box);
     if (x.why != STORE_OK) {
         str_reset(&s->out);
         imapd_answer_why(s, x.why, mailbox_name(s->box), NULL);

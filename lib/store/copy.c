@@ -122,18 +122,17 @@ static void copy_record(struct mailbox *from, const struct item *it, struct mail
 {
     struct index_message m = { 0 };
     struct file_name f;
-    struct str old, record;
+    struct slice old;
+    struct str record;
 
-    str_init(&old, INDEX_RECORD_BYTES);
     str_init(&record, INDEX_RECORD_BYTES);
-    if (it->cache && index_fetch(&from->index, it->cache, INDEX_MESSAGE, &old) == 0 &&
-        index_message_get(str_slice(&old), &m) && file_name_parse(name, &f)) {
+    if (it->cache && index_fetch(&from->index, it->cache, INDEX_MESSAGE, &old) == 0 && index_message_get(old, &m) &&
+        file_name_parse(name, &f)) {
         m.base = f.base;
         index_message_put(&record, &m);
         if (!str_over(&record))
             index_add_message(to->index_fd, str_slice(&record));
     }
-    str_free(&old);
     str_free(&record);
 }
 

@@ -19,7 +19,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { HEAD_BYTES = 40, RECORD_HEAD = 12, LOCK_WAIT_MS = 1000, LOCK_PAUSE_MS = 5 };
+enum {
+    HEAD_BYTES = 40,
+    RECORD_HEAD = 12,
+    LOCK_WAIT_MS = 1000,
+    LOCK_PAUSE_MS = 5,
+    WINDOW_FIRST_BYTES = 4096,
+    WINDOW_BYTES = 256 << 10,
+};
 static const char magic[8] = "PHINDEX\1";
 
 static uint64_t load(const unsigned char *p, unsigned bytes)
@@ -165,6 +172,7 @@ void index_close(struct index *ix)
     if (ix->fd >= 0)
         close(ix->fd);
     ix->fd = -1;
+    index_trim(ix);
 }
 
 bool index_replaced(const struct index *ix, int dir_fd)
@@ -255,6 +263,14 @@ static int settle(struct index *ix, uint64_t *snapshot, uint64_t *end)
     return 0;
 }
 
+static void put_record(struct str *out, enum index_type type, struct slice payload)
+{
+    index_put(out, payload.len, 4);
+    index_put(out, (uint64_t) type, 4);
+    index_put(out, index_crc32c(payload.p, payload.len), 4);
+    str_addslice(out, payload);
+}
+
 int index_append(struct index *ix, int dir_fd, enum index_type type, struct slice payload, uint64_t *offset)
 {
     struct str rec;
@@ -265,10 +281,7 @@ int index_append(struct index *ix, int dir_fd, enum index_type type, struct slic
         payload.len > (type == INDEX_SNAPSHOT ? (size_t) INDEX_SNAPSHOT_BYTES : (size_t) INDEX_RECORD_BYTES))
         return -1;
     str_init(&rec, STR_UNLIMITED);
-    index_put(&rec, payload.len, 4);
-    index_put(&rec, (uint64_t) type, 4);
-    index_put(&rec, index_crc32c(payload.p, payload.len), 4);
-    str_addslice(&rec, payload);
+    put_record(&rec, type, payload);
     if (lock(ix->fd) == 0) {
         if (!index_replaced(ix, dir_fd) && settle(ix, &snapshot, &at) == 0) {
             if (pwrite(ix->fd, rec.p, rec.len, (off_t) at) == (ssize_t) rec.len) {
@@ -286,33 +299,90 @@ int index_append(struct index *ix, int dir_fd, enum index_type type, struct slic
     return ret;
 }
 
-int index_fetch(const struct index *ix, uint64_t offset, enum index_type want, struct str *out)
+/* The record at offset, if all of it is in the window. */
+static int in_window(const struct index *ix, uint64_t offset, enum index_type want, struct slice *out)
 {
-    struct stat st;
-    enum index_type type;
-    uint32_t crc;
-    int64_t len;
-    size_t had = out->len;
+    const unsigned char *p;
+    uint64_t len;
 
-    if (ix->fd < 0 || offset < HEAD_BYTES || fstat(ix->fd, &st) < 0 ||
-        (len = record_length(ix->fd, offset, (uint64_t) st.st_size, &type, &crc)) < 0 || type != want)
+    if (offset < ix->window_at || offset - ix->window_at + RECORD_HEAD > ix->window_len)
         return -1;
-    str_reserve(out, (size_t) len);
-    if (str_over(out) || read_at(ix->fd, out->p + had, (size_t) len, offset + RECORD_HEAD) < 0 ||
-        index_crc32c(out->p + had, (size_t) len) != crc) {
-        str_cut(out, had);
+    p = (const unsigned char *) ix->window + (offset - ix->window_at);
+    len = load(p, 4);
+    if (len > ix->window_len - RECORD_HEAD - (offset - ix->window_at) || load(p + 4, 4) != want ||
+        index_crc32c(p + RECORD_HEAD, (size_t) len) != (uint32_t) load(p + 8, 4))
         return -1;
-    }
-    out->len = had + (size_t) len;
-    out->p[out->len] = '\0';
+    *out = slice_make((const char *) p + RECORD_HEAD, (size_t) len);
     return 0;
+}
+
+static int read_window(struct index *ix, uint64_t offset, size_t len)
+{
+    ssize_t n;
+
+    ix->window = mem_grow(ix->window, len, 1);
+    ix->window_at = offset;
+    do
+        n = pread(ix->fd, ix->window, len, (off_t) offset);
+    while (n < 0 && errno == EINTR);
+    ix->window_len = n > 0 ? (size_t) n : 0;
+    return n > 0 ? 0 : -1;
+}
+
+int index_fetch(struct index *ix, uint64_t offset, enum index_type want, struct slice *out)
+{
+    bool follows = offset >= ix->window_at && offset <= ix->window_at + ix->window_len;
+    uint64_t len;
+
+    if (ix->fd < 0 || offset < HEAD_BYTES)
+        return -1;
+    if (in_window(ix, offset, want, out) == 0)
+        return 0;
+    /* Who goes from one to the next gets more at a time. */
+    if (read_window(ix, offset, follows ? WINDOW_BYTES : WINDOW_FIRST_BYTES) < 0)
+        return -1;
+    if (in_window(ix, offset, want, out) == 0)
+        return 0;
+    if (ix->window_len < RECORD_HEAD || (len = load((const unsigned char *) ix->window, 4)) > INDEX_RECORD_BYTES ||
+        len + RECORD_HEAD <= ix->window_len || read_window(ix, offset, (size_t) len + RECORD_HEAD) < 0)
+        return -1;
+    return in_window(ix, offset, want, out);
+}
+
+void index_trim(struct index *ix)
+{
+    free(ix->window);
+    ix->window = NULL;
+    ix->window_len = 0;
+}
+
+/* Each gets its place in the new file, or 0. */
+static void copy_records(struct index *from, struct index *to, uint64_t *const *offsets, size_t n, uint64_t *at)
+{
+    struct str out;
+
+    str_init(&out, STR_UNLIMITED);
+    for (size_t i = 0; i < n; i++) {
+        struct slice rec;
+        bool have = *offsets[i] && index_fetch(from, *offsets[i], INDEX_MESSAGE, &rec) == 0;
+
+        *offsets[i] = 0;
+        if (!have)
+            continue;
+        str_reset(&out);
+        put_record(&out, INDEX_MESSAGE, rec);
+        if (pwrite(to->fd, out.p, out.len, (off_t) *at) != (ssize_t) out.len)
+            continue;
+        *offsets[i] = *at;
+        *at += out.len;
+    }
+    str_free(&out);
 }
 
 int index_compact(struct index *ix, int dir_fd, uint64_t *const *offsets, size_t n)
 {
     static const char fresh[] = INDEX_NAME ".new";
     struct index to = { .offset = HEAD_BYTES };
-    struct str rec;
     uint64_t at = HEAD_BYTES;
     int ret = -1;
 
@@ -320,27 +390,10 @@ int index_compact(struct index *ix, int dir_fd, uint64_t *const *offsets, size_t
         return -1;
     (void) unlinkat(dir_fd, fresh, 0);
     to.fd = openat(dir_fd, fresh, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    str_init(&rec, STR_UNLIMITED);
     if (to.fd >= 0 && !index_replaced(ix, dir_fd) && write_head(to.fd, 0, HEAD_BYTES) == 0) {
-        for (size_t i = 0; i < n; i++) {
-            struct str all;
-            str_init(&all, STR_UNLIMITED);
-            str_reset(&rec);
-            if (*offsets[i] && index_fetch(ix, *offsets[i], INDEX_MESSAGE, &rec) == 0) {
-                index_put(&all, rec.len, 4);
-                index_put(&all, INDEX_MESSAGE, 4);
-                index_put(&all, index_crc32c(rec.p, rec.len), 4);
-                str_addslice(&all, str_slice(&rec));
-                *offsets[i] = pwrite(to.fd, all.p, all.len, (off_t) at) == (ssize_t) all.len ? at : 0;
-                at += *offsets[i] ? all.len : 0;
-            } else {
-                *offsets[i] = 0;
-            }
-            str_free(&all);
-        }
+        copy_records(ix, &to, offsets, n, &at);
         ret = renameat(dir_fd, fresh, dir_fd, INDEX_NAME);
     }
-    str_free(&rec);
     (void) flock(ix->fd, LOCK_UN);
     if (ret < 0) {
         if (to.fd >= 0)
@@ -351,6 +404,7 @@ int index_compact(struct index *ix, int dir_fd, uint64_t *const *offsets, size_t
         return -1;
     }
     close(ix->fd);
+    index_trim(ix);
     ix->fd = to.fd;
     ix->offset = at;
     return 0;

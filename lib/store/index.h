@@ -31,6 +31,9 @@ void index_put_str(struct str *, struct slice);
 struct index {
     int fd;          /* -1: none */
     uint64_t offset; /* read up to here */
+    char *window;    /* bytes of the file that index_fetch read last: records of neighbours lie together */
+    uint64_t window_at;
+    size_t window_len;
 };
 typedef void (*index_fn)(void *ctx, enum index_type, uint64_t offset, struct slice payload);
 
@@ -42,8 +45,9 @@ bool index_replaced(const struct index *, int dir_fd);
 int index_read(struct index *, index_fn, void *ctx);
 /* Appends a record; *offset: where it is. A snapshot is also written into the head. */
 int index_append(struct index *, int dir_fd, enum index_type, struct slice payload, uint64_t *offset);
-/* One record again: payload appended to *out. -1: not there, damaged, another type. */
-int index_fetch(const struct index *, uint64_t offset, enum index_type, struct str *out);
+/* One record again; the payload is borrowed until the next call. -1: not there, damaged, another type. */
+int index_fetch(struct index *, uint64_t offset, enum index_type, struct slice *payload);
+void index_trim(struct index *); /* no record is wanted for now: gives memory back */
 /* A new file of the records at these offsets (in place: their new ones), to be followed by a snapshot. */
 int index_compact(struct index *, int dir_fd, uint64_t *const *offsets, size_t n);
 

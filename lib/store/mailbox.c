@@ -10,6 +10,7 @@
 #include "base/time.h"
 #include "store/dotlock.h"
 #include "store/internal.h"
+#include "store/message.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -138,6 +139,7 @@ void mailbox_close(struct mailbox **pbox)
 
     if (box == NULL)
         return;
+    message_trim(box);
     if (box->viewed && box->index_stale && box->fd >= 0)
         snapshot_save(box);
     for (uint32_t i = 0; i < box->count; i++)

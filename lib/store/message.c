@@ -21,11 +21,35 @@ struct message_file {
     int fd;
     uint64_t physical, virtual;
     uint64_t at, end, skip; /* the range that is being read */
-    char buf[READ_BYTES];
-    size_t from, len; /* what of buf is not handed out */
-    bool cr;          /* the byte before buf[from] was CR */
-    bool lf_due;      /* a CR was given for a bare LF, the LF comes next */
+    char *buf;              /* READ_BYTES; NULL until something is read */
+    size_t from, len;       /* what of buf is not handed out */
+    bool cr;                /* the byte before buf[from] was CR */
+    bool lf_due;            /* a CR was given for a bare LF, the LF comes next */
 };
+
+/* The buffer of the file closed last: a range of messages is read through one. */
+static char *spare_buf;
+
+static char *buf_get(void)
+{
+    char *p = spare_buf;
+
+    spare_buf = NULL;
+    return p ? p : mem_array(READ_BYTES, 1);
+}
+
+static void buf_put(char *p)
+{
+    free(spare_buf);
+    spare_buf = p;
+}
+
+void message_trim(struct mailbox *box)
+{
+    free(spare_buf);
+    spare_buf = NULL;
+    index_trim(&box->index);
+}
 
 static int open_item(struct mailbox *box, struct item *it)
 {
@@ -71,7 +95,7 @@ static enum store_why parse(struct mailbox *box, struct item *it, struct str *re
 
     if (why)
         return why;
-    buf = mem_array(READ_BYTES, 1);
+    buf = buf_get();
     str_init(&header, HEADER_KEPT_BYTES);
     p = mime_parser_new(a);
     while ((n = read(fd, buf, READ_BYTES)) > 0 || (n < 0 && errno == EINTR)) {
@@ -83,7 +107,7 @@ static enum store_why parse(struct mailbox *box, struct item *it, struct str *re
     }
     *root = mime_parser_end(p);
     close(fd);
-    free(buf);
+    buf_put(buf);
     it->virtual = (*root)->header.virtual + (*root)->body.virtual;
     box->index_stale = true;
     if (n < 0) {
@@ -103,14 +127,14 @@ static enum store_why parse(struct mailbox *box, struct item *it, struct str *re
 static enum store_why record_of(struct mailbox *box, struct item *it, struct str *record, struct index_message *m,
                                 struct arena *a, struct mime_part **root)
 {
+    struct slice kept;
+
     *root = NULL;
-    if (it->cache && index_fetch(&box->index, it->cache, INDEX_MESSAGE, record) == 0 &&
-        index_message_get(str_slice(record), m) && slice_same(m->base, item_base(it)) &&
-        (it->physical == FILE_SIZE_UNKNOWN || it->physical == m->physical)) {
+    if (it->cache && index_fetch(&box->index, it->cache, INDEX_MESSAGE, &kept) == 0 && index_message_get(kept, m) &&
+        slice_same(m->base, item_base(it)) && (it->physical == FILE_SIZE_UNKNOWN || it->physical == m->physical)) {
         it->virtual = m->virtual;
         return STORE_OK;
     }
-    str_reset(record);
     enum store_why why = parse(box, it, record, a, root);
     if (why == STORE_OK && !index_message_get(str_slice(record), m))
         *m = (struct index_message){ .base = { NULL, 0 } };
@@ -400,6 +424,8 @@ void message_close(struct message_file **f)
     if (*f == NULL)
         return;
     close((*f)->fd);
+    if ((*f)->buf)
+        buf_put((*f)->buf);
     free(*f);
     *f = NULL;
 }
@@ -424,6 +450,8 @@ static ssize_t fill(struct message_file *f)
 
     if (want == 0)
         return 0;
+    if (f->buf == NULL)
+        f->buf = buf_get();
     do
         n = pread(f->fd, f->buf, want, (off_t) f->at);
     while (n < 0 && errno == EINTR);
@@ -433,50 +461,65 @@ static ssize_t fill(struct message_file *f)
     return n;
 }
 
-/* One step of the CRLF view: a byte of the file, or the CR before a bare LF. -1: nothing buffered. */
-static int next_byte(struct message_file *f)
+/* The next piece of the CRLF view, at most `most` bytes: part of a line, or the CR before a bare LF. 0: nothing is
+ * buffered. */
+static size_t next_piece(struct message_file *f, uint64_t most, const char **p)
 {
-    char c;
+    size_t len = f->len - f->from;
+    const char *lf;
 
     if (f->lf_due) {
-        f->lf_due = false;
-        f->cr = false;
-        return '\n';
+        f->lf_due = f->cr = false;
+        *p = "\n";
+        return 1;
     }
-    if (f->from == f->len)
-        return -1;
-    c = f->buf[f->from++];
-    if (c == '\n' && !f->cr) {
-        f->lf_due = true;
-        return '\r';
+    if (len == 0)
+        return 0;
+    *p = f->buf + f->from;
+    if (len > most)
+        len = (size_t) most;
+    if (**p == '\n' && !f->cr) {
+        f->from++;
+        f->lf_due = most < 2;
+        *p = "\r\n";
+        return most < 2 ? 1 : 2;
     }
-    f->cr = c == '\r';
-    return (unsigned char) c;
+    lf = memchr(*p + 1, '\n', len - 1); /* a LF at *p has its CR */
+    if (lf && lf[-1] == '\r')
+        lf++; /* and this one goes with its own */
+    if (lf)
+        len = (size_t) (lf - *p);
+    f->from += len;
+    f->cr = (*p)[len - 1] == '\r';
+    return len;
 }
 
 ssize_t message_read(struct message_file *f, void *buf, size_t len)
 {
-    unsigned char *out = buf;
+    char *out = buf;
     size_t n = 0;
 
     while (n < len) {
-        int c = next_byte(f);
-        if (c >= 0) {
-            if (f->skip)
-                f->skip--;
-            else
-                out[n++] = (unsigned char) c;
+        const char *p;
+        size_t got = next_piece(f, f->skip + (len - n), &p);
+
+        if (got == 0) {
+            ssize_t more = fill(f);
+            if (more < 0)
+                return n ? (ssize_t) n : -1;
+            if (more == 0)
+                break;
             continue;
         }
-        ssize_t got = fill(f);
-        if (got < 0)
-            return n ? (ssize_t) n : -1;
-        if (got == 0)
-            break;
+        size_t skipped = got < f->skip ? got : (size_t) f->skip;
+        f->skip -= skipped;
+        memcpy(out + n, p + skipped, got - skipped);
+        n += got - skipped;
     }
     return (ssize_t) n;
 }
 
 uint64_t message_physical_bytes(const struct message_file *f) { return f->physical; }
+uint64_t message_virtual_bytes(const struct message_file *f) { return f->virtual; }
 bool message_is_crlf(const struct message_file *f) { return f->physical == f->virtual; }
 int message_fd(const struct message_file *f) { return f->fd; }

@@ -33,7 +33,9 @@ void message_close(struct message_file **);
 void message_range(struct message_file *, uint64_t from, uint64_t len, uint64_t skip);
 ssize_t message_read(struct message_file *, void *buf, size_t len); /* 0 at the end of the range; -1 errno */
 uint64_t message_physical_bytes(const struct message_file *);
+uint64_t message_virtual_bytes(const struct message_file *); /* with CRLF line ends */
 /* True when the file's bytes are the CRLF view already: message_fd may then be sent with stream_sendfile. */
 bool message_is_crlf(const struct message_file *);
 int message_fd(const struct message_file *);
+void message_trim(struct mailbox *); /* no message is read for now: gives back the buffers kept between them */
 #endif

@@ -94,30 +94,53 @@ static const char *answer(const char *spec, unsigned flags, const char *key, str
     return q.answer == LOOKUP_FOUND ? "found" : q.answer == LOOKUP_NONE ? "none" : "retry";
 }
 
+struct lookup_request {
+    const char *spec[PROXY_TABLES], *key[PROXY_KEYS];
+    size_t specs, keys;
+    unsigned flags;
+};
+
+static bool take_request(struct msg *in, struct lookup_request *out)
+{
+    while (out->specs < PROXY_TABLES && msg_has(in, "table"))
+        out->spec[out->specs++] = msg_get_str(in, "table", TABLE_KEY_BYTES);
+    out->flags = (unsigned) msg_get_num(in, "flags", 0, PROXY_FLAGS_MAX);
+    while (out->keys < PROXY_KEYS && msg_has(in, "key"))
+        out->key[out->keys++] = msg_get_str(in, "key", TABLE_KEY_BYTES);
+    return msg_done(in) && out->specs && out->keys;
+}
+
+/* The first answer of any table to any key, keys before tables. */
+static const char *first_answer(const struct lookup_request *q, struct str *value, struct proxy_place *at)
+{
+    for (size_t n = 0; n < q->keys * q->specs; n++) {
+        const char *status;
+
+        *at = (struct proxy_place){ .table = n % q->specs, .key = n / q->specs };
+        str_reset(value);
+        status = answer(q->spec[at->table], q->flags, q->key[at->key], value);
+        if (strcmp(status, "none") != 0)
+            return status;
+    }
+    return "none";
+}
+
 static void on_lookup(struct service_conn *c, struct msg *in)
 {
-    const char *spec[PROXY_TABLES], *key, *status = "none";
-    size_t count = 0, at = 0;
+    struct lookup_request q = { .specs = 0 };
+    struct proxy_place at = { 0 };
+    const char *status = "retry";
     struct msg *reply;
     struct str value;
-    unsigned flags;
 
-    while (count < PROXY_TABLES && msg_has(in, "table"))
-        spec[count++] = msg_get_str(in, "table", TABLE_KEY_BYTES);
-    flags = (unsigned) msg_get_num(in, "flags", 0, PROXY_FLAGS_MAX);
-    key = msg_get_str(in, "key", TABLE_KEY_BYTES);
     str_init(&value, TABLE_VALUE_BYTES);
-    if (!msg_done(in) || count == 0)
-        status = "retry";
-    while (at < count && strcmp(status, "none") == 0) {
-        str_reset(&value);
-        status = answer(spec[at], flags, key, &value);
-        if (strcmp(status, "none") == 0)
-            at++;
-    }
+    if (take_request(in, &q))
+        status = first_answer(&q, &value, &at);
     reply = service_status(status);
-    if (strcmp(status, "none") != 0)
-        msg_put_num(reply, "at", (int64_t) at);
+    if (strcmp(status, "none") != 0) {
+        msg_put_num(reply, "at", (int64_t) at.table);
+        msg_put_num(reply, "key", (int64_t) at.key);
+    }
     if (strcmp(status, "found") == 0)
         msg_put(reply, "value", str_slice(&value));
     str_free(&value);

@@ -1,22 +1,61 @@
 /*
  * address - the keys of an address, a domain and a host address, in Postfix's order
  */
+#include "base/mem.h"
 #include "conf/param.h"
 #include "proto/addr/addr.h"
 #include "table/match.h"
-#include "table/table.h"
+#include "table/internal.h"
 
+#include <stdlib.h>
+
+/* Keys of tables that authd/proxymap looks up are gathered and asked in one question; all others one by one. */
 struct query {
     struct maps *maps;
-    struct str *out, key;
+    struct str *out, key; /* key: the one that is built, at last the one that was found */
     enum lookup answer;
+    struct slice address, ext, found_ext; /* ext goes with the keys that are built now */
+    bool together;
+    char *gathered[MAPS_KEYS];
+    struct slice gathered_ext[MAPS_KEYS];
+    size_t count;
 };
 
-/* Asks for what is in q->key; true ends the search. */
+static bool ended(struct query *q) { return q->answer != LOOKUP_NONE; }
+
+/* Asks for what was gathered; true ends the search. */
+static bool ask_gathered(struct query *q)
+{
+    size_t at = 0;
+
+    if (q->count == 0)
+        return ended(q);
+    q->answer = maps_find_first(q->maps, (const char *const *) q->gathered, q->count, q->out, &at);
+    if (q->answer == LOOKUP_FOUND) {
+        str_set(&q->key, q->gathered[at]);
+        q->found_ext = q->gathered_ext[at];
+    }
+    for (size_t i = 0; i < q->count; i++)
+        free(q->gathered[i]);
+    q->count = 0;
+    return ended(q);
+}
+
+/* Asks for what is in q->key, now or later; true ends the search. */
 static bool ask(struct query *q, bool partial)
 {
+    if (q->key.len == 0)
+        return false; /* nobody's key */
+    if (q->together) {
+        if (q->count == MAPS_KEYS && ask_gathered(q))
+            return true;
+        q->gathered_ext[q->count] = q->ext;
+        q->gathered[q->count++] = mem_strdup(q->key.p);
+        return false;
+    }
     q->answer = maps_find(q->maps, q->key.p, partial, q->out);
-    return q->answer != LOOKUP_NONE;
+    q->found_ext = q->ext;
+    return ended(q);
 }
 
 /* local@domain, first with the local part quoted as SMTP writes it, where that differs. */
@@ -79,33 +118,41 @@ static bool ask_local_part(struct query *q, struct slice local, struct slice bas
     return ask_address(q, local, SLICE(""), at, true) || (extended && ask_address(q, base, SLICE(""), at, true));
 }
 
-static void search(struct query *q, struct slice address, unsigned keys, struct slice *extension)
+/* Tables among the local domains cost questions of their own: only where the keys before found nothing. */
+static bool ask_local_parts(struct query *q, struct slice local, struct slice domain, struct slice base,
+                            bool extended, unsigned keys)
 {
-    struct slice local = address, domain = { "", 0 }, base, tail;
-    bool has_domain = addr_split(address, &local, &domain), extended;
-    struct slice ext = { "", 0 };
+    enum lookup here;
 
-    *extension = ext;
+    if (!match_local_is_plain() && ask_gathered(q))
+        return true;
+    here = local_domain(domain);
+    if (here == LOOKUP_RETRY && !ask_gathered(q))
+        q->answer = LOOKUP_RETRY;
+    if (here != LOOKUP_FOUND)
+        return ended(q);
+    return (keys & MAPS_LOCALPART_IF_LOCAL && ask_local_part(q, local, base, extended, false)) ||
+           (keys & MAPS_LOCALPART_AT_LOCAL && ask_local_part(q, local, base, extended, true));
+}
+
+static void search(struct query *q, unsigned keys)
+{
+    struct slice local = q->address, domain = { "", 0 }, base, tail;
+    bool has_domain = addr_split(q->address, &local, &domain), extended;
+    struct slice none = { "", 0 }, ext = none;
+
     extended = addr_split_extension(local, conf_recipient_delimiter, true, &base, &tail);
     if (extended)
         ext = slice_sub(local, base.len, local.len);
     if (keys & MAPS_FULL && ask_address(q, local, domain, has_domain, false))
         return;
-    *extension = ext;
+    q->ext = ext;
     if (keys & MAPS_NOEXT && extended && ask_address(q, base, domain, has_domain, true))
         return;
-    if (has_domain && keys & (MAPS_LOCALPART_IF_LOCAL | MAPS_LOCALPART_AT_LOCAL)) {
-        enum lookup here = local_domain(domain);
-        if (here == LOOKUP_RETRY) {
-            q->answer = LOOKUP_RETRY;
-            return;
-        }
-        if (here == LOOKUP_FOUND && keys & MAPS_LOCALPART_IF_LOCAL && ask_local_part(q, local, base, extended, false))
-            return;
-        if (here == LOOKUP_FOUND && keys & MAPS_LOCALPART_AT_LOCAL && ask_local_part(q, local, base, extended, true))
-            return;
-    }
-    *extension = (struct slice){ "", 0 };
+    if (has_domain && keys & (MAPS_LOCALPART_IF_LOCAL | MAPS_LOCALPART_AT_LOCAL) &&
+        ask_local_parts(q, local, domain, base, extended, keys))
+        return;
+    q->ext = none;
     if (has_domain && keys & MAPS_AT_DOMAIN && ask_address(q, SLICE(""), domain, true, true))
         return;
     if (has_domain && keys & MAPS_DOMAIN && ask_domain(q, domain, keys, true))
@@ -130,44 +177,64 @@ static bool whole_matched(const struct query *q, struct slice address)
     return whole;
 }
 
+/* maps, out and address are borrowed; free with query_end. */
+static void query_begin(struct query *q, struct maps *m, const char *address, struct str *out)
+{
+    *q = (struct query){ .maps = m,
+                         .out = out,
+                         .answer = LOOKUP_NONE,
+                         .address = slice_of(address),
+                         .ext = { "", 0 },
+                         .found_ext = { "", 0 },
+                         .together = maps_together(m) };
+    str_init(&q->key, STR_UNLIMITED);
+}
+
+static enum lookup query_end(struct query *q)
+{
+    if (!ended(q))
+        ask_gathered(q);
+    str_free(&q->key);
+    return q->answer;
+}
+
 enum lookup maps_address(struct maps *m, const char *address, unsigned keys, struct str *out, struct slice *ext)
 {
-    struct query q = { .maps = m, .out = out, .answer = LOOKUP_NONE };
-    struct slice extension = { "", 0 };
+    struct query q;
 
     if (ext)
-        *ext = extension;
+        *ext = (struct slice){ "", 0 };
     if (maps_empty(m) || *address == 0)
         return LOOKUP_NONE;
-    str_init(&q.key, STR_UNLIMITED);
-    search(&q, slice_of(address), keys, &extension);
-    if (ext && q.answer == LOOKUP_FOUND && extension.len && !whole_matched(&q, slice_of(address)))
-        *ext = extension;
-    str_free(&q.key);
-    return q.answer;
+    query_begin(&q, m, address, out);
+    search(&q, keys);
+    if (!ended(&q))
+        ask_gathered(&q);
+    if (ext && q.answer == LOOKUP_FOUND && q.found_ext.len && !whole_matched(&q, q.address))
+        *ext = q.found_ext;
+    return query_end(&q);
 }
 
 enum lookup maps_domain(struct maps *m, const char *name, unsigned keys, struct str *out)
 {
-    struct query q = { .maps = m, .out = out, .answer = LOOKUP_NONE };
+    struct query q;
 
     if (maps_empty(m) || *name == 0)
         return LOOKUP_NONE;
-    str_init(&q.key, STR_UNLIMITED);
-    ask_domain(&q, slice_of(name), keys, false);
-    str_free(&q.key);
-    return q.answer;
+    query_begin(&q, m, name, out);
+    ask_domain(&q, q.address, keys, false);
+    return query_end(&q);
 }
 
 enum lookup maps_host_address(struct maps *m, const char *address, struct str *out)
 {
-    struct query q = { .maps = m, .out = out, .answer = LOOKUP_NONE };
     char separator = strchr(address, ':') ? ':' : '.';
+    struct query q;
     ptrdiff_t at;
 
     if (maps_empty(m) || *address == 0)
         return LOOKUP_NONE;
-    str_init(&q.key, STR_UNLIMITED);
+    query_begin(&q, m, address, out);
     str_adds(&q.key, address);
     if (!ask(&q, false))
         while ((at = slice_rfind(str_slice(&q.key), separator)) > 0) {
@@ -175,6 +242,5 @@ enum lookup maps_host_address(struct maps *m, const char *address, struct str *o
             if (ask(&q, true))
                 break;
         }
-    str_free(&q.key);
-    return q.answer;
+    return query_end(&q);
 }

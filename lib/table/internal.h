@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <time.h>
 
+struct match;
+
 enum { TABLE_SOURCE_BYTES = 1 << 30, TABLE_FILES = 3 };
 enum { TABLE_ALIASES = 256 }; /* flag: the text of a texthash is an aliases(5) source */
 
@@ -60,7 +62,17 @@ void table_watch(struct table *, int fd);
 int table_read_file(struct table *, const char *path, struct str *text, struct err *);
 void table_fold(struct str *out, const char *key);
 /* proxy.c: how many of these, from the first, proxymap can be asked for in one question (0: none); and asking. *at: whose
- * answer it is. */
+ * answer it is, and to which key. */
 size_t proxy_run(struct table *const *table, size_t count, bool partial);
-enum lookup proxy_find(struct table *const *table, size_t count, const char *key, struct str *out, size_t *at);
+struct proxy_place;
+enum lookup proxy_find(struct table *const *table, size_t count, const char *const *key, size_t keys, struct str *out,
+                       struct proxy_place *at);
+/* maps.c: several keys, the first that any table knows wins. Only for maps that say maps_together: one question then. */
+enum { MAPS_KEYS = 16 };
+struct maps;
+bool maps_together(const struct maps *);
+enum lookup maps_find_first(struct maps *, const char *const *key, size_t keys, struct str *out, size_t *at);
+/* local.c: match_local asks no table. */
+bool match_local_is_plain(void);
+bool match_is_plain(const struct match *);
 #endif

@@ -5,6 +5,7 @@
  */
 #include "base/log.h"
 #include "conf/param.h"
+#include "table/internal.h"
 #include "table/match.h"
 #include "table/net.h"
 
@@ -90,6 +91,12 @@ void match_local_open(void)
     destinations = match_new("mydestination", conf_mydestination);
     add_names("inet_interfaces", conf_inet_interfaces);
     add_names("proxy_interfaces", conf_proxy_interfaces);
+}
+
+bool match_local_is_plain(void)
+{
+    match_local_open();
+    return match_is_plain(destinations);
 }
 
 enum lookup match_local(const char *domain)

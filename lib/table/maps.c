@@ -4,6 +4,7 @@
 #include "conf/lines.h"
 #include "conf/param.h"
 #include "table/internal.h"
+#include "table/proxy.h"
 
 #include <stdlib.h>
 
@@ -50,6 +51,29 @@ void maps_free(struct maps **mp)
 bool maps_empty(const struct maps *m) { return m->count == 0; }
 const char *maps_list(const struct maps *m) { return m->list; }
 
+/* An empty result is none that anybody can use, but for those who only ask whether there is one. */
+static enum lookup checked(const struct maps *m, const struct table *t, const char *key, enum lookup answer,
+                           bool empty)
+{
+    if (answer != LOOKUP_FOUND || !empty || m->flags & TABLE_EMPTY_OK)
+        return answer;
+    log_warn("%s lookup of %s returns an empty string result", m->parameter, key);
+    log_warn("%s should return NO RESULT in case of NOT FOUND", table_spec(t));
+    return LOOKUP_RETRY;
+}
+
+bool maps_together(const struct maps *m) { return m->count && proxy_run(m->table, m->count, true) == m->count; }
+
+enum lookup maps_find_first(struct maps *m, const char *const *key, size_t keys, struct str *out, size_t *at)
+{
+    size_t start = out->len;
+    struct proxy_place place;
+    enum lookup answer = proxy_find(m->table, m->count, key, keys, out, &place);
+
+    *at = place.key;
+    return checked(m, m->table[place.table], key[place.key], answer, out->len == start);
+}
+
 enum lookup maps_find(struct maps *m, const char *key, bool partial, struct str *out)
 {
     size_t start = out->len;
@@ -59,23 +83,19 @@ enum lookup maps_find(struct maps *m, const char *key, bool partial, struct str 
     for (size_t i = 0, n; i < m->count; i += n) {
         struct table *t = m->table[i];
         enum lookup answer;
-        size_t at = 0;
+        struct proxy_place at = { 0 };
 
         n = proxy_run(&m->table[i], m->count - i, partial);
         if (n > 1) { /* neighbours that proxymap serves cost one question */
-            answer = proxy_find(&m->table[i], n, key, out, &at);
-            t = m->table[i + at];
+            answer = proxy_find(&m->table[i], n, &key, 1, out, &at);
+            t = m->table[i + at.table];
         } else {
             n = 1;
             if (partial && table_full_key_only(t))
                 continue;
             answer = table_lookup(t, key, out);
         }
-        if (answer == LOOKUP_FOUND && out->len == start && !(m->flags & TABLE_EMPTY_OK)) {
-            log_warn("%s lookup of %s returns an empty string result", m->parameter, key);
-            log_warn("%s should return NO RESULT in case of NOT FOUND", table_spec(t));
-            return LOOKUP_RETRY;
-        }
+        answer = checked(m, t, key, answer, out->len == start);
         if (answer != LOOKUP_NONE)
             return answer;
         str_cut(out, start);

@@ -7,6 +7,7 @@
 #include "proto/addr/addr.h"
 #include "table/internal.h"
 #include "table/net.h"
+#include "table/proxy.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -152,6 +153,14 @@ void match_free(struct match **mp)
 
 bool match_empty(const struct match *m) { return m->count == 0; }
 
+bool match_is_plain(const struct match *m)
+{
+    for (size_t i = 0; i < m->count; i++)
+        if (m->pattern[i].kind == PATTERN_TABLE)
+            return false;
+    return true;
+}
+
 static enum lookup is_in(struct table *t, const char *key)
 {
     struct str ignored;
@@ -159,6 +168,31 @@ static enum lookup is_in(struct table *t, const char *key)
 
     str_init(&ignored, TABLE_VALUE_BYTES);
     answer = table_lookup(t, key, &ignored);
+    str_free(&ignored);
+    return answer;
+}
+
+/* Tables that proxymap looks up, neighbours in the list, cost one question; *run: how many patterns are answered. A list
+ * of them is one table whose first answer counts. */
+static enum lookup are_in(const struct match *m, size_t from, const char *key, size_t *run)
+{
+    struct table *table[PROXY_TABLES];
+    struct proxy_place at;
+    struct str ignored;
+    enum lookup answer;
+    size_t n = 0;
+
+    while (n < PROXY_TABLES && from + n < m->count && m->pattern[from + n].kind == PATTERN_TABLE &&
+           m->pattern[from + n].negated == m->pattern[from].negated) {
+        table[n] = m->pattern[from + n].table;
+        n++;
+    }
+    n = proxy_run(table, n, false);
+    *run = n > 1 ? n : 1;
+    if (n < 2)
+        return is_in(m->pattern[from].table, key);
+    str_init(&ignored, TABLE_VALUE_BYTES);
+    answer = proxy_find(table, n, &key, 1, &ignored, &at);
     str_free(&ignored);
     return answer;
 }
@@ -231,9 +265,12 @@ static enum lookup walk(struct match *m, const char *name, const char *numeric, 
     str_init(&folded, STR_UNLIMITED);
     if (name)
         addr_fold(&folded, slice_of(name));
-    for (size_t i = 0; i < m->count && answer == LOOKUP_NONE; i++) {
+    for (size_t i = 0, run; i < m->count && answer == LOOKUP_NONE; i += run) {
         const struct pattern *p = &m->pattern[i];
-        if (name)
+        run = 1;
+        if (name && what == WHAT_STRING && numeric == NULL && p->kind == PATTERN_TABLE)
+            answer = are_in(m, i, folded.p, &run);
+        else if (name)
             answer = one_name(m, p, folded.p, what);
         if (answer == LOOKUP_NONE && numeric)
             answer = one_address(m, p, numeric, known ? &address : NULL);

@@ -15,12 +15,15 @@
 
 static struct ipc_client *proxymap; /* lives as long as the process */
 
-static enum proxy_answer read_reply(struct msg *reply, size_t count, struct str *out, size_t *at)
+static enum proxy_answer read_reply(struct msg *reply, const struct proxy_question *q, struct str *out,
+                                    struct proxy_place *at)
 {
     const char *status = msg_name(reply);
 
-    if (strcmp(status, "none") != 0)
-        *at = (size_t) msg_get_num(reply, "at", 0, (int64_t) count - 1);
+    if (strcmp(status, "none") != 0) {
+        at->table = (size_t) msg_get_num(reply, "at", 0, (int64_t) q->specs - 1);
+        at->key = (size_t) msg_get_num(reply, "key", 0, (int64_t) q->keys - 1);
+    }
     if (strcmp(status, "found") == 0) {
         struct slice value = msg_get(reply, "value", TABLE_VALUE_BYTES);
         if (msg_done(reply)) {
@@ -35,23 +38,23 @@ static enum proxy_answer read_reply(struct msg *reply, size_t count, struct str 
     return PROXY_RETRY;
 }
 
-enum proxy_answer proxy_ask(const char *const *spec, size_t count, unsigned flags, const char *key, struct str *out,
-                            size_t *at)
+enum proxy_answer proxy_ask(const struct proxy_question *q, struct str *out, struct proxy_place *at)
 {
     struct msg *request = msg_new("lookup"), *reply;
     enum proxy_answer answer;
 
     if (proxymap == NULL)
         proxymap = ipc_client_new(PROXY_SERVICE, PROXY_PROTOCOL, PROXY_VERSION);
-    *at = 0;
-    for (size_t i = 0; i < count; i++)
-        msg_put_str(request, "table", spec[i]);
-    msg_put_num(request, "flags", flags);
-    msg_put_str(request, "key", key);
+    *at = (struct proxy_place){ 0 };
+    for (size_t i = 0; i < q->specs; i++)
+        msg_put_str(request, "table", q->spec[i]);
+    msg_put_num(request, "flags", q->flags);
+    for (size_t i = 0; i < q->keys; i++)
+        msg_put_str(request, "key", q->key[i]);
     reply = ipc_call(proxymap, &request, true, time_mono_ms() + conf_ipc_timeout * 1000);
     if (reply == NULL)
         return PROXY_AWAY;
-    answer = read_reply(reply, count, out, at);
+    answer = read_reply(reply, q, out, at);
     msg_free(&reply);
     return answer;
 }
@@ -72,27 +75,36 @@ size_t proxy_run(struct table *const *table, size_t count, bool partial)
     return n;
 }
 
-enum lookup proxy_find(struct table *const *table, size_t count, const char *key, struct str *out, size_t *at)
+static enum lookup too_long(struct table *t, const char *key, struct str *out)
+{
+    return table_lookup(t, key, out); /* says so */
+}
+
+enum lookup proxy_find(struct table *const *table, size_t count, const char *const *key, size_t keys, struct str *out,
+                       struct proxy_place *at)
 {
     const char *spec[PROXY_TABLES];
-    enum proxy_answer answer;
+    struct proxy_question q = { .spec = spec, .specs = count, .key = key, .keys = keys, .flags = table[0]->flags };
     const struct table *t;
+    enum proxy_answer answer;
 
-    if (strlen(key) > TABLE_KEY_BYTES)
-        return table_lookup(table[*at = 0], key, out); /* says so */
+    *at = (struct proxy_place){ 0 };
+    for (size_t i = 0; i < keys; i++)
+        if (strlen(key[i]) > TABLE_KEY_BYTES)
+            return too_long(table[0], key[i], out);
     for (size_t i = 0; i < count; i++)
         spec[i] = spec_of(table[i]);
-    answer = proxy_ask(spec, count, table[0]->flags, key, out, at);
-    t = table[*at];
+    answer = proxy_ask(&q, out, at);
+    t = table[at->table];
     switch (answer) {
     case PROXY_FOUND: return LOOKUP_FOUND;
     case PROXY_NONE: return LOOKUP_NONE;
     case PROXY_DENIED:
-        if (table_say(table[*at]))
+        if (table_say(table[at->table]))
             log_warn("%s: the proxymap service does not serve this table: no parameter names it", t->spec);
         break;
     case PROXY_AWAY:
-        if (table_say(table[*at]))
+        if (table_say(table[at->table]))
             log_warn("%s: the proxymap service cannot be asked: %s", t->spec, strerror(errno));
         break;
     case PROXY_RETRY: break; /* proxymap has said why */
@@ -109,9 +121,9 @@ static int proxy_open(struct table *t, struct err *err)
 
 static enum lookup proxy_lookup(struct table *t, const char *key, struct str *out)
 {
-    size_t at;
+    struct proxy_place at;
 
-    return proxy_find(&t, 1, key, out, &at);
+    return proxy_find(&t, 1, &key, 1, out, &at);
 }
 
 static int mysql_open(struct table *t, struct err *err)

@@ -1,8 +1,9 @@
 /*
  * proxy - the words between authd/proxymap and those who ask it
  *
- * "lookup" {table*, flags, key}: the tables are asked in order until one has an answer: "found" {at, value}, "none" {},
- * "retry" {at}, "denied" {at}: no parameter names the table. at: which of them, from 0.
+ * "lookup" {table*, flags, key*}: for each key, in order, the tables are asked in order until one has an answer: "found"
+ * {at, key, value}, "none" {}, "retry" {at, key}, "denied" {at, key}: no parameter names the table. at, key: which of them,
+ * from 0.
  * "sql" {source, query, fresh, name*, value*}: a query of a dovecot-sql.conf.ext, "password" or "user", with its
  * variables; fresh 1: no remembered answer will do. Answers "found" {scheme, variables, column*, cell*}, "none" {scheme,
  * variables}, "retry" {why}, "denied" {}: no parameter names the source.
@@ -19,9 +20,10 @@
 #define PROXY_SERVICE  "private/proxymap"
 #define PROXY_PROTOCOL "proxymap"
 enum {
-    PROXY_VERSION = 2,
+    PROXY_VERSION = 3,
     PROXY_FLAGS_MAX = 255,
     PROXY_TABLES = 16, /* of one lookup */
+    PROXY_KEYS = 16,
     PROXY_SOURCE_BYTES = 4096,
     PROXY_NAME_BYTES = 256, /* of a variable or a column */
     PROXY_VALUE_BYTES = 128 << 10,
@@ -35,7 +37,14 @@ enum {
 struct str;
 /* DENIED: no parameter names the table. AWAY, with errno: the service cannot be asked. */
 enum proxy_answer { PROXY_FOUND, PROXY_NONE, PROXY_RETRY, PROXY_DENIED, PROXY_AWAY };
-/* spec: "type:name", count of them, at most PROXY_TABLES; *at: whose answer it is. In a fiber. */
-enum proxy_answer proxy_ask(const char *const *spec, size_t count, unsigned flags, const char *key, struct str *out,
-                            size_t *at);
+struct proxy_question {
+    const char *const *spec; /* "type:name" */
+    const char *const *key;
+    size_t specs, keys; /* at most PROXY_TABLES, PROXY_KEYS */
+    unsigned flags;     /* of the tables */
+};
+struct proxy_place { /* whose answer it is, and to which key */
+    size_t table, key;
+};
+enum proxy_answer proxy_ask(const struct proxy_question *, struct str *out, struct proxy_place *at); /* in a fiber */
 #endif

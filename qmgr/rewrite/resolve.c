@@ -6,12 +6,26 @@
  * transport_maps may override them, and relocated_maps may say that the user has moved.
  */
 #include "base/log.h"
+#include "base/map.h"
+#include "base/time.h"
 #include "proto/addr/addr.h"
 #include "rewrite_internal.h"
 #include "table/match.h"
 #include "table/table.h"
 
-enum { ROUTES_MAX = 100 }; /* destinations inside one address */
+#include <stdlib.h>
+
+enum {
+    ROUTES_MAX = 100, /* destinations inside one address */
+    DOMAINS_MAX = 1000,
+};
+
+/* What a domain is, asked of the lists once for all recipients of a message and those of the next moment. */
+struct known {
+    int64_t until_ms;
+    enum rewrite_class class;
+};
+static struct map *known_domains; /* folded name -> struct known */
 
 static struct match *alias_domains, *mailbox_domains, *relay_domains;
 static struct maps *relayhost_maps, *default_transport_maps, *relocated_maps;
@@ -180,35 +194,66 @@ static enum lookup off_host(struct resolving *r, const char *transport, bool by_
     return answer == LOOKUP_RETRY ? LOOKUP_RETRY : LOOKUP_FOUND;
 }
 
-static enum lookup classify(struct resolving *r, const char *domain)
+static enum lookup look_up_class(const char *domain, enum rewrite_class *out)
 {
+    enum lookup answer = match_string(alias_domains, domain);
+
+    *out = REWRITE_CLASS_VIRTUAL_ALIAS;
+    if (answer == LOOKUP_FOUND && match_string(mailbox_domains, domain) == LOOKUP_FOUND)
+        log_warn("do not list domain %s in BOTH virtual_alias_domains and virtual_mailbox_domains", domain);
+    if (answer != LOOKUP_NONE)
+        return answer;
+    *out = REWRITE_CLASS_VIRTUAL_MAILBOX;
+    if ((answer = match_string(mailbox_domains, domain)) != LOOKUP_NONE)
+        return answer;
+    *out = REWRITE_CLASS_RELAY;
+    if ((answer = match_domain(relay_domains, domain)) != LOOKUP_NONE)
+        return answer;
+    *out = REWRITE_CLASS_DEFAULT;
+    return LOOKUP_FOUND;
+}
+
+/* The class of a domain that is not local; a failure is not remembered. */
+static enum lookup class_of(const char *domain, enum rewrite_class *out)
+{
+    struct known *k = known_domains ? map_get(known_domains, slice_of(domain)) : NULL;
     enum lookup answer;
 
-    str_set(&r->nexthop, domain);
-    if (!r->remote) {
-        r->class = REWRITE_CLASS_LOCAL;
-        set_transport(r, conf_local_transport);
+    if (k && k->until_ms > time_mono_ms()) {
+        *out = k->class;
         return LOOKUP_FOUND;
     }
-    if ((answer = match_string(alias_domains, domain)) == LOOKUP_FOUND) {
-        r->class = REWRITE_CLASS_VIRTUAL_ALIAS;
+    answer = look_up_class(domain, out);
+    if (answer != LOOKUP_FOUND)
+        return answer;
+    if (known_domains == NULL)
+        known_domains = map_new(DOMAINS_MAX, free);
+    if (map_count(known_domains) == DOMAINS_MAX)
+        map_clear(known_domains);
+    k = mem_new(sizeof *k);
+    *k = (struct known){ time_mono_ms() + REWRITE_CACHE_MS, *out };
+    map_set(known_domains, slice_of(domain), k);
+    return LOOKUP_FOUND;
+}
+
+static enum lookup classify(struct resolving *r, const char *domain)
+{
+    str_set(&r->nexthop, domain);
+    if (!r->remote)
+        r->class = REWRITE_CLASS_LOCAL;
+    else if (class_of(domain, &r->class) != LOOKUP_FOUND)
+        return LOOKUP_RETRY;
+    switch (r->class) {
+    case REWRITE_CLASS_LOCAL: set_transport(r, conf_local_transport); break;
+    case REWRITE_CLASS_VIRTUAL_ALIAS:
         set_error(r, conf_show_user_unknown_table_name ? "5.1.1 User unknown in virtual alias table"
                                                        : "5.1.1 User unknown");
-        if (match_string(mailbox_domains, domain) == LOOKUP_FOUND)
-            log_warn("do not list domain %s in BOTH virtual_alias_domains and virtual_mailbox_domains", domain);
-        return LOOKUP_FOUND;
+        break;
+    case REWRITE_CLASS_VIRTUAL_MAILBOX: set_transport(r, conf_virtual_transport); break;
+    case REWRITE_CLASS_RELAY: return off_host(r, conf_relay_transport, false);
+    case REWRITE_CLASS_DEFAULT: return off_host(r, conf_default_transport, true);
     }
-    if (answer == LOOKUP_NONE && (answer = match_string(mailbox_domains, domain)) == LOOKUP_FOUND) {
-        r->class = REWRITE_CLASS_VIRTUAL_MAILBOX;
-        set_transport(r, conf_virtual_transport);
-        return LOOKUP_FOUND;
-    }
-    if (answer == LOOKUP_NONE && (answer = match_domain(relay_domains, domain)) == LOOKUP_FOUND) {
-        r->class = REWRITE_CLASS_RELAY;
-        return off_host(r, conf_relay_transport, false);
-    }
-    r->class = REWRITE_CLASS_DEFAULT;
-    return answer == LOOKUP_RETRY ? LOOKUP_RETRY : off_host(r, conf_default_transport, true);
+    return LOOKUP_FOUND;
 }
 
 static enum lookup moved(struct resolving *r)

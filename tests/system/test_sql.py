@@ -177,12 +177,23 @@ def test_bytes_that_are_no_text(site):
 
 
 def proxymap(site):
-    return Frames(f"{site.i.queue_dir}/private/proxymap", "proxymap", 2)
+    return Frames(f"{site.i.queue_dir}/private/proxymap", "proxymap", 3)
 
 
 def lookup(f, table, key, flags=1):
     name, values = f.ask("lookup", [("table", table), ("flags", flags), ("key", key)])
-    return name, [v for v in values if v != ("at", b"0")]
+    return name, [v for v in values if v not in (("at", b"0"), ("key", b"0"))]
+
+
+def test_several_keys_are_one_question(site):
+    """The first key that any table knows wins, as if they were asked one after the other."""
+    f = proxymap(site)
+    two = [("table", site.boxes), ("table", site.aliases), ("flags", 1)]
+    found = lambda *keys: f.ask("lookup", [*two, *[("key", k) for k in keys]])
+    assert found("nobody@sql.test", "alice@sql.test", "bob@sql.test") == ("found", [("at", b"0"), ("key", b"1"), ("value", b"sql.test/alice/")])
+    assert found("nobody@sql.test", "@sql.test") == ("none", [])
+    assert f.ask("lookup", [("table", site.boxes), ("table", site.unnamed), ("flags", 1), ("key", "nobody@sql.test"), ("key", "alice@sql.test")]) == (
+        "denied", [("at", b"1"), ("key", b"0")])
 
 
 def test_what_nothing_names_is_not_served(site):
@@ -192,9 +203,11 @@ def test_what_nothing_names_is_not_served(site):
     for spec in (site.unnamed, f"sql:{site.sql_ext}", f"mysql:{site.sql_ext}", "mysql:/etc/shadow", "mysql:", "", f"proxy:{site.boxes}", "texthash:/etc/passwd"):
         assert lookup(f, spec, "x") == ("denied", []), spec
     both = [("table", site.unnamed), ("table", site.boxes)]
-    assert f.ask("lookup", [*both, ("flags", 1), ("key", "alice@sql.test")]) == ("denied", [("at", b"0")])
-    assert f.ask("lookup", [*both[::-1], ("flags", 1), ("key", "nobody@sql.test")]) == ("denied", [("at", b"1")])
+    assert f.ask("lookup", [*both, ("flags", 1), ("key", "alice@sql.test")]) == ("denied", [("at", b"0"), ("key", b"0")])
+    assert f.ask("lookup", [*both[::-1], ("flags", 1), ("key", "nobody@sql.test")]) == ("denied", [("at", b"1"), ("key", b"0")])
     assert f.ask("lookup", [("table", site.boxes)] * 17 + [("flags", 1), ("key", "nobody@sql.test")])[0] == "retry"
+    assert f.ask("lookup", [("table", site.boxes), ("flags", 1), *[("key", "nobody@sql.test")] * 17])[0] == "retry"
+    assert f.ask("lookup", [("table", site.boxes), ("flags", 1)])[0] == "retry"
     for source in (str(site.dir / "boxes.cf"), "/etc/shadow", ""):
         assert f.ask("sql", [("source", source), ("query", "password"), ("fresh", 0)]) == ("denied", [])
     assert 'request for unauthorized table: "mysql:/etc/shadow"' in site.i.log(mark)

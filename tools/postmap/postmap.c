@@ -281,10 +281,11 @@ static struct table *open_table(const char *spec)
 static enum lookup look_up(struct table *t, const char *what, struct str *out)
 {
     const char *spec = table_spec(t);
-    size_t at;
+    const struct proxy_question q = { .spec = &spec, .specs = 1, .key = &what, .keys = 1, .flags = TABLE_FOLD };
+    struct proxy_place at;
 
     if (strncmp(spec, "mysql:", 6) == 0 && !options.keep_case)
-        switch (proxy_ask(&spec, 1, TABLE_FOLD, what, out, &at)) {
+        switch (proxy_ask(&q, out, &at)) {
         case PROXY_FOUND: return LOOKUP_FOUND;
         case PROXY_NONE: return LOOKUP_NONE;
         case PROXY_RETRY: return LOOKUP_RETRY;

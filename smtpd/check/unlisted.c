@@ -2,7 +2,8 @@
  * smtpd check unlisted - does the table of its domain know the address
  *
  * Callers     engine.c for every recipient, reject_unlisted_recipient, reject_unlisted_sender
- * Invariants  a class without a table knows everybody; an address with an alias is known
+ * Invariants  a class without a table knows everybody, whatever its aliases: no table is asked then
+ *             an address with an alias is known
  * Errors      a table or rewrite that fails: 451
  */
 #include "check/check.h"
@@ -79,6 +80,15 @@ static enum smtpd_verdict error_route(struct smtpd_check *c, const char *address
     return smtpd_refuse(c, code, dsn, "<%s>: %s rejected: %.*s", address, class, (int) text.len, text.p);
 }
 
+/* Relayed mail, mostly: the answer of virtual_alias_maps would change nothing. Cleanup asks them all the same, and
+ * refuses what it cannot expand. */
+static bool knows_everybody(const struct rewrite_route *route, bool sender)
+{
+    if ((route->error && !sender) || route->class == REWRITE_CLASS_VIRTUAL_ALIAS)
+        return false;
+    return route->class >= REWRITE_CLASS_DEFAULT || maps_empty(*tables[route->class].maps);
+}
+
 static enum smtpd_verdict unlisted(struct smtpd_check *c, const char *address, const char *class, bool sender)
 {
     struct arena *arena = arena_new();
@@ -86,9 +96,9 @@ static enum smtpd_verdict unlisted(struct smtpd_check *c, const char *address, c
     enum smtpd_verdict v = SMTPD_DUNNO;
     enum lookup found = rewrite_resolve(c->s->mail.active ? c->s->mail.sender : "", address, arena, &route);
 
-    if (found != LOOKUP_FOUND) {
+    if (found != LOOKUP_FOUND || knows_everybody(&route, sender)) {
         arena_free(&arena);
-        return smtpd_refuse_retry(c, address);
+        return found == LOOKUP_FOUND ? v : smtpd_refuse_retry(c, address);
     }
     found = find(alias_maps, route.recipient, MAPS_ADDRESS);
     if (found == LOOKUP_NONE) {
@@ -97,11 +107,7 @@ static enum smtpd_verdict unlisted(struct smtpd_check *c, const char *address, c
             arena_free(&arena);
             return v;
         }
-        if (route.class == REWRITE_CLASS_VIRTUAL_ALIAS)
-            found = LOOKUP_NONE;
-        else if (route.class >= REWRITE_CLASS_DEFAULT || maps_empty(*tables[route.class].maps))
-            found = LOOKUP_FOUND;
-        else
+        if (route.class != REWRITE_CLASS_VIRTUAL_ALIAS)
             found = find(*tables[route.class].maps, route.recipient, tables[route.class].keys);
     }
     if (found == LOOKUP_RETRY)

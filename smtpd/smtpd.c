@@ -66,6 +66,7 @@ static const struct service smtpd = {
     .session = smtpd_session_serve,
     .exclusive = true,
     .sessions_max = &smtpd_sessions_per_process,
+    .use_each = true,
     .pre_jail = pre_jail,
     .post_jail = post_jail,
     .stale = stale,

@@ -119,14 +119,20 @@ static void session_begin(struct session *s)
     list_append(&sessions, &s->node);
 }
 
+static bool used_up(void)
+{
+    int64_t places = service_state.svc->use_each ? sessions_limit() : 1;
+
+    return service_state.max_use > 0 && use_count / (places > 0 ? places : 1) >= service_state.max_use;
+}
+
 static void session_end(struct session *s)
 {
     list_del(&s->node);
     free(s);
     session_count--;
     idle_since = time_mono_ms();
-    if (service_state.max_use > 0 && use_count >= service_state.max_use && !service_state.svc->solitary &&
-        !service_state.alone)
+    if (used_up() && !service_state.svc->solitary && !service_state.alone)
         serve_drain(SERVE_RELOAD);
     status_changed();
     event_cond_signal(&room);

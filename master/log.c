@@ -35,6 +35,7 @@ static struct kept_line {
 } kept[KEPT_LINES];
 static size_t kept_first, kept_count;
 static int capture[2] = { -1, -1 };
+static struct event_timer *retrying; /* NULL: nothing waits */
 static bool starting = true;
 
 /* Until the start is complete postlogd may never read what is sent to it: who started us sees what is wrong himself.
@@ -73,12 +74,22 @@ static void drop_first(void)
     kept_count--;
 }
 
+static void retry(void *unused);
+
+/* Only while there is something to send: at rest master sleeps. */
+static void retry_later(void)
+{
+    if (capture[0] >= 0 && kept_count && retrying == NULL)
+        retrying = event_timer_new(RETRY_MS, retry, NULL);
+}
+
 static void keep_line(enum log_level level, const char *tag, const char *text)
 {
     if (kept_count == KEPT_LINES) {
         drop_first();
     }
     kept[(kept_first + kept_count++) % KEPT_LINES] = (struct kept_line){ level, mem_strdup(tag), mem_strdup(text) };
+    retry_later();
 }
 
 static void send_kept(void)
@@ -103,7 +114,9 @@ static void to_sink(void *ctx, enum log_level level, const char *tag, const char
 static void retry(void *unused)
 {
     (void) unused;
+    event_timer_free(&retrying);
     send_kept();
+    retry_later();
 }
 
 /* Where the log goes may have changed: called at start and at each reload. */
@@ -181,5 +194,5 @@ void log_capture_start(void)
     if (pipe2(capture, O_CLOEXEC) < 0)
         log_fatal("pipe: %s", strerror(errno));
     fiber_go("output of daemons", read_output, NULL);
-    event_timer_every(RETRY_MS, retry, NULL);
+    retry_later();
 }

@@ -11,6 +11,7 @@
 static char tag[101] = "posthorn";
 static log_fn sink;
 static void *sink_ctx;
+static void (*sink_push)(void);
 static int verbose;
 static const char *const prefix[] = { "", "", "warning: ", "error: ", "fatal: ", "panic: " };
 
@@ -22,6 +23,14 @@ void log_sink(log_fn fn, void *ctx)
 {
     sink = fn;
     sink_ctx = ctx;
+}
+
+void log_sink_push(void (*push)(void)) { sink_push = push; }
+
+void log_push(void)
+{
+    if (sink_push)
+        sink_push();
 }
 
 void log_verbose(int level) { verbose = level; }

@@ -4,7 +4,9 @@
  * Callers     everybody; who decides logs, once, with queue or session id
  * Format      "PREFIX/NAME[PID]: [warning: |error: |fatal: |panic: ]text"; bytes outside printable ASCII and valid
  *             UTF-8 become "?", so that a peer can forge no line; a line is cut at LOG_LINE_BYTES
- * Sinks       until log_sink is called: standard error. The skeleton sets syslog or postlogd, as main.cf says.
+ * Sinks       until log_sink is called: standard error. The skeleton sets syslog or postlogd, as main.cf says. A sink may
+ *             keep lines back until log_push, which is called before the process waits and before it tells another
+ *             process anything: what happened first stands first in the log, whoever wrote it
  * Errors      log_fatal: the machine failed us, ends the process with status 1 and master restarts it
  *             log_panic: we are wrong; ends by abort. No peer's input reaches either.
  */
@@ -20,8 +22,10 @@ typedef void (*log_fn)(void *ctx, enum log_level, const char *tag, const char *t
 
 void log_tag(const char *tag); /* "postfix/smtpd"; copied, cut at 100 bytes */
 const char *log_tag_get(void);
-void log_sink(log_fn, void *ctx); /* NULL: standard error again */
-void log_verbose(int level);      /* >0: log_debug lines are written (as info) */
+void log_sink(log_fn, void *ctx);       /* NULL: standard error again */
+void log_sink_push(void (*push)(void)); /* what log_push calls; NULL: the sink keeps nothing */
+void log_push(void);
+void log_verbose(int level); /* >0: log_debug lines are written (as info) */
 bool log_is_verbose(void);
 
 void log_debug(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

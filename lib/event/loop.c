@@ -220,7 +220,10 @@ static int next_timeout(void)
 static void poll_once(void)
 {
     struct epoll_event events[EVENTS_A_TURN];
-    int n = epoll_wait(event_loop.epoll, events, EVENTS_A_TURN, next_timeout());
+    int n;
+
+    log_push();
+    n = epoll_wait(event_loop.epoll, events, EVENTS_A_TURN, next_timeout());
 
     if (n < 0 && errno != EINTR)
         log_panic("epoll_wait: %s", strerror(errno));
@@ -271,5 +274,6 @@ void event_run(event_fn first, void *arg)
         poll_once();
     }
     event_loop.running = false;
+    log_push();
     fiber_drop_stacks();
 }

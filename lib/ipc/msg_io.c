@@ -87,6 +87,7 @@ int msg_send_fd(int fd, struct msg *m, uint32_t id, int64_t deadline, size_t *se
     *sent = 0;
     if (encode_checked(m, id, &wire, MSG_BYTES) < 0)
         return -1;
+    log_push();
     while (*sent < wire.len) {
         union control control;
         struct iovec iov = { wire.p + *sent, wire.len - *sent };
@@ -219,6 +220,7 @@ int msg_send_packet(int fd, struct msg *m, uint32_t id)
 
     if (encode_checked(m, id, &wire, MSG_PACKET_BYTES) < 0)
         return -1;
+    log_push();
     iov = (struct iovec){ wire.p, wire.len };
     mh.msg_iov = &iov;
     mh.msg_iovlen = 1;

@@ -2,6 +2,7 @@
  * sink - where a daemon's log lines go: syslog, postlogd, or standard error
  *
  * Invariants  the socket is connected before the jail and kept; nothing is opened later
+ *             postlogd gets the lines that came up together in one datagram; warnings go out at once
  *             a line that its sink does not take goes to standard error, which is a pipe to master: it logs the line
  *             as it stands, so that a restart of syslogd loses nothing
  *             a full postlogd makes its writers wait, at most SEND_SECONDS a line
@@ -15,6 +16,7 @@
 #include "service/internal.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,18 +72,61 @@ int sink_line(char *out, size_t size, bool syslog_form, int priority, const char
     return n < 0 ? 0 : (size_t) n >= size ? (int) size - 1 : n;
 }
 
+static int send_all(const char *p, size_t len)
+{
+    ssize_t sent;
+
+    do
+        sent = send(sink_fd, p, len, MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    return sent < 0 ? -1 : 0;
+}
+
+/* Lines for postlogd, each with its LF. */
+static char kept[SERVICE_DATAGRAM_BYTES];
+static size_t kept_bytes;
+static pthread_t keeper; /* other threads keep nothing */
+
+static void send_kept(void)
+{
+    size_t head = strlen("Jan  1 00:00:00 ") + strlen(host) + 1; /* master adds its own */
+    struct slice rest = slice_make(kept, kept_bytes), line;
+
+    if (kept_bytes == 0)
+        return;
+    if (send_all(kept, kept_bytes - 1) < 0)
+        while (slice_split(&rest, '\n', &line))
+            if (line.len > head)
+                dprintf(STDERR_FILENO, "%.*s\n", (int) (line.len - head), line.p + head);
+    kept_bytes = 0;
+}
+
+static void keep(const char *line, size_t len)
+{
+    if (kept_bytes + len + 1 > sizeof kept)
+        send_kept();
+    memcpy(kept + kept_bytes, line, len);
+    kept[kept_bytes + len] = '\n';
+    kept_bytes += len + 1;
+}
+
 static void to_socket(void *ctx, enum log_level level, const char *tag, const char *text, size_t len)
 {
     char line[LOG_LINE_BYTES + LINE_EXTRA];
     int n = sink_line(line, sizeof line, !to_postlogd, priorities[level], tag, text);
-    ssize_t sent;
+    bool ours = pthread_equal(pthread_self(), keeper);
 
     (void) ctx;
     (void) len;
-    do
-        sent = send(sink_fd, line, (size_t) n, MSG_NOSIGNAL);
-    while (sent < 0 && errno == EINTR);
-    if (sent < 0)
+    if (to_postlogd && ours && fiber_self()) {
+        keep(line, (size_t) n);
+        if (level >= LOG_LEVEL_WARN)
+            send_kept();
+        return;
+    }
+    if (ours)
+        send_kept();
+    if (send_all(line, (size_t) n) < 0)
         dprintf(STDERR_FILENO, "%s: %s\n", tag, text);
 }
 
@@ -149,6 +194,10 @@ void sink_open(const char *program)
     if (service_state.alone)
         return;
     sink_fd = sink_find(&to_postlogd);
-    if (sink_fd >= 0)
-        log_sink(to_socket, NULL);
+    if (sink_fd < 0)
+        return;
+    keeper = pthread_self();
+    pthread_atfork(send_kept, NULL, NULL); /* a child must not send them again */
+    log_sink(to_socket, NULL);
+    log_sink_push(send_kept);
 }

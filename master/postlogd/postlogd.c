@@ -1,10 +1,10 @@
 /*
  * postlogd - writes the log to a file, where maillog_file says so
  *
- * Callers     every daemon and postlog(1): datagrams to public/postlog, each a line as it will stand in the file
+ * Callers     every daemon and postlog(1): datagrams to public/postlog, each of lines as they will stand in the file
  * Invariants  one process; the only writer. The file is opened before the jail; a reload opens it anew (a new process
  *             does), so logs are rotated by rename and "postfix reload"
- *             a line holds no control characters: a sender can forge no second line
+ *             lines of one sender stay in order; a line holds no control characters
  * Errors      a file outside maillog_file_prefixes, or one that cannot be opened: no start
  * Privilege   chroot, mail_owner, one descriptor open for appending
  */
@@ -77,9 +77,12 @@ static void add_line(const char *line, size_t len)
 
 static void on_datagram(const void *p, size_t len)
 {
-    while (len && (((const char *) p)[len - 1] == '\n' || ((const char *) p)[len - 1] == '\0'))
-        len--;
-    add_line(p, len);
+    struct slice rest = slice_make(p, len), line;
+
+    while (rest.len && (rest.p[rest.len - 1] == '\n' || rest.p[rest.len - 1] == '\0'))
+        rest.len--;
+    while (slice_split(&rest, '\n', &line))
+        add_line(line.p, line.len);
 }
 
 /* Own lines go to the file too, not to the socket that this process reads. */

@@ -56,8 +56,7 @@ static struct stream *take_idle(void)
     while (idle_count) {
         struct stream *s = idle[--idle_count].stream;
         /* Input on an idle connection can only be its end. */
-        if (stream_buffered(s) == 0 && time_mono_ms() - idle[idle_count].since_ms < IDLE_MS &&
-            event_wait_fd(stream_fd(s), EVENT_READ, 0) < 0 && errno == ETIMEDOUT)
+        if (time_mono_ms() - idle[idle_count].since_ms < IDLE_MS && ipc_reusable(s))
             return s;
         stream_free(&s);
     }
@@ -204,9 +203,9 @@ int cleanup_end(struct cleanup **cleanup, int64_t deadline, struct err *err)
 
     if (!c->ended)
         cleanup_record(c, REC_END, SLICE(""));
-    send_pending(c);
     if (c->error == 0) {
         m = msg_new(CLEANUP_END);
+        msg_put(m, "records", str_slice(&c->pending));
         stream_deadline(c->stream, deadline);
         if (msg_send(c->stream, m, 2) == 0)
             code = read_done(c, err);

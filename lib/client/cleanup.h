@@ -17,11 +17,11 @@
 #include "queue/record.h"
 
 #define CLEANUP_PROTOCOL "cleanup"
-enum { CLEANUP_VERSION = 1, CLEANUP_DATA_BYTES = 64 << 10, CLEANUP_REASON_BYTES = 500 };
+enum { CLEANUP_VERSION = 2, CLEANUP_DATA_BYTES = 64 << 10, CLEANUP_REASON_BYTES = 500 };
 #define CLEANUP_OPEN   "open" /* flags -> opened queue_id */
 #define CLEANUP_OPENED "opened"
 #define CLEANUP_DATA   "data" /* records: whole records; no answer */
-#define CLEANUP_END    "end"  /* -> done code dsn reason */
+#define CLEANUP_END    "end"  /* records: the last ones -> done code dsn reason */
 #define CLEANUP_DONE   "done"
 
 enum cleanup_flag {

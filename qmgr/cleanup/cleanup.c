@@ -52,6 +52,7 @@ static int on_end(struct stream *s, struct msg *in, struct message **message)
     struct err err = { 0 };
     int rc;
 
+    message_records(*message, msg_get(in, "records", MSG_BYTES));
     if (!msg_done(in))
         return -1;
     fiber_shield(true); /* once the file is complete, the client must hear of it */

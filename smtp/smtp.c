@@ -168,6 +168,7 @@ static int pre_jail(void)
     hosts_own_addresses();
     if (smtp_tls_level != TLS_LEVEL_NONE) {
         config.protocols = smtp_tls_level == TLS_LEVEL_ENCRYPT ? opt.tls_mandatory_protocols : opt.tls_protocols;
+        service_watch_tls(&config);
         smtp_tls_ctx = tls_ctx_new(&config, &why);
         if (smtp_tls_ctx == NULL) {
             log_error("TLS client: %s", why.text);

@@ -103,6 +103,7 @@ static void open_context(void)
         log_warn("No server certs available. TLS won't be enabled");
         return;
     }
+    service_watch_tls(&config);
     str_init(&ciphers, STR_UNLIMITED);
     cipher_list(&ciphers);
     config.cipher_list = ciphers.p;

@@ -138,6 +138,7 @@ static int open_tls(void)
         log_error("login_tls_wrappermode = yes, but neither login_tls_cert_file nor login_tls_chain_files is set");
         return -1;
     }
+    service_watch_tls(&config);
     login_tls = tls_ctx_new(&config, &why);
     if (login_tls == NULL)
         log_error("TLS: %s", why.text);

@@ -245,21 +245,6 @@ static int fill_context(struct tls_ctx *t, SSL_CTX *ctx, struct tls_why *why)
     return set_sessions(t, ctx, why);
 }
 
-int tls_ctx_reload(struct tls_ctx *t, struct tls_why *why)
-{
-    SSL_CTX *fresh = SSL_CTX_new(t->server ? TLS_server_method() : TLS_client_method());
-
-    if (fresh == NULL)
-        return fail(why, "cannot make a TLS context", "");
-    if (fill_context(t, fresh, why) < 0) {
-        SSL_CTX_free(fresh);
-        return -1;
-    }
-    SSL_CTX_free(t->ssl); /* sessions hold their own reference */
-    t->ssl = fresh;
-    return 0;
-}
-
 struct tls_ctx *tls_ctx_new(const struct tls_config *c, struct tls_why *why)
 {
     struct tls_ctx *t = mem_new(sizeof *t);
@@ -278,7 +263,10 @@ struct tls_ctx *tls_ctx_new(const struct tls_config *c, struct tls_why *why)
     t->prefer_server_ciphers = c->prefer_server_ciphers;
     t->ask_peer_certificate = c->ask_peer_certificate;
     t->tickets = c->tickets;
-    if (tls_ctx_reload(t, why) < 0)
+    t->ssl = SSL_CTX_new(t->server ? TLS_server_method() : TLS_client_method());
+    if (t->ssl == NULL)
+        (void) fail(why, "cannot make a TLS context", "");
+    if (t->ssl == NULL || fill_context(t, t->ssl, why) < 0)
         tls_ctx_free(&t);
     return t;
 }

@@ -4,7 +4,6 @@
  * Callers     lib/io/stream.c for the bytes; daemons make contexts before their jail (keys are root's), sessions
  *             after
  * Invariants  SSL_MODE_RELEASE_BUFFERS; no renegotiation; no compression; TLS 1.0 and later only as configured
- *             certificates are exchanged without a restart: tls_ctx_reload swaps what new handshakes use
  * Errors      functions that can fail for reasons a log should name fill struct tls_why
  */
 #ifndef IO_TLS_H
@@ -48,8 +47,6 @@ bool tls_field_exists(const char *field);
 struct tls_ctx;
 struct tls_ctx *tls_ctx_new(const struct tls_config *, struct tls_why *); /* NULL: why says file and reason */
 void tls_ctx_free(struct tls_ctx **);
-/* Reads the same files again where privilege still allows; the old keys stay when it fails. */
-int tls_ctx_reload(struct tls_ctx *, struct tls_why *);
 /* Session ticket keys of 80 bytes each (16 name, 32 HMAC, 32 AES-256), newest first; from tlsmgr. */
 enum { TLS_TICKET_KEY_BYTES = 80 };
 void tls_ctx_ticket_keys(struct tls_ctx *, const unsigned char *keys, size_t count);

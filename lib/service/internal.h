@@ -3,6 +3,7 @@
  *
  * service.c: command line, order of the start. serve.c: listeners, sessions, draining. request.c: frames on a
  * connection. channel.c: the daemon's end of the status channel. sink.c: where log lines go. jail*.c: the jail.
+ * watch.c: files read before the jail.
  * spawner.c: processes for users.
  */
 #ifndef SERVICE_INTERNAL_H
@@ -53,6 +54,10 @@ void request_cancel(void);     /* the requests that run side by side */
 /* sink.c */
 void sink_open(const char *program);
 void sink_retag(const char *program); /* after a fork: the tag holds the pid */
+
+/* watch.c */
+bool watch_any(void);
+bool watch_changed(void); /* logged once */
 
 /* spawner.c */
 int spawner_main(void);

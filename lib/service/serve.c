@@ -251,10 +251,10 @@ bool serve_stale(void)
 {
     int64_t now = time_mono_ms();
 
-    if (service_state.svc->stale == NULL || draining || now - stale_looked < STALE_LOOK_MS)
+    if (draining || now - stale_looked < STALE_LOOK_MS)
         return false;
     stale_looked = now;
-    return service_state.svc->stale();
+    return watch_changed() || (service_state.svc->stale && service_state.svc->stale());
 }
 
 static void start_session(int fd)
@@ -499,7 +499,7 @@ void serve(void *unused)
         acceptors[i] = fiber_new("listener", listen_body, (void *) (intptr_t) i);
     if (service_state.alone)
         return;
-    if (svc->stale)
+    if (svc->stale || watch_any())
         event_timer_every(STALE_TIMER_MS, look_for_staleness, NULL);
     if (!svc->solitary && service_state.max_idle > 0)
         event_timer_every(service_state.max_idle * 1000 / 4 + 250, look_for_idleness, NULL);

@@ -124,6 +124,11 @@ void *service_conn_ctx(struct service_conn *);  /* per connection state; set by 
 void service_conn_set(struct service_conn *, void *ctx, void (*free_ctx)(void *));
 struct stream *service_conn_stream(struct service_conn *); /* in_order requests only: to read or send more frames */
 
+/* In pre_jail: keys and certificates that were or would be read there. Once one has been exchanged, behind any
+ * symbolic links, rewritten, or has come into being, the process restarts gracefully, as for `stale`. */
+struct tls_config;
+void service_watch_tls(const struct tls_config *);
+
 const char *service_name(void); /* -n: name in master.cf, "submission" */
 const char *service_type(void);
 int service_quota(void);     /* 0: unlimited */

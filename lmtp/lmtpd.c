@@ -5,7 +5,8 @@
  * Invariants  sessions are fibers; nothing is kept between them but tables
  * Units       parameters say theirs
  * Errors      doubt is 451
- * Privilege   the mail user; Landlock to virtual_mailbox_base; no network of its own
+ * Privilege   the mail user where one owns all mailboxes, else mail_owner; Landlock to virtual_mailbox_base; no network
+ *             of its own; may have processes of other accounts started (program mailboxd)
  */
 #include "lmtpd.h"
 #include "table/table.h"
@@ -23,14 +24,14 @@ static bool stale(void)
     return table_stale(&spec);
 }
 
-static const struct param *const tables[] = { lmtpd_params, userdb_params, NULL };
+static const struct param *const tables[] = { lmtpd_params, userdb_params, mailboxd_params, NULL };
 static const struct service_path paths[] = { { .path = "$virtual_mailbox_base", .write = true, .optional = true },
                                              { .path = NULL } };
 static const struct service lmtpd = {
     .name = "lmtpd",
     .summary = "LMTP server: delivers into the users' Maildirs",
     .jail = JAIL_USER,
-    .user = "$virtual_uid_maps",
+    .user = "$virtual_uid_maps $mail_owner",
     .may = MAY_OPEN | MAY_WRITE_FILES | MAY_THREADS,
     .paths = paths,
     .params = tables,

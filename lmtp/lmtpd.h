@@ -8,6 +8,7 @@
 #define LMTP_LMTPD_H
 #include "base/err.h"
 #include "base/mem.h"
+#include "client/mailboxd.h"
 #include "client/userdb.h"
 #include "deliver/maildir.h"
 #include "io/stream.h"
@@ -20,15 +21,27 @@ enum { LMTPD_ID_BYTES = 48 };
 struct lmtpd_rcpt {
     const char *address; /* as the client gave it, internal form */
     struct userdb_mailbox box;
+    bool foreign;      /* another account's: delivered by mailboxd */
+    bool done;         /* foreign: what follows is known */
+    struct err result; /* code 0: delivered, with so many bytes */
+    uint64_t bytes;
 };
 struct lmtpd_transaction {
     struct arena *arena;
     const char *sender; /* internal form; NULL: no MAIL yet */
     struct lmtpd_rcpt *rcpts;
     size_t count;
-    unsigned number;                 /* of the connection's transactions: ":T2" in the ids */
-    struct maildir_message *message; /* while its bytes come in */
-    struct err error;                /* why there is none; code 0: there is one */
+    unsigned number;                  /* of the connection's transactions: ":T2" in the ids */
+    bool begun;                       /* the content has */
+    uint64_t bytes;                   /* of the content, so far */
+    struct err refused;               /* the message, for everybody; code 0: it is not */
+    struct maildir_message *message;  /* for this account's mailboxes */
+    struct err error;                 /* why there is none; code 0: there is one, or no such recipient */
+    struct mailboxd_content *content; /* for those of other accounts; NULL: there is no such recipient */
+    struct err content_error;
+    size_t next;             /* of the other accounts' recipients: those before are being delivered to */
+    size_t helpers;          /* fibers that deliver to them */
+    struct event_cond moved; /* one of either is done */
 };
 struct lmtpd_session {
     struct stream *stream;

@@ -169,7 +169,7 @@ static int cmd_data(struct lmtpd_session *s, struct slice rest, struct err *err)
 
     if (rest.len)
         return err_set(err, 501, "5.5.4", "Invalid parameters"), 0;
-    if (s->now.message || s->now.error.code)
+    if (s->now.begun)
         return err_set(err, 503, "5.5.1", "BDAT has begun"), 0;
     if (needs_recipients(s, err) < 0)
         return 0;

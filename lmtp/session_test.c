@@ -209,9 +209,11 @@ static void run(void *arg)
 
 int main(void)
 {
-    static const struct param *const tables[] = { lmtpd_params, userdb_params, conf_global_params, NULL };
+    static const struct param *const tables[] = { lmtpd_params, userdb_params, mailboxd_params, conf_global_params, NULL };
     char text[2000], path[400];
 
+    if (getegid() == 0) /* no mailbox belongs to that group, and all are to be this process's own */
+        assert(setegid(1) == 0);
     snprintf(dir, sizeof dir, "%s/lmtpd-test-%d", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", (int) getpid());
     assert(mkdir(dir, 0755) == 0);
     snprintf(path, sizeof path, "%s/mail", dir);
@@ -223,7 +225,7 @@ int main(void)
         "virtual_mailbox_maps = inline:{ alice@example.test=example.test/alice/, "
         "bob@example.test=example.test/bob/, wrong@example.test=../x/, mbox@example.test=example.test/m }\n"
         "virtual_uid_maps = static:%u\nvirtual_gid_maps = static:%u\nvirtual_minimum_uid = 0\n",
-        dir, (unsigned) geteuid(), getegid() ? (unsigned) getegid() : 1u);
+        dir, (unsigned) geteuid(), (unsigned) getegid());
     snprintf(path, sizeof path, "%s/main.cf", dir);
     FILE *f = fopen(path, "w");
     assert(f && fwrite(text, 1, (size_t) len, f) == (size_t) len && fclose(f) == 0);

@@ -13,15 +13,15 @@
 #include "proto/addr/addr.h"
 
 #include <stdlib.h>
-#include <unistd.h>
 
-enum { HEAD_BYTES = 16384 };
+enum { HEAD_BYTES = 16384, FOREIGN_AT_ONCE = 16 };
 
 void lmtpd_reset(struct lmtpd_session *s)
 {
     unsigned number = s->now.number;
 
     maildir_free(&s->now.message);
+    mailboxd_content_free(&s->now.content);
     arena_free(&s->now.arena);
     free(s->now.rcpts);
     s->now = (struct lmtpd_transaction){ .number = number };
@@ -41,11 +41,6 @@ int lmtpd_add_recipient(struct lmtpd_session *s, const char *address, struct err
     addr_quote(&external, slice_of(address));
     if (found == LOOKUP_NONE) {
         (void) err_set(err, 550, "5.1.1", "<%s> User doesn't exist: %s", external.p, external.p);
-    } else if (found == LOOKUP_FOUND && rcpt.box.uid != geteuid()) {
-        log_warn(
-            "%s: to=<%s>: its mailbox belongs to uid %u, this process runs as %u: set virtual_uid_maps = static:N",
-            s->id, external.p, (unsigned) rcpt.box.uid, (unsigned) geteuid());
-        found = LOOKUP_RETRY;
     } else if (found == LOOKUP_FOUND && !rcpt.box.maildir) {
         log_warn("%s: to=<%s>: %s is no Maildir: its path in virtual_mailbox_maps must end in \"/\"", s->id,
                  external.p, rcpt.box.path);
@@ -56,6 +51,7 @@ int lmtpd_add_recipient(struct lmtpd_session *s, const char *address, struct err
     str_free(&external);
     if (found != LOOKUP_FOUND)
         return -1;
+    rcpt.foreign = mailboxd_needed(&rcpt.box);
     t->rcpts = mem_grow(t->rcpts, t->count + 1, sizeof *t->rcpts);
     t->rcpts[t->count++] = rcpt;
     return 0;
@@ -104,18 +100,20 @@ void lmtpd_begin(struct lmtpd_session *s)
     struct lmtpd_transaction *t = &s->now;
     struct str head;
 
-    t->error = (struct err){ 0 };
-    for (size_t i = 0; i < t->count && t->message == NULL;
-         i++) /* a mailbox that is broken must not stop the others */
-        (void) maildir_begin(t->rcpts[i].box.path, MAILDIR_MAKE, 0, &t->message, &t->error);
-    if (t->message == NULL) {
+    t->begun = true;
+    for (size_t i = 0; i < t->count; i++)
+        if (t->rcpts[i].foreign && t->content == NULL)
+            t->content = mailboxd_content_new();
+        else if (!t->rcpts[i].foreign && t->message == NULL) /* a mailbox that is broken must not stop the others */
+            (void) maildir_begin(t->rcpts[i].box.path, MAILDIR_MAKE, 0, &t->message, &t->error);
+    if (t->message)
+        t->error = (struct err){ 0 };
+    else if (t->error.code)
         log_warn("%s: from=<%s>: %s", s->id, t->sender, t->error.text);
-        return;
-    }
-    t->error = (struct err){ 0 };
     str_init(&head, HEAD_BYTES);
     trace_fields(s, &head);
-    maildir_write(t->message, head.p, head.len);
+    lmtpd_content(s, head.p, head.len);
+    t->bytes = 0;
     str_free(&head);
 }
 
@@ -123,11 +121,15 @@ void lmtpd_content(struct lmtpd_session *s, const void *p, size_t len)
 {
     struct lmtpd_transaction *t = &s->now;
 
-    if (t->message == NULL || t->error.code)
+    if (t->refused.code)
         return;
-    maildir_write(t->message, p, len);
-    if (conf_message_size_limit > 0 && maildir_bytes(t->message) > (uint64_t) conf_message_size_limit + HEAD_BYTES)
-        (void) err_set(&t->error, 552, "5.3.4", "Message size exceeds fixed limit");
+    if (t->message)
+        maildir_write(t->message, p, len);
+    if (t->content)
+        mailboxd_content_write(t->content, p, len);
+    t->bytes += len;
+    if (conf_message_size_limit > 0 && t->bytes > (uint64_t) conf_message_size_limit + HEAD_BYTES)
+        (void) err_set(&t->refused, 552, "5.3.4", "Message size exceeds fixed limit");
 }
 
 void lmtpd_reply(struct lmtpd_session *s, const struct err *err)
@@ -135,21 +137,76 @@ void lmtpd_reply(struct lmtpd_session *s, const struct err *err)
     stream_printf(s->stream, "%d %s %s\r\n", err->code, err->dsn, err->text);
 }
 
+/* Takes the other accounts' recipients one by one; several fibers do. */
+static void deliver_foreign(void *arg)
+{
+    struct lmtpd_transaction *t = arg;
+
+    fiber_shield(true);
+    while (t->next < t->count) {
+        struct lmtpd_rcpt *rcpt = &t->rcpts[t->next++];
+        if (!rcpt->foreign)
+            continue;
+        if (mailboxd_deliver(&rcpt->box, (struct slice){ "", 0 }, 0, t->content, &rcpt->bytes, &rcpt->result) == 0)
+            rcpt->result = (struct err){ 0 };
+        rcpt->done = true;
+        event_cond_broadcast(&t->moved);
+    }
+    t->helpers--;
+    event_cond_broadcast(&t->moved);
+    fiber_shield(false);
+}
+
+static void begin_foreign(struct lmtpd_transaction *t)
+{
+    struct err why = t->refused.code ? t->refused : t->content_error;
+    size_t foreign = 0;
+
+    for (size_t i = 0; i < t->count; i++) {
+        foreign += t->rcpts[i].foreign;
+        if (why.code) {
+            t->rcpts[i].result = why;
+            t->rcpts[i].done = true;
+        }
+    }
+    for (t->next = 0; t->helpers < foreign && t->helpers < FOREIGN_AT_ONCE && why.code == 0; t->helpers++)
+        fiber_go("other accounts", deliver_foreign, t);
+}
+
+/* 0, and how many bytes it has in the mailbox. */
+static int deliver_to(struct lmtpd_transaction *t, struct lmtpd_rcpt *rcpt, uint64_t *bytes, struct err *err)
+{
+    unsigned how = MAILDIR_MAKE | (rcpt->box.no_index ? MAILDIR_NO_INDEX : 0);
+
+    if (rcpt->foreign) {
+        while (!rcpt->done)
+            event_cond_wait(&t->moved, EVENT_NEVER);
+        *bytes = rcpt->bytes;
+        *err = rcpt->result;
+        return err->code ? -1 : 0;
+    }
+    *err = t->refused.code ? t->refused : t->error;
+    if (err->code || maildir_deliver(t->message, rcpt->box.path, how, err) < 0)
+        return -1;
+    *bytes = maildir_bytes(t->message);
+    return 0;
+}
+
 static void deliver_one(struct lmtpd_session *s, size_t i)
 {
     struct lmtpd_transaction *t = &s->now;
     struct lmtpd_rcpt *rcpt = &t->rcpts[i];
-    struct err err = t->error;
+    uint64_t bytes = 0;
+    struct err err;
     struct str external, id;
 
     str_init(&external, 2 * ADDR_BYTES);
     str_init(&id, 128);
     addr_quote(&external, slice_of(rcpt->address));
     session_id(s, i, &id);
-    if (err.code == 0 && maildir_deliver(t->message, rcpt->box.path,
-                                         MAILDIR_MAKE | (rcpt->box.no_index ? MAILDIR_NO_INDEX : 0), &err) == 0) {
+    if (deliver_to(t, rcpt, &bytes, &err) == 0) {
         log_info("%s: to=<%s>, from=<%s>, size=%llu, status=sent (saved in %s)", id.p, external.p, t->sender,
-                 (unsigned long long) maildir_bytes(t->message), rcpt->box.path);
+                 (unsigned long long) bytes, rcpt->box.path);
         stream_printf(s->stream, "250 2.0.0 <%s> %s Saved\r\n", external.p, id.p);
     } else {
         log_info("%s: to=<%s>, from=<%s>, status=%s (%s)", id.p, external.p, t->sender,
@@ -170,12 +227,15 @@ void lmtpd_deliver(struct lmtpd_session *s)
     struct lmtpd_transaction *t = &s->now;
     struct err err;
 
-    if (t->message && maildir_end(t->message, &err) < 0 && t->error.code == 0)
+    if (t->message && maildir_end(t->message, &err) < 0)
         t->error = err;
-    if (t->message == NULL && t->error.code == 0)
-        (void) err_set(&t->error, 451, "4.3.0", "no message");
+    if (t->content && mailboxd_content_end(t->content, &err) < 0)
+        t->content_error = err;
     fiber_shield(true); /* what was renamed is synced and answered, even when the service stops */
+    begin_foreign(t);
     for (size_t i = 0; i < t->count; i++)
         deliver_one(s, i);
+    while (t->helpers) /* they look at the transaction */
+        event_cond_wait(&t->moved, EVENT_NEVER);
     fiber_shield(false);
 }

@@ -23,7 +23,7 @@ enum { SAID_MAX = 1000 };
 struct list services = { &services, &services };
 
 /* Programs that fork a process for each user; master gives them no endpoint (lib/service/spawner.c). */
-static const char *const spawners[] = { "imapd", "pop3d", NULL };
+static const char *const spawners[] = { "imapd", "pop3d", "mailboxd", NULL };
 
 static bool in_list(const char *const *list, const char *name)
 {

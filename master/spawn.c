@@ -1,8 +1,8 @@
 /*
- * spawn - dispatcher's orders for processes of users, passed to the spawner of that program
+ * spawn - orders for processes of users, passed to the spawner of that program
  *
- * Callers     process.c, for "spawn" of dispatcher and the answers of spawners
- * Invariants  only dispatcher may order; uid and gid are within bounds (the spawner checks again); the directory is
+ * Callers     process.c, for "spawn" of daemons and the answers of spawners
+ * Invariants  a daemon may order what `rights` says and nothing else; uid and gid are within bounds (the spawner checks again); the directory is
  *             absolute
  *             an order waits until its spawner is ready, also while that is held back for a moment; an order whose
  *             spawner dies is given to the next one, once
@@ -30,6 +30,12 @@ struct order {
     int64_t uid, gid;
     int fd;
     bool again; /* a spawner died with it */
+};
+/* Who may have processes of which program. */
+static const struct {
+    const char *asker, *program;
+} rights[] = {
+    { "dispatcher", "imapd" }, { "dispatcher", "pop3d" }, { "lmtpd", "mailboxd" }, { "virtual", "mailboxd" }
 };
 static struct list orders = { &orders, &orders };
 static uint32_t last_id;
@@ -97,7 +103,7 @@ static bool in_bounds(int64_t uid, int64_t gid, const char *directory)
 {
     if (directory[0] != '/')
         return false;
-    return geteuid() != 0 || (uid >= service_minimum_uid && gid >= service_minimum_uid && uid > 0 && gid > 0);
+    return geteuid() != 0 || jail_ids_forbidden(uid, gid) == NULL;
 }
 
 /* Orders that wait for this spawner: starts it, unless it runs already or is held back for a moment. */
@@ -122,6 +128,16 @@ void spawn_resume(struct unit *s)
     }
 }
 
+static bool may_order(const char *asker, const char *program)
+{
+    const char *base = strrchr(asker, '/');
+
+    for (size_t i = 0; i < sizeof rights / sizeof *rights; i++)
+        if (strcmp(rights[i].asker, base ? base + 1 : asker) == 0 && strcmp(rights[i].program, program) == 0)
+            return true;
+    return false;
+}
+
 void spawn_order(struct process *p, struct msg *m)
 {
     struct order *o = mem_new(sizeof *o);
@@ -139,7 +155,7 @@ void spawn_order(struct process *p, struct msg *m)
     o->fd = msg_take_fd(m);
     list_append(&orders, &o->node);
     s = unit_of_spawner(o->program);
-    if (!msg_done(m) || strcmp(p->service->program, "dispatcher") != 0 || !in_bounds(o->uid, o->gid, o->directory)) {
+    if (!msg_done(m) || !may_order(p->service->program, o->program) || !in_bounds(o->uid, o->gid, o->directory)) {
         log_warn("process %s, pid %ld: refused to start %s for uid %lld, gid %lld in %s", p->service->program,
                  (long) p->pid, o->program, (long long) o->uid, (long long) o->gid, o->directory);
         refuse_order(o, EPERM);

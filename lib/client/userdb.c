@@ -143,6 +143,7 @@ static enum lookup ask(const char *address, const char *protocol, struct arena *
     out->uid = user.uid;
     out->gid = user.gid;
     out->user = user.user;
+    out->home = user.home[0] == '/' ? user.home : NULL;
     return LOOKUP_FOUND;
 }
 

@@ -24,6 +24,7 @@ struct userdb_mailbox {
     uid_t uid;
     gid_t gid;
     const char *user; /* the address without its extension where that was found */
+    const char *home; /* absolute; NULL: not known */
 };
 void userdb_open(void); /* before the jail: needs the right to read the tables */
 /* address: internal form, "user+ext@domain". protocol: "lmtp", "virtual". */

@@ -13,6 +13,7 @@ const char conf_builtin_services[] = "# service type private unpriv chroot wakeu
                                      "keeper unix - - y - 0 keeper\n"
                                      "imapd unix - n n - 1 imapd\n"
                                      "pop3d unix - n n - 1 pop3d\n"
+                                     "mailboxd unix - n n - 1 mailboxd\n"
                                      "dovecot-lmtp unix - - n - - lmtpd\n"
                                      "143 inet n - y - - login -o login_protocol=imap\n"
                                      "993 inet n - y - - login -o login_protocol=imap -o login_tls_wrappermode=yes\n"

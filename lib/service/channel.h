@@ -8,7 +8,7 @@
  *     status  {sessions, taking, ending, uses}     whenever it matters; taking 0: master watches the listeners again;
  *                                                  ending 1: it takes none any more, and says each change at once
  *     connect {service}                            answered by granted + descriptor, or refused {errno}
- *     spawn   {program, directory, uid, gid} + fd  dispatcher only; answered by spawned {pid} or refused {errno}
+ *     spawn   {program, directory, uid, gid} + fd  dispatcher, lmtpd, virtual; answered by spawned {pid} or refused {errno}
  *   master to daemon
  *     stop {}      end within seconds            reload {}    end when the sessions have ended
  *     wakeup {}    the wake-up timer             quota {sessions}   the process's share of an explicit maxproc

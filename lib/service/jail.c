@@ -40,31 +40,51 @@ static int user_by_number(struct slice digits, uid_t *uid, gid_t *gid, char name
     return 0;
 }
 
+/* What one word of a user's description stands for; NULL: nothing that holds for all. */
+static const char *word_value(const char *word)
+{
+    const char *value = word[0] == '$' ? conf_value(word + 1) : word;
+
+    if (value == NULL || *value == '\0')
+        return NULL;
+    if (strncmp(value, "static:", 7) == 0)
+        return value + 7;
+    return word[0] == '$' && strchr(value, ':') ? NULL : value;
+}
+
 int jail_user(const char *spec, uid_t *uid, gid_t *gid, char name[USER_NAME_BYTES])
 {
-    const char *value = spec;
+    struct slice rest = slice_of(spec), next;
+    char word[USER_NAME_BYTES] = "";
+    const char *value = NULL;
     struct passwd *pw;
 
-    if (spec[0] == '$')
-        value = conf_value(spec + 1);
-    if (value == NULL || *value == '\0') {
+    while (value == NULL && slice_word(&rest, " ", &next)) {
+        snprintf(word, sizeof word, "%.*s", (int) next.len, next.p);
+        value = word_value(word);
+    }
+    if (value == NULL) {
         log_error("user %s: the parameter has no value", spec);
         return -1;
     }
-    if (strncmp(value, "static:", 7) == 0)
-        value += 7;
     if (user_by_number(slice_of(value), uid, gid, name) == 0)
         return 0;
     pw = getpwnam(value);
     if (pw == NULL) {
-        log_error("user %s%s%s%s: no such user", spec, value != spec ? " (" : "", value != spec ? value : "",
-                  value != spec ? ")" : "");
+        log_error("user %s (%s): no such user", word, value);
         return -1;
     }
     *uid = pw->pw_uid;
     *gid = pw->pw_gid;
     snprintf(name, USER_NAME_BYTES, "%s", pw->pw_name);
     return 0;
+}
+
+const char *jail_ids_forbidden(int64_t uid, int64_t gid)
+{
+    if (uid < 1 || uid < service_minimum_uid || uid >= UINT32_MAX)
+        return "virtual_minimum_uid";
+    return gid < 1 || gid >= UINT32_MAX ? "virtual_gid_maps" : NULL;
 }
 
 static void drop_bounding_set(void)

@@ -26,8 +26,12 @@ void jail_close_user(const struct service *, const struct service_user *, int la
                      const char **directory);
 /* A spawner: root with nothing but fork, and what jail_close_user needs. */
 void jail_close_spawner(void);
-/* "name", "$parameter", "123", "static:123" (as in virtual_uid_maps): who that is. -1 after logging. */
+/* "name", "$parameter", "123", "static:123" (as in virtual_uid_maps): who that is. Of several words the first counts
+ * that says something about every mailbox: a parameter without a value, or which names another table, is passed over.
+ * -1 after logging. */
 int jail_user(const char *spec, uid_t *, gid_t *, char name[64]);
+/* May a process of a user have these ids? NULL, or which parameter forbids it. */
+const char *jail_ids_forbidden(int64_t uid, int64_t gid);
 int jail_landlock_abi(void); /* 0: the kernel has none */
 
 /* Pieces, for jail.c. */

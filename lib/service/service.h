@@ -76,7 +76,7 @@ struct service {
     const char *summary; /* one line for --help */
     enum service_jail jail;
     unsigned may;                      /* enum service_may */
-    const char *user;                  /* NULL: $mail_owner; "$name" is a parameter */
+    const char *user;                  /* NULL: $mail_owner; see jail_user */
     const struct service_path *paths;  /* ends with path NULL; may be NULL */
     const struct param *const *params; /* NULL-terminated list of tables; conf_global_params is always added */
     /* Exactly one way to serve: */
@@ -137,7 +137,7 @@ bool service_stopped(void);  /* by a stop, or master is gone: sessions that do n
 bool service_alone(void);    /* not started by master: unit tests, "sendmail -bs" */
 /* Ask master (rights are checked there): */
 int service_connect(const char *service, int64_t deadline); /* what ipc_connect calls; a connected fd or -1 */
-/* dispatcher: a process of `program` ("imapd") for that user; fd becomes its control descriptor (the caller keeps and
+/* dispatcher, lmtpd, virtual: a process of `program` ("imapd") for that user; fd becomes its control descriptor (the caller keeps and
  * closes its own). directory: what the process may see. 0 and *pid, or -1 with errno: EPERM when uid, gid or
  * directory are out of range. */
 struct service_spawn {

@@ -111,13 +111,15 @@ _Noreturn static void run_child(const struct spawn *s)
 
 static bool is_place(const char *directory)
 {
-    return directory[0] == '/' && strcmp(directory, "/") != 0 && strstr(directory, "/../") == NULL;
+    size_t len = strlen(directory);
+
+    return directory[0] == '/' && strspn(directory, "/") < len && strstr(directory, "/../") == NULL &&
+           (len < 3 || strcmp(directory + len - 3, "/..") != 0);
 }
 
 static bool allowed(const struct spawn *s)
 {
-    if (geteuid() == 0 &&
-        (user.uid == 0 || user.gid == 0 || user.uid < service_minimum_uid || user.gid < service_minimum_uid))
+    if (geteuid() == 0 && jail_ids_forbidden(user.uid, user.gid))
         return false;
     for (int i = 0; i < SERVICE_PLACES; i++)
         if (*s->place[i] && !is_place(s->place[i]))

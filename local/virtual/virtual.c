@@ -6,10 +6,12 @@
  *             a message that went through this mailbox before (Delivered-To) bounces: a loop
  * Units       bytes
  * Errors      Postfix's words and status codes; doubt defers
- * Privilege   the mail user; Landlock to virtual_mailbox_base
+ * Privilege   the mail user where one owns all mailboxes, else mail_owner; Landlock to virtual_mailbox_base; may have
+ *             processes of other accounts started (program mailboxd)
  */
 #include "base/log.h"
 #include "client/deliver.h"
+#include "client/mailboxd.h"
 #include "client/userdb.h"
 #include "conf/param.h"
 #include "deliver/maildir.h"
@@ -21,7 +23,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { HEADER_BYTES = 1 << 18 };
 static int64_t mailbox_limit;
@@ -61,24 +62,35 @@ static bool delivered_before(struct deliver_request *rq, const char *address)
     return found;
 }
 
-static void write_trace(struct maildir_message *m, const struct deliver_request *rq, const struct deliver_rcpt *rcpt)
+static void trace(struct str *head, const struct deliver_request *rq, const struct deliver_rcpt *rcpt)
 {
-    struct str head, external;
+    struct str external;
 
-    str_init(&head, 8 * ADDR_BYTES);
     str_init(&external, 2 * ADDR_BYTES);
     addr_quote(&external, slice_of(rq->sender));
-    str_printf(&head, "Return-Path: <%s>\n", external.p);
+    str_printf(head, "Return-Path: <%s>\n", external.p);
     if (*rcpt->original)
-        str_printf(&head, "X-Original-To: %s\n", rcpt->original);
-    str_printf(&head, "Delivered-To: %s\n", rcpt->address);
-    maildir_write(m, head.p, head.len);
-    str_free(&head);
+        str_printf(head, "X-Original-To: %s\n", rcpt->original);
+    str_printf(head, "Delivered-To: %s\n", rcpt->address);
     str_free(&external);
 }
 
+/* Where the content of the queue file goes: one of the two. */
+struct target {
+    struct maildir_message *message;
+    struct mailboxd_content *content;
+};
+
+static void put(const struct target *to, const void *p, size_t len)
+{
+    if (to->message)
+        maildir_write(to->message, p, len);
+    else
+        mailboxd_content_write(to->content, p, len);
+}
+
 /* 1: written; 0: the queue file cannot be read (errno). */
-static int write_content(struct maildir_message *m, const struct deliver_request *rq)
+static int write_content(const struct target *to, const struct deliver_request *rq)
 {
     struct queue_size size = { .data_offset = rq->data_offset, .data_bytes = rq->data_size };
     struct queue_content *content = queue_content_open(rq->fd, &size);
@@ -86,29 +98,73 @@ static int write_content(struct maildir_message *m, const struct deliver_request
     bool ends;
     int ret = -1;
 
-    while (content && !maildir_too_big(m) && (ret = queue_content_next(content, &piece, &ends)) > 0) {
-        maildir_write(m, piece.p, piece.len);
+    while (content && !(to->message && maildir_too_big(to->message)) &&
+           (ret = queue_content_next(content, &piece, &ends)) > 0) {
+        put(to, piece.p, piece.len);
         if (ends)
-            maildir_write(m, "\n", 1);
+            put(to, "\n", 1);
     }
     queue_content_free(&content);
     return ret >= 0;
 }
 
-static int deliver_file(struct deliver_request *rq, const struct deliver_rcpt *rcpt, const char *dir, bool no_index,
+static int unreadable(struct err *err)
+{
+    return err_set(err, 451, "4.3.0", "queue file read error: %s", strerror(errno));
+}
+
+static int deliver_file(struct deliver_request *rq, struct slice head, const struct userdb_mailbox *box,
                         struct err *err)
 {
-    struct maildir_message *m;
+    unsigned how = MAILDIR_MAKE | (box->no_index ? MAILDIR_NO_INDEX : 0);
+    struct target to = { 0 };
     int ret = -1;
 
-    if (maildir_begin(dir, MAILDIR_MAKE, mailbox_limit, &m, err) < 0)
+    if (maildir_begin(box->path, MAILDIR_MAKE, mailbox_limit, &to.message, err) < 0)
         return -1;
-    write_trace(m, rq, rcpt);
-    if (!write_content(m, rq))
-        (void) err_set(err, 451, "4.3.0", "queue file read error: %s", strerror(errno));
-    else if (maildir_end(m, err) == 0)
-        ret = maildir_deliver(m, dir, MAILDIR_MAKE | (no_index ? MAILDIR_NO_INDEX : 0), err);
-    maildir_free(&m);
+    maildir_write(to.message, head.p, head.len);
+    if (!write_content(&to, rq))
+        (void) unreadable(err);
+    else if (maildir_end(to.message, err) == 0)
+        ret = maildir_deliver(to.message, box->path, how, err);
+    maildir_free(&to.message);
+    return ret;
+}
+
+/* *content: of this delivery, read once for all the recipients that need it. */
+static int deliver_foreign(struct deliver_request *rq, struct slice head, const struct userdb_mailbox *box,
+                           struct mailboxd_content **content, struct err *err)
+{
+    struct target to = { 0 };
+    uint64_t bytes;
+
+    if (*content == NULL) {
+        to.content = mailboxd_content_new();
+        if (!write_content(&to, rq))
+            (void) unreadable(err);
+        else if (mailboxd_content_end(to.content, err) == 0)
+            *content = to.content;
+        if (*content == NULL) {
+            mailboxd_content_free(&to.content);
+            return -1;
+        }
+    }
+    return mailboxd_deliver(box, head, mailbox_limit, *content, &bytes, err);
+}
+
+static int deliver_to(struct deliver_request *rq, const struct deliver_rcpt *rcpt, const struct userdb_mailbox *box,
+                      struct mailboxd_content **content, struct err *err)
+{
+    struct str head;
+    int ret;
+
+    str_init(&head, 8 * ADDR_BYTES);
+    trace(&head, rq, rcpt);
+    if (mailboxd_needed(box))
+        ret = deliver_foreign(rq, str_slice(&head), box, content, err);
+    else
+        ret = deliver_file(rq, str_slice(&head), box, err);
+    str_free(&head);
     return ret;
 }
 
@@ -122,7 +178,7 @@ static void settle(struct deliver_request *rq, struct deliver_rcpt *rcpt, const 
         deliver_defer(rq, rcpt, &result);
 }
 
-static void deliver_rcpt(struct deliver_request *rq, struct deliver_rcpt *rcpt)
+static void deliver_rcpt(struct deliver_request *rq, struct deliver_rcpt *rcpt, struct mailboxd_content **content)
 {
     struct deliver_result sent = { .relay = "virtual", .dsn = "2.0.0", .text = "delivered to maildir" };
     struct err err = { .dsn = "4.3.0", .text = "" };
@@ -137,11 +193,6 @@ static void deliver_rcpt(struct deliver_request *rq, struct deliver_rcpt *rcpt)
     found = userdb_find(rcpt->address, "virtual", rq->arena, &box, &err);
     if (found == LOOKUP_NONE) {
         (void) err_set(&err, 0, "5.1.1", "unknown user: \"%s\"", rcpt->address);
-    } else if (found == LOOKUP_FOUND && box.uid != geteuid()) {
-        log_warn(
-            "%s: to=<%s>: its mailbox belongs to uid %u, this process runs as %u: set virtual_uid_maps = static:N",
-            rq->queue_id, rcpt->address, (unsigned) box.uid, (unsigned) geteuid());
-        (void) err_set(&err, 0, "4.3.5", "mail system configuration error");
     } else if (found == LOOKUP_FOUND && !box.maildir) {
         log_warn("%s: to=<%s>: %s is no Maildir: its path must end in \"/\"", rq->queue_id, rcpt->address, box.path);
         (void) err_set(&err, 0, "4.3.5", "mail system configuration error");
@@ -149,7 +200,7 @@ static void deliver_rcpt(struct deliver_request *rq, struct deliver_rcpt *rcpt)
         sent.text = "delivers to maildir";
         deliver_sent(rq, rcpt, &sent);
         return;
-    } else if (found == LOOKUP_FOUND && deliver_file(rq, rcpt, box.path, box.no_index, &err) == 0) {
+    } else if (found == LOOKUP_FOUND && deliver_to(rq, rcpt, &box, content, &err) == 0) {
         deliver_sent(rq, rcpt, &sent);
         return;
     }
@@ -158,8 +209,11 @@ static void deliver_rcpt(struct deliver_request *rq, struct deliver_rcpt *rcpt)
 
 static void run(struct deliver_request *rq)
 {
+    struct mailboxd_content *content = NULL;
+
     for (size_t i = 0; i < rq->rcpt_count; i++)
-        deliver_rcpt(rq, &rq->rcpts[i]);
+        deliver_rcpt(rq, &rq->rcpts[i], &content);
+    mailboxd_content_free(&content);
 }
 
 static void on_deliver(struct service_conn *c, struct msg *in) { deliver_serve(c, in, run); }
@@ -181,7 +235,7 @@ static bool stale(void)
     return table_stale(&spec);
 }
 
-static const struct param *const tables[] = { params, userdb_params, NULL };
+static const struct param *const tables[] = { params, userdb_params, mailboxd_params, NULL };
 static const struct service_path paths[] = { { .path = "$virtual_mailbox_base", .write = true, .optional = true },
                                              { .path = NULL } };
 static const struct service_request requests[] = { { .name = "deliver", .run = on_deliver, .in_order = true },
@@ -190,7 +244,7 @@ static const struct service virtual = {
     .name = "virtual",
     .summary = "delivers into the Maildirs that virtual_mailbox_maps names",
     .jail = JAIL_USER,
-    .user = "$virtual_uid_maps",
+    .user = "$virtual_uid_maps $mail_owner",
     .may = MAY_OPEN | MAY_WRITE_FILES | MAY_THREADS,
     .paths = paths,
     .params = tables,

@@ -209,7 +209,8 @@ static void run(void *arg)
 
 int main(void)
 {
-    static const struct param *const tables[] = { lmtpd_params, userdb_params, mailboxd_params, conf_global_params, NULL };
+    static const struct param *const tables[] = { lmtpd_params, userdb_params, mailboxd_params, conf_global_params,
+                                                  NULL };
     char text[2000], path[400];
 
     if (getegid() == 0) /* no mailbox belongs to that group, and all are to be this process's own */

@@ -94,10 +94,11 @@ static void try_hosts(struct attempt *a, const struct nexthop *n, const char *ke
 
 static void try_destination(struct attempt *a, const struct nexthop *n)
 {
-    char key[HOST_BYTES + 64];
+    /* A session that was logged in for one sender carries no other's mail. */
+    const char *sender = opt.sasl_enable && opt.sender_auth ? a->rq->sender : "";
+    const char *key = arena_printf(a->rq->arena, "%d%d %s %s %s", n->unix_path, n->literal, n->host, n->port, sender);
     struct session *s;
 
-    snprintf(key, sizeof key, "%d%d %s %s", n->unix_path, n->literal, n->host, n->port);
     s = cache_take(key);
     if (s != NULL) {
         a->reached = true;

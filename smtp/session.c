@@ -308,7 +308,7 @@ struct session *session_open(struct deliver_request *rq, const struct nexthop *n
     else {
         s->stream = stream_new(fd);
         good = (!opt.wrappermode || handshake(s, why) == 0) && greeting(s, why) == 0 && hello(s, why) == 0 &&
-               start_tls(s, plain, why) == 0 && session_auth(s, rq->nexthop, why) == 0;
+               start_tls(s, plain, why) == 0 && session_auth(s, rq, why) == 0;
         *again_plain = s->again_plain;
     }
     if (good)

@@ -89,7 +89,19 @@ static const struct param smtp_params[] = {
          "What a mechanism must not be, without TLS."),
     TEXT("smtp_sasl_tls_security_options", sasl_tls_security_options, "$smtp_sasl_security_options",
          "The same with TLS."),
-    TEXT("smtp_sasl_mechanism_filter", sasl_mechanism_filter, "", "Mechanisms that may be used; empty: all."),
+    TEXT("smtp_sasl_tls_verified_security_options", sasl_verified_security_options, "$smtp_sasl_tls_security_options",
+         "The same with a server whose certificate was verified."),
+    TEXT("smtp_sasl_mechanism_filter", sasl_mechanism_filter, "",
+         "Mechanisms that may be used, a list of names and tables; empty: all."),
+    TEXT("smtp_sasl_type", sasl_type, "cyrus",
+         "Implementation of the mechanisms: cyrus, whose part our own plays (PLAIN, LOGIN, CRAM-MD5, DIGEST-MD5, "
+         "SCRAM-SHA-1, SCRAM-SHA-256)."),
+    TEXT("smtp_sasl_path", sasl_path, "", "Of no use with smtp_sasl_type = cyrus."),
+    YESNO("smtp_sasl_auth_soft_bounce", sasl_soft_bounce, "yes",
+          "A login that is refused for good (5xx) puts mail off instead of returning it."),
+    YESNO("smtp_sender_dependent_authentication", sender_auth, "no",
+          "Look the sender up in smtp_sasl_password_maps first. Sessions are then kept for one sender each."),
+    YESNO("send_cyrus_sasl_authzid", send_authzid, "no", "Send the login name as authorization identity too."),
     { .type = PARAM_END },
 };
 enum { PARAMS = sizeof smtp_params / sizeof *smtp_params };
@@ -106,6 +118,7 @@ static const struct {
     { "smtp_skip_quit_response", NULL, "no" },
     { "smtp_tls_key_file", NULL, "$lmtp_tls_cert_file" },
     { "smtp_sasl_tls_security_options", NULL, "$lmtp_sasl_security_options" },
+    { "smtp_sasl_tls_verified_security_options", NULL, "$lmtp_sasl_tls_security_options" },
 };
 
 static const struct param *lmtp_params(void)
@@ -175,7 +188,7 @@ static int pre_jail(void)
             return -1;
         }
     }
-    return auth_open_tables();
+    return auth_open();
 }
 
 static void on_deliver(struct service_conn *c, struct msg *in) { deliver_serve(c, in, smtp_deliver); }

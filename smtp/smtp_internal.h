@@ -12,7 +12,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-enum { HOST_BYTES = 256, RELAY_BYTES = 700, WHY_BYTES = 2048, HOSTS_MAX = 200 };
+enum { HOST_BYTES = 256, RELAY_BYTES = 700, WHY_BYTES = 2048, HOSTS_MAX = 200, MECHANISMS_BYTES = 500 };
 
 /* Parameters: smtp_ or lmtp_. Times in seconds. */
 struct smtp_options {
@@ -22,9 +22,9 @@ struct smtp_options {
     const char *tcp_port, *helo_name, *address_preference, *fallback_relay, *discard_keywords, *bind_address,
         *bind_address6, *tls_level, *tls_ca_file, *tls_ca_path, *tls_protocols, *tls_mandatory_protocols,
         *tls_chain_files, *tls_cert_file, *tls_key_file, *sasl_password_maps, *sasl_security_options,
-        *sasl_tls_security_options, *sasl_mechanism_filter;
+        *sasl_tls_security_options, *sasl_verified_security_options, *sasl_mechanism_filter, *sasl_type, *sasl_path;
     bool randomize, skip_5xx_greeting, skip_quit_response, wrappermode, cache_on_demand, never_ehlo, disable_dns,
-        ignore_mx_error, defer_no_mx_address, keep_8bit, sasl_enable;
+        ignore_mx_error, defer_no_mx_address, keep_8bit, sasl_enable, sasl_soft_bounce, sender_auth, send_authzid;
 };
 extern struct smtp_options opt;
 extern bool smtp_is_lmtp;
@@ -81,8 +81,8 @@ struct session {
     struct smtp_reply reply;
     unsigned features; /* enum smtp_feature */
     uint64_t size_limit;
-    char mechanisms[200]; /* AUTH */
-    const char *doing;    /* for "lost connection while ..." */
+    char mechanisms[MECHANISMS_BYTES]; /* AUTH */
+    const char *doing;                 /* for "lost connection while ..." */
     int uses;
     int64_t opened_ms;
     bool loop_check, unix_path;
@@ -104,8 +104,8 @@ void session_text(const struct session *, char *out, size_t bytes); /* the reply
 void session_refused(const struct session *, const char *command, struct why *);
 
 /* auth.c */
-int session_auth(struct session *, const char *nexthop, struct why *);
-int auth_open_tables(void);
+int session_auth(struct session *, const struct deliver_request *, struct why *);
+int auth_open(void); /* before the jail */
 
 /* cache.c */
 struct session *cache_take(const char *key);

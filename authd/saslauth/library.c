@@ -264,14 +264,14 @@ static int list_mechanisms(void)
     sasl_security_properties_t any = { 0 };
     struct slice rest, name;
     sasl_conn_t *conn = NULL;
-    const char *list;
+    const char *list = "";
     int rc = sasl_server_new("smtp", conf_myhostname, NULL, NULL, NULL, NULL, 0, &conn);
 
     if (rc == SASL_OK)
         rc = sasl_setprop(conn, SASL_SEC_PROPS, &any);
     if (rc == SASL_OK)
         rc = sasl_listmech(conn, NULL, "", " ", "", &list, NULL, NULL);
-    for (rest = slice_of(rc == SASL_OK ? list : ""); slice_word(&rest, " ", &name);) {
+    for (rest = slice_of(list); slice_word(&rest, " ", &name);) {
         if (mechs_count == MECHS_MAX || name.len >= NAME_BYTES)
             continue;
         snprintf(names[mechs_count], NAME_BYTES, "%.*s", (int) name.len, name.p);

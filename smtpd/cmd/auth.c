@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "client/auth.h"
+#include "proto/sasl/security.h"
 #include "table/match.h"
 
 #include <errno.h>
@@ -25,30 +26,14 @@ static struct auth_client *service;
 static struct auth_mech known[AUTH_MECHS_MAX];
 static size_t known_count; /* 0: the service was never heard of */
 static struct match *exempt, *wanted;
-static unsigned refused_plain, refused_tls; /* enum auth_mech_flag that a mechanism must not have */
-static unsigned needed_plain, needed_tls;   /* and must have */
+static struct sasl_security without_tls, with_tls;
 
-static void options(const char *parameter, const char *list, unsigned *refused, unsigned *needed)
+static void options(const char *parameter, const char *list, struct sasl_security *out)
 {
-    static const struct {
-        const char *name;
-        unsigned refused, needed;
-    } words[] = { { "noplaintext", AUTH_MECH_PLAINTEXT, 0 },           { "noactive", AUTH_MECH_ACTIVE, 0 },
-                  { "nodictionary", AUTH_MECH_DICTIONARY, 0 },         { "noanonymous", AUTH_MECH_ANONYMOUS, 0 },
-                  { "forward_secrecy", 0, AUTH_MECH_FORWARD_SECRECY }, { "mutual_auth", 0, AUTH_MECH_MUTUAL } };
-    struct slice rest = slice_of(list), word;
+    struct slice word;
 
-    while (slice_word(&rest, ", \t\r\n", &word)) {
-        size_t i = 0;
-
-        while (i < sizeof words / sizeof *words && !slice_caseeq(word, words[i].name))
-            i++;
-        if (i == sizeof words / sizeof *words) {
-            log_fatal("parameter %s: unknown SASL security option \"%.*s\"", parameter, (int) word.len, word.p);
-        }
-        *refused |= words[i].refused;
-        *needed |= words[i].needed;
-    }
+    if (sasl_security_parse(list, out, &word) != 0)
+        log_fatal("parameter %s: unknown SASL security option \"%.*s\"", parameter, (int) word.len, word.p);
 }
 
 void smtpd_auth_pre_jail(void)
@@ -63,8 +48,8 @@ void smtpd_auth_pre_jail(void)
         log_fatal("parameter ssl_cert_username_field: no field %s in a certificate's subject",
                   conf_ssl_cert_username_field);
     }
-    options("smtpd_sasl_security_options", smtpd_sasl_security_options, &refused_plain, &needed_plain);
-    options("smtpd_sasl_tls_security_options", smtpd_sasl_tls_security_options, &refused_tls, &needed_tls);
+    options("smtpd_sasl_security_options", smtpd_sasl_security_options, &without_tls);
+    options("smtpd_sasl_tls_security_options", smtpd_sasl_tls_security_options, &with_tls);
     exempt = match_new("smtpd_sasl_exceptions_networks", smtpd_sasl_exceptions_networks);
     wanted = match_new("smtpd_sasl_mechanism_filter", smtpd_sasl_mechanism_filter);
 }
@@ -83,10 +68,10 @@ bool smtpd_auth_exempt(const struct smtpd_session *s)
 static bool usable(const struct smtpd_session *s, const struct auth_mech *m)
 {
     bool tls = stream_tls(s->stream) != NULL;
-    unsigned refused = (tls ? refused_tls : refused_plain | AUTH_MECH_CHANNEL_BINDING) | AUTH_MECH_PRIVATE;
-    unsigned needed = tls ? needed_tls : needed_plain;
+    unsigned never = AUTH_MECH_PRIVATE | (tls ? 0 : AUTH_MECH_CHANNEL_BINDING);
 
-    return !(m->flags & refused) && (m->flags & needed) == needed && match_string(wanted, m->name) == LOOKUP_FOUND;
+    return !(m->flags & never) && sasl_security_allows(tls ? &with_tls : &without_tls, m->flags) &&
+           match_string(wanted, m->name) == LOOKUP_FOUND;
 }
 
 /* The service's list, or, while it is away, the last one it gave: a client that sees no AUTH gives up for good, one

@@ -6,7 +6,7 @@
  * Invariants  one process: a login made on auth-login is claimed on auth-master
  *             what a socket may be asked is decided by the word behind the last "-" of its name, as Dovecot does
  * Errors      a fault of a database or of a stored password is "later" for the client, with the cause in the log
- * Privilege   own user, no chroot: may read the directories of passwd-files, /etc/passwd and /etc/group, nothing else;
+ * Privilege   own user, no chroot: may read the directories of passwd-files, nothing else;
  *             threads for hashes
  */
 #include "authd.h"

@@ -228,6 +228,8 @@ static void refuse(struct request *r, enum verify_answer verdict, const char *re
         code = "authz_fail";
     if (verdict == VERIFY_FAIL || verdict == VERIFY_DISABLED)
         penalty_failed(r->auth);
+    if (reason == NULL)
+        reason = r->auth->reason;
     fail(r, code, reason ? reason : verdict == VERIFY_EXPIRED ? "Password expired" : NULL, false);
 }
 

@@ -61,7 +61,9 @@ const struct param authd_params[] = {
           "Databases that passwords are checked against, in this order: driver:args, or { driver:args, name=value, "
           "... } with the settings of a passdb block of Dovecot (deny, pass, master, skip, result_success, "
           "result_failure, result_internalfail, default_fields, override_fields, username_filter, mechanisms, "
-          "auth_verbose). Drivers: passwd-file, sql (a dovecot-sql.conf.ext), static, table.",
+          "auth_verbose). Drivers: pam ([session=yes] [setcred=yes] [failure_show_msg=yes] [max_requests=100] "
+          "[cache_key=...] [service, * or %s]), passwd, passwd-file, shadow, sql (a dovecot-sql.conf.ext), static, "
+          "table.",
       .flags = PARAM_SECURITY },
     { .name = "auth_userdb",
       .type = PARAM_STRING,
@@ -70,9 +72,10 @@ const struct param authd_params[] = {
              "result_internalfail=return-fail}",
       .doc =
           "Databases that tell where a user's mail lives, in this order; written as auth_passdb, with the settings "
-          "of a userdb block of Dovecot. Drivers: passwd-file, prefetch, sql, static, table, virtual "
-          "(virtual_mailbox_maps, "
-          "virtual_uid_maps and virtual_gid_maps; adds what an earlier database has not said)." },
+          "of a userdb block of Dovecot. Drivers: passwd (system accounts), passwd-file, prefetch, sql, static, "
+          "table, "
+          "virtual (virtual_mailbox_maps, virtual_uid_maps and virtual_gid_maps; adds what an earlier database has "
+          "not said)." },
     { .name = "auth_username_format",
       .type = PARAM_STRING,
       .str = &authd_username_rules.format,
@@ -156,11 +159,9 @@ const struct param authd_params[] = {
              "restart." },
     { .type = PARAM_END },
 };
-enum { PATHS_FIXED = 3, PATHS_MAX = PATHS_FIXED + 2 * DB_MAX };
+enum { PATHS_FIXED = 1, PATHS_MAX = PATHS_FIXED + 2 * DB_MAX };
 /* libsasl2 makes nonces and salts from /dev/urandom, and without it from the time of day. */
-struct service_path authd_paths[PATHS_MAX + 1] = { { .path = "/dev/urandom" },
-                                                   { .path = "/etc/passwd", .optional = true },
-                                                   { .path = "/etc/group", .optional = true } };
+struct service_path authd_paths[PATHS_MAX + 1] = { { .path = "/dev/urandom" } };
 
 void authd_may_read(const char *path)
 {

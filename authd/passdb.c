@@ -5,13 +5,15 @@
  * Source      Dovecot 2.3: what result_*, pass, deny, master and skip make of one database's answer
  */
 #include "passdb.h"
+#include "accounts.h"
 #include "authd.h"
 #include "base/log.h"
 #include "passdb_ask.h"
 #include "passwd.h"
 #include "password.h"
 
-static const struct passdb_driver *const drivers[] = { &passdb_passwd_file, &passdb_sql, &passdb_static,
+static const struct passdb_driver *const drivers[] = { &passdb_pam,    &passdb_passwd, &passdb_passwd_file,
+                                                       &passdb_shadow, &passdb_sql,    &passdb_static,
                                                        &passdb_table };
 /* They live as long as the process. */
 static struct arena *lifetime;
@@ -27,6 +29,9 @@ static int open_one(struct passdb *p, struct err *err)
             p->driver = drivers[n];
     if (p->driver == NULL)
         return err_set(err, 0, NULL, "%s: no such passdb driver", p->entry.driver);
+    accounts_learn(p->entry.args);
+    accounts_learn(p->entry.default_fields);
+    accounts_learn(p->entry.override_fields);
     p->scheme = p->driver->scheme ? p->driver->scheme : PASSWD_DEFAULT_SCHEME;
     return p->driver->open(p, lifetime, err);
 }
@@ -236,6 +241,20 @@ static enum passdb_answer run(struct passdb_attempt *t)
         t->seen_later |= more && next && answer == PASSDB_LATER;
     }
     return conclude(t, answer, denied);
+}
+
+enum passdb_answer passdb_worker_answer(enum auth_worker_verdict verdict)
+{
+    static const enum passdb_answer answers[AUTH_WORKER_VERDICTS] = {
+        [AUTH_WORKER_OK] = PASSDB_OK,
+        [AUTH_WORKER_MISMATCH] = PASSDB_MISMATCH,
+        [AUTH_WORKER_UNKNOWN] = PASSDB_UNKNOWN,
+        [AUTH_WORKER_EXPIRED] = PASSDB_EXPIRED,
+        [AUTH_WORKER_DISABLED] = PASSDB_DISABLED,
+        [AUTH_WORKER_LATER] = PASSDB_LATER,
+    };
+
+    return answers[verdict];
 }
 
 static enum verify_answer verdict(enum passdb_answer answer)

@@ -13,6 +13,7 @@
  */
 #ifndef AUTHD_PASSDB_H
 #define AUTHD_PASSDB_H
+#include "client/auth_worker.h"
 #include "db.h"
 #include "request.h"
 
@@ -74,11 +75,13 @@ struct passdb_driver {
     int (*start)(struct passdb *, struct err *); /* in the jail; may be NULL */
     bool (*stale)(struct passdb *); /* the process must start anew to see what has changed; may be NULL */
     /* What is known of request->user: "password" ("{SCHEME}text", or of `scheme`) and Dovecot's extra fields, into
-     * *row. Exactly one of lookup and verify is given. */
+     * *row. With verify it tells only whether there is such a user; verify alone: not even that. */
     enum lookup (*lookup)(struct passdb *, struct authd_request *, struct authd_fields *row, struct err *);
-    /* Checks the password itself (PAM, a token): fields into *row. May log why not; PASSDB_LATER with words in err. */
+    /* Checks the password itself (PAM, a token): fields into *row. Any other answer than PASSDB_OK with words in err. */
     enum passdb_answer (*verify)(struct passdb *, struct authd_request *, struct slice password,
                                  struct authd_fields *row, struct err *);
 };
-extern const struct passdb_driver passdb_passwd_file, passdb_sql, passdb_static, passdb_table;
+extern const struct passdb_driver passdb_pam, passdb_passwd, passdb_passwd_file, passdb_shadow, passdb_sql,
+    passdb_static, passdb_table;
+enum passdb_answer passdb_worker_answer(enum auth_worker_verdict);
 #endif

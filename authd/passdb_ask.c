@@ -197,6 +197,14 @@ static enum passdb_answer check(struct passdb *p, struct passdb_attempt *t, stru
     return answer == PASSDB_OK ? weigh(p, t, &fields, true, m) : answer;
 }
 
+/* A database that does both looks up where there is nothing to check. */
+static bool checks_itself(const struct passdb *p, const struct passdb_attempt *t)
+{
+    if (p->driver->lookup == NULL)
+        return true;
+    return p->driver->verify && t->purpose == PASSDB_FOR_PASSWORD && !t->verified && !p->entry.deny;
+}
+
 static enum passdb_answer ask(struct passdb *p, struct passdb_attempt *t, struct memory *m)
 {
     bool by_cache = m->age == CACHE_FRESH && t->purpose != PASSDB_FOR_CREDENTIALS;
@@ -206,11 +214,11 @@ static enum passdb_answer ask(struct passdb *p, struct passdb_attempt *t, struct
         answer = remembered(p, t, m);
         if (answer != PASSDB_MISMATCH && answer != PASSDB_LATER)
             return answer;
-        if (answer == PASSDB_MISMATCH && p->driver->lookup && !m->answer.matched &&
+        if (answer == PASSDB_MISMATCH && !checks_itself(p, t) && !m->answer.matched &&
             m->answer.age_seconds < MISMATCH_SECONDS)
             return answer;
     }
-    if (p->driver->lookup == NULL)
+    if (checks_itself(p, t))
         return check(p, t, m);
     answer = look_up(p, t, by_cache, m);
     if (answer == PASSDB_MISMATCH && p->driver->remembers && !by_cache)
@@ -235,7 +243,9 @@ enum passdb_answer passdb_ask(struct passdb *p, struct passdb_attempt *t)
     answer = ask(p, t, &m);
     if (answer == PASSDB_OK || answer == PASSDB_MISMATCH)
         cache_matched(&m.key, answer == PASSDB_OK);
-    if (answer == PASSDB_MISMATCH)
+    if (checks_itself(p, t) && answer != PASSDB_OK && answer != PASSDB_LATER && answer != PASSDB_NEXT)
+        say(p, t, t->err.text);
+    else if (answer == PASSDB_MISMATCH)
         say(p, t, "Password mismatch");
     else if (answer == PASSDB_UNKNOWN && !p->entry.deny)
         say(p, t, "unknown user");

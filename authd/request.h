@@ -45,6 +45,7 @@ struct authd_request {
      * any more. NULL: no waiting. */
     bool (*hold)(struct authd_request *);
     void *holder;
+    const char *reason;     /* what a client may be told of its failure; NULL */
     const char *database;   /* driver that answered last, for the log */
     const char *password;   /* %w: while the password is checked; else "" */
     const char *client_pid; /* %p, as text */

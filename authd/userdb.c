@@ -11,8 +11,9 @@
 #include "cache.h"
 
 enum { DATABASE_BYTES = 32, USERS_MAX = 10000000 };
-static const struct userdb_driver *const drivers[] = { &userdb_passwd_file, &userdb_prefetch, &userdb_sql,
-                                                       &userdb_static,      &userdb_table,    &userdb_virtual };
+static const struct userdb_driver *const drivers[] = { &userdb_passwd, &userdb_passwd_file, &userdb_prefetch,
+                                                       &userdb_sql,    &userdb_static,      &userdb_table,
+                                                       &userdb_virtual };
 /* They live as long as the process. */
 static struct arena *lifetime;
 static struct userdb list[DB_MAX];
@@ -28,6 +29,9 @@ static int open_one(struct userdb *u, struct err *err)
             u->driver = drivers[n];
     if (u->driver == NULL)
         return err_set(err, 0, NULL, "%s: no such userdb driver", u->entry.driver);
+    accounts_learn(u->entry.args);
+    accounts_learn(u->entry.default_fields);
+    accounts_learn(u->entry.override_fields);
     return u->driver->open(u, lifetime, err);
 }
 

@@ -42,6 +42,6 @@ struct userdb_driver {
     /* NULL: there is nothing to list (prefetch). */
     int (*each)(struct userdb *, void (*fn)(void *ctx, struct slice user), void *ctx, struct err *);
 };
-extern const struct userdb_driver userdb_passwd_file, userdb_prefetch, userdb_sql, userdb_static, userdb_table,
-    userdb_virtual;
+extern const struct userdb_driver userdb_passwd, userdb_passwd_file, userdb_prefetch, userdb_sql, userdb_static,
+    userdb_table, userdb_virtual;
 #endif

@@ -72,7 +72,7 @@ static const struct row {
       "private/proxymap",
       true },
     { "dispatcher", "private/auth-master private/auth-userdb private/auth private/anvil private/keeper", true },
-    { "authd", "private/proxymap private/anvil private/resolver", true },
+    { "authd", "private/proxymap private/anvil private/resolver private/auth-worker", true },
     { "proxymap", "private/resolver private/proxymap", true },
     { "showq", "public/qmgr private/defer private/bounce", false },
     { "verify", "public/cleanup private/rewrite private/proxymap", false },

@@ -9,6 +9,7 @@ const char conf_builtin_services[] = "# service type private unpriv chroot wakeu
                                      "proxymap unix - - n - 1 proxymap\n"
                                      "auth,auth-login,auth-master,auth-userdb unix - - n - 1 authd\n"
                                      "saslauth unix - - n - 1 saslauth\n"
+                                     "auth-worker unix - n n - 1 auth-worker\n"
                                      "dispatcher unix - - y - 1 dispatcher\n"
                                      "keeper unix - - y - 0 keeper\n"
                                      "imapd unix - n n - 1 imapd\n"

@@ -22,7 +22,8 @@ const char *conf_myhostname, *conf_mydomain, *conf_myorigin, *conf_mydestination
     *conf_verp_delimiter_filter, *conf_fast_flush_domains, *conf_ssl_cert_username_field, *conf_smtpd_sasl_path;
 int64_t conf_message_size_limit, conf_line_length_limit, conf_header_size_limit, conf_queue_minfree, conf_ipc_timeout,
     conf_daemon_timeout, conf_max_idle, conf_max_use, conf_hash_queue_depth, conf_delay_logging_resolution_limit,
-    conf_maximal_queue_lifetime, conf_delay_warning_time, conf_default_process_limit;
+    conf_maximal_queue_lifetime, conf_delay_warning_time, conf_default_process_limit, conf_first_valid_uid,
+    conf_last_valid_uid, conf_first_valid_gid, conf_last_valid_gid, conf_virtual_minimum_uid;
 bool conf_enable_long_queue_ids, conf_smtputf8_enable, conf_strict_smtputf8, conf_soft_bounce,
     conf_show_user_unknown_table_name;
 
@@ -172,6 +173,39 @@ const struct param conf_global_params[] = {
       .doc =
           "Where the mail is of a user for whom the userdb gives no \"mail\", with Dovecot's %variables (%u, %n, "
           "%d, %h); ~ is the home. maildir: with LAYOUT=maildir++ or fs, INBOX=, CONTROL=, INDEX= (also MEMORY)." },
+    { .name = "virtual_minimum_uid",
+      .type = PARAM_INT,
+      .num = &conf_virtual_minimum_uid,
+      .def = "100",
+      .max = UINT32_MAX - 1,
+      .doc = "Lowest uid that a mailbox may belong to; no process is started and no mail delivered for a lower one, "
+             "never one for 0." },
+    { .name = "first_valid_uid",
+      .type = PARAM_INT,
+      .num = &conf_first_valid_uid,
+      .def = "$virtual_minimum_uid",
+      .min = 1,
+      .max = UINT32_MAX - 1,
+      .doc = "Lowest uid of users who may read mail by IMAP and POP3, and of the system accounts that are listed." },
+    { .name = "last_valid_uid",
+      .type = PARAM_INT,
+      .num = &conf_last_valid_uid,
+      .def = "0",
+      .max = UINT32_MAX - 1,
+      .doc = "Highest uid of users who may read mail, and of system accounts that are listed; 0: no limit." },
+    { .name = "first_valid_gid",
+      .type = PARAM_INT,
+      .num = &conf_first_valid_gid,
+      .def = "1",
+      .min = 1,
+      .max = UINT32_MAX - 1,
+      .doc = "Lowest primary gid of users who may read mail by IMAP and POP3." },
+    { .name = "last_valid_gid",
+      .type = PARAM_INT,
+      .num = &conf_last_valid_gid,
+      .def = "0",
+      .max = UINT32_MAX - 1,
+      .doc = "Highest primary gid of users who may read mail by IMAP and POP3; 0: no limit." },
     { .name = "login_user",
       .type = PARAM_STRING,
       .str = &conf_login_user,

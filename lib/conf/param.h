@@ -51,7 +51,8 @@ extern const char *conf_myhostname, *conf_mydomain, *conf_myorigin, *conf_mydest
 extern int64_t conf_message_size_limit, conf_line_length_limit, conf_header_size_limit, conf_queue_minfree,
     conf_ipc_timeout, conf_daemon_timeout, conf_max_idle, conf_max_use, conf_hash_queue_depth,
     conf_delay_logging_resolution_limit, conf_maximal_queue_lifetime, conf_delay_warning_time,
-    conf_default_process_limit;
+    conf_default_process_limit, conf_first_valid_uid, conf_last_valid_uid, conf_first_valid_gid, conf_last_valid_gid,
+    conf_virtual_minimum_uid;
 extern bool conf_enable_long_queue_ids, conf_smtputf8_enable, conf_strict_smtputf8, conf_soft_bounce,
     conf_show_user_unknown_table_name;
 

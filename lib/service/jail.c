@@ -82,7 +82,7 @@ int jail_user(const char *spec, uid_t *uid, gid_t *gid, char name[USER_NAME_BYTE
 
 const char *jail_ids_forbidden(int64_t uid, int64_t gid)
 {
-    if (uid < 1 || uid < service_minimum_uid || uid >= UINT32_MAX)
+    if (uid < 1 || uid < conf_virtual_minimum_uid || uid >= UINT32_MAX)
         return "virtual_minimum_uid";
     return gid < 1 || gid >= UINT32_MAX ? "virtual_gid_maps" : NULL;
 }

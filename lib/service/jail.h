@@ -17,7 +17,7 @@
 
 /* Parameters of every daemon, and of master, about the jail. */
 extern const struct param service_params[];
-extern int64_t service_landlock_abi_max, service_minimum_uid;
+extern int64_t service_landlock_abi_max;
 
 /* The jail of a daemon: the process is in the queue directory. Ends the process when it cannot be closed. */
 void jail_close(const struct service *, int landlock_abi_max);

@@ -21,7 +21,7 @@
 enum { TABLES_MAX = 62, OPTION_LISTEN = 1000, OPTION_PARAMS, OPTION_HELP };
 
 struct service_state service_state;
-int64_t service_landlock_abi_max, service_minimum_uid;
+int64_t service_landlock_abi_max;
 const struct param service_params[] = {
     { .name = "landlock_abi_max",
       .type = PARAM_INT,
@@ -29,14 +29,6 @@ const struct param service_params[] = {
       .def = "0",
       .doc = "Highest Landlock ABI a daemon makes use of; 0: what the kernel offers. Lowered to test what an older "
              "kernel would hold back." },
-    { .name = "virtual_minimum_uid",
-      .type = PARAM_INT,
-      .num = &service_minimum_uid,
-      .def = "100",
-      .min = 1,
-      .max = UINT32_MAX - 1,
-      .doc = "Lowest uid and gid that a mailbox may belong to; no process is started and no mail delivered for a "
-             "lower one." },
     { .type = PARAM_END },
 };
 

@@ -2,7 +2,7 @@
  * spawner - root, one thread: forks a confined process for each user that master orders
  *
  * Callers     lib/service/service.c for "-t spawner"; orders come from master alone, over the status channel
- * Invariants  never uid or gid 0, never outside virtual_minimum_uid ..; checked here though master has checked
+ * Invariants  never uid or gid 0, never below virtual_minimum_uid and first_valid_gid; checked here though master has checked
  *             the child is confined before it runs the daemon's code (jail_close_user)
  *             after a child has crashed the spawner ends and master starts a new one from the program file, so that
  *             children to come share no addresses and no stack canary with the one that was probed; the other

@@ -99,7 +99,7 @@ def answers():
         settings = {"auth_passdb": " ".join(f"{{sql:DIR/{n}.conf.ext, username_filter=*@c{n}.test}}" for n in range(len(FILES))), "auth_username_chars": "", "auth_username_format": "",
                     "auth_userdb": "{ static:uid=7 gid=7 home=/h }"}
         with OurAuthd(settings, files(db)) as ours:
-            (ours.dir / "private").mkdir()
+            (ours.dir / "private").mkdir(exist_ok=True)
             proxymap = subprocess.Popen([SBIN.parent / "daemons/proxymap", "-c", ours.dir, "-n", "proxymap", "-t", "unix", "--listen", f"unix:{ours.dir}/private/proxymap"],
                                         stderr=open(ours.dir / "proxymap.log", "w"))
             try:

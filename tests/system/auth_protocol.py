@@ -110,7 +110,9 @@ class Server:
 
 
 class OurAuthd(Server):
-    """Without master and jail. settings: {name: value} of main.cf, "DIR" in them is server.dir."""
+    """authd and auth-worker, without master and jail. settings: {name: value} of main.cf, "DIR" in them is server.dir."""
+
+    worker = None
 
     def __init__(self, settings, files):
         self.settings, self.files = settings, files
@@ -118,14 +120,29 @@ class OurAuthd(Server):
     def socket(self, name):
         return self.dir / name
 
+    def command(self, *argv):
+        return list(map(str, argv))
+
+    def daemon(self, name, *sockets, log="log"):
+        build = os.environ.get("POSTHORN_BUILD", str(ROOT / "build"))
+        listen = [word for socket_name in sockets for word in ("--listen", f"unix:{self.dir}/{socket_name}")]
+        with open(self.dir / log, "w") as file:
+            return subprocess.Popen(self.command(f"{build}/daemons/{name}", "-c", self.dir, "-n", ",".join(sockets), "-t", "unix", *listen), stderr=file)
+
+    def stop(self):
+        super().stop()
+        if self.worker:
+            self.worker.terminate()
+            self.worker.wait(20)
+        self.worker = None
+
     def start(self):
         self.write(self.files)
-        build = os.environ.get("POSTHORN_BUILD", str(ROOT / "build"))
+        (self.dir / "private").mkdir(exist_ok=True)
         lines = {"queue_directory": "DIR", "auth_failure_delay": "0", **self.settings}
         (self.dir / "main.cf").write_text("".join(f"{k} = {v}\n" for k, v in lines.items()).replace("DIR", str(self.dir)))
-        listen = [word for name in self.names for word in ("--listen", f"unix:{self.dir}/{name}")]
-        with open(self.dir / "log", "w") as log:
-            self.process = subprocess.Popen([f"{build}/daemons/authd", "-c", self.dir, "-n", ",".join(self.names), "-t", "unix", *listen], stderr=log)
+        self.worker = self.daemon("auth-worker", "private/auth-worker", log="worker.log")
+        self.process = self.daemon("authd", *self.names)
 
 
 class DebianAuth(Server):

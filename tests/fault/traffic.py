@@ -7,8 +7,10 @@ import collections
 import contextlib
 import hashlib
 import imaplib
+import os
 import pathlib
 import poplib
+import pwd
 import random
 import re
 import secrets
@@ -25,11 +27,14 @@ from nameserver import A, MX, NameServer  # noqa: E402
 
 CUT_OFF = (OSError, EOFError, smtplib.SMTPException, imaplib.IMAP4.error, poplib.error_proto, subprocess.SubprocessError, AssertionError, ValueError)
 SETTINGS = ["minimal_backoff_time = 1s", "maximal_backoff_time = 2s", "queue_run_delay = 1s", "transport_retry_time = 1s",
-            "service_throttle_time = 1s", "mail_process_idle_time = 0s", "smtpd_tls_session_cache_timeout = 4s",
+            "service_throttle_time = 1s", "mail_process_idle_time = 0s", "mailboxd_process_limit = 1", "smtpd_tls_session_cache_timeout = 4s",
             "smtpd_client_connection_rate_limit = 0", "virtual_mailbox_limit = 0", "virtual_mailbox_domains = $mydomain, virtual.test",
             "virtual_mailbox_maps = proxy:$default_database_type:$config_directory/vmailbox",
             "virtual_alias_maps = proxy:$default_database_type:$config_directory/virtual"]
 VIRTUAL = "carol@virtual.test"
+# Mailboxes of other groups than virtual's and lmtpd's own: delivered by mailboxd, of which each has one process at a time.
+FOREIGN = {"dave@virtual.test": 61998, "dora@virtual.test": 61999, "emma@example.test": 61998, "erin@example.test": 61999}
+BOXES = [VIRTUAL, *FOREIGN]
 QUIET_SECONDS = 0.1  # between two messages of one sender, at most
 
 
@@ -124,6 +129,14 @@ class OtherServer(socketserver.ThreadingTCPServer):
         self.taken, self.seen = [], set()
 
 
+def groups():
+    if os.geteuid() != 0:
+        return []  # nobody can become another
+    own = pwd.getpwnam("vmail").pw_gid
+    rows = [f"{{{b} = {gid}}}" for b, gid in FOREIGN.items()] + [f"{{@{d} = {own}}}" for d in ("virtual.test", "example.test")]
+    return ["virtual_gid_maps = inline:{ " + " ".join(rows) + " }"]
+
+
 @contextlib.contextmanager
 def instance_with_traffic(port_base):
     """An instance of its own, the other host and its name server: a Traffic that has not begun."""
@@ -136,9 +149,9 @@ def instance_with_traffic(port_base):
     for s in (names, other):
         threading.Thread(target=s.serve_forever, daemon=True).start()
     try:
-        with own_instance(port_base, *SETTINGS, names.stub_zones("relay.test"), transports) as i:
+        with own_instance(port_base, *SETTINGS, *groups(), names.stub_zones("relay.test"), transports) as i:
             box = pathlib.Path(i.config_dir) / "vmailbox"
-            box.write_text(box.read_text() + f"{VIRTUAL} virtual.test/carol/\n")
+            box.write_text(box.read_text() + "".join(f"{b} {b.split('@')[1]}/{b.split('@')[0]}/\n" for b in BOXES))
             i.tool("postmap", str(box))
             i.reload()
             yield Traffic(i, other)
@@ -161,7 +174,7 @@ def check_smtp(error):
 class Traffic:
     # What becomes of a message of each kind: it is in its recipient's mailbox, at the other host, reported as a failure, or nowhere.
     BOX, OTHER, BOUNCE, NOWHERE = "mailbox", "other host", "bounce", "nowhere"
-    KINDS = {"smtp": BOX, "submission": BOX, "sendmail": BOX, "append": BOX, "virtual": BOX, "relay": OTHER, "later": OTHER, "unknown": BOUNCE,
+    KINDS = {"smtp": BOX, "submission": BOX, "sendmail": BOX, "append": BOX, "virtual": BOX, "foreign": BOX, "relay": OTHER, "later": OTHER, "unknown": BOUNCE,
              "error": BOUNCE, "discard": NOWHERE}
 
     def __init__(self, instance, other):
@@ -223,7 +236,8 @@ class Traffic:
         way = random.choice([self.by_submission, self.by_sendmail])
         return {"smtp": (self.by_smtp, "a@elsewhere.example", user), "submission": (self.by_submission, self.i.user1, user),
                 "sendmail": (self.by_sendmail, self.i.user1, user), "append": (self.by_append, self.i.user1, user),
-                "virtual": (self.by_smtp, "a@elsewhere.example", VIRTUAL), "relay": (way, self.i.user1, f"u{unique}@relay.test"),
+                "virtual": (self.by_smtp, "a@elsewhere.example", VIRTUAL),
+                "foreign": (self.by_smtp, "a@elsewhere.example", random.choice(list(FOREIGN))), "relay": (way, self.i.user1, f"u{unique}@relay.test"),
                 "later": (way, self.i.user1, f"later{unique}@relay.test"), "unknown": (way, self.i.user1, f"no{unique}@relay.test"),
                 "error": (self.by_sendmail, self.i.user1, f"x{unique}@error.test"),
                 "discard": (way, self.i.user1, f"x{unique}@discard.test")}[kind]
@@ -323,7 +337,7 @@ class Traffic:
         with self.lock:
             done = {kind: self.count_of[kind] for kind in self.KINDS}
         done |= {look: self.looks[look] for look in ("read_imap", "read_pop3", "list_queue")}
-        return done | {"arrived at " + user: len(self.box(user)) for user in (*self.i.users, VIRTUAL)} | {"sent": len(self.other.taken)}
+        return done | {"arrived at " + user: len(self.box(user)) for user in (*self.i.users, *BOXES)} | {"sent": len(self.other.taken)}
 
     # The count.
     def left(self):
@@ -349,7 +363,7 @@ class Traffic:
         """(copies of token for recipient, failures reported of token)."""
         copies, failed = collections.Counter(), collections.Counter()
         boxes = [(user, self.i.messages(user)) for user in (self.i.user1, self.i.user2)]
-        boxes.append((VIRTUAL, [f.read_bytes() for f in self.box(VIRTUAL)]))
+        boxes += [(b, [f.read_bytes() for f in self.box(b)]) for b in BOXES]
         boxes += [(rcpt, [text]) for rcpts, text in self.other.taken for rcpt in rcpts]
         for to, messages in boxes:
             for message in messages:
@@ -376,7 +390,7 @@ class Traffic:
             if failed[token] and fate != self.BOUNCE:
                 self.fault(f"bounced without need: {token} for {to}, {kind}, accepted during: {doing}")
         unasked = sum(n for (token, _), n in copies.items() if token not in self.accepted)
-        empty = [f.name for user in (*self.i.users, VIRTUAL) for f in self.box(user) if f.stat().st_size == 0]
+        empty = [f.name for user in (*self.i.users, *BOXES) for f in self.box(user) if f.stat().st_size == 0]
         corrupt = [f.name for f in (pathlib.Path(self.i.queue_dir) / "corrupt").iterdir()]
         if empty or corrupt:
             self.fault(f"empty message files: {empty[:5]}, corrupt queue files: {corrupt[:5]}")

@@ -67,7 +67,7 @@ def own_and_other_mail(instance):
 
 
 @pytest.mark.parametrize("abi", [0, 2], ids=["all of Landlock", "Landlock ABI 2"])
-@pytest.mark.parametrize("daemon,account", [("smtpd", "mail_owner"), ("login", "login_user"), ("imapd", None)])
+@pytest.mark.parametrize("daemon,account", [("smtpd", "mail_owner"), ("login", "login_user"), ("imapd", None), ("mailboxd", None)])
 def test_nothing_is_reachable_from_inside(instance, daemon, account, abi):
     with instance.submission() as s:
         for user in instance.users:

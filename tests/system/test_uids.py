@@ -12,7 +12,7 @@ import threading
 import time
 
 import pytest
-from conftest import own_instance, queue_ids, wait_until
+from conftest import own_instance, wait_until
 from test_jail import is_spawner, status
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: without it nobody changes uid")
@@ -88,7 +88,11 @@ def mails(base):
 
 
 def workers(i):
-    return [pid for pid in i.pids("mailboxd") if not is_spawner(pid)]
+    found = []
+    for pid in i.pids("mailboxd"):
+        with contextlib.suppress(OSError):  # it ends just now
+            found += [] if is_spawner(pid) else [pid]
+    return found
 
 
 def test_each_as_its_own_account(i):
@@ -170,3 +174,132 @@ def test_virtual_delivers_as_each_account(i):
         i.tool("postsuper", "-d", "ALL")
         i.postconf("virtual_transport = lmtp:unix:private/dovecot-lmtp")
         i.reload()
+
+
+def test_killed_at_work(i):
+    """kill -9 of the processes again and again: 250 is kept, everything else is 451, and mail goes on."""
+    sent, faults, over, kills = {u: [] for u in USERS}, [], threading.Event(), 0
+
+    def deliver(user):
+        while not over.is_set():
+            token = secrets.token_hex(12)
+            try:
+                code = send(i, user, "nobody", text=f"Subject: {token}\n\n" + "x\n" * random.choice([1, 1000, 100_000]))[user][0]
+            except (OSError, smtplib.SMTPException) as e:  # lmtpd itself is not touched
+                faults.append(repr(e))
+                return
+            if code == 250:
+                sent[user].append(token)
+            elif code != 451:
+                faults.append(code)
+
+    threads = [threading.Thread(target=deliver, args=(u,)) for u in USERS * 3]
+    for t in threads:
+        t.start()
+    end = time.monotonic() + 8
+    while time.monotonic() < end:
+        time.sleep(random.uniform(0.01, 0.1))
+        for pid in random.sample(alive := workers(i), min(len(alive), 2)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                kills += 1
+    over.set()
+    for t in threads:
+        t.join()
+    assert not faults and kills > 30 and all(len(tokens) > 10 for tokens in sent.values()), (faults, kills, sent)
+    for u in USERS:
+        text = "\n".join(m.read_text().split("\n\n")[0] for m in mails(pathlib.Path(i.mail_dir, DOMAIN, u)))
+        lost = [t for t in sent[u] if t not in text]
+        assert not lost, f"{len(lost)} of {len(sent[u])}"
+    print(f"{kills} kills, {sum(map(len, sent.values()))} delivered")
+    assert send(i, *USERS)["three"][0] == 250
+
+
+MANY_TABLE = {f"u{n}": (f"{DOMAIN}/u{n}/", FIRST + n, FIRST + n) for n in range(MANY)}
+
+
+def test_many_accounts():
+    """More accounts than processes: bounded, each gets its mail, and none waits long."""
+    with own_instance(27200, *settings(tables(MANY_TABLE)), "mailboxd_process_limit = 20", "lmtpd_recipient_limit = 1000") as i:
+        base, most, over = open_base(i), [0], threading.Event()
+
+        def watch():
+            while not over.wait(0.05):
+                most.append(len(workers(i)))
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        began = time.monotonic()
+        answers = send(i, *MANY_TABLE)  # one message for all
+        one = time.monotonic() - began
+        assert {a[0] for a in answers.values()} == {250}
+        began = time.monotonic()
+        codes = []
+        threads = [threading.Thread(target=lambda part: codes.extend(send(i, u)[u][0] for u in part), args=(list(MANY_TABLE)[n::10],))
+                   for n in range(10)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        each = time.monotonic() - began
+        over.set()
+        watcher.join()
+        print(f"{MANY} accounts: {MANY / one:.0f}/s in one message, {MANY / each:.0f}/s in ten sessions, at most {max(most)} processes")
+        assert codes.count(250) == MANY
+        for name, (_, uid, gid) in MANY_TABLE.items():
+            found = mails(base / name)
+            assert len(found) == 2 and all((m.stat().st_uid, m.stat().st_gid) == (uid, gid) for m in found)
+        assert max(most) <= 20 * len(i.pids("lmtpd")) + 10  # beside them, who is just ending
+        assert one < 60 and each < 60
+
+
+@pytest.fixture(scope="module")
+def homes(tmp_path_factory):
+    """Users of authd with homes of their own, outside of the mail directory."""
+    where = pathlib.Path("/tmp") / f"posthorn-homes.{secrets.token_hex(6)}"
+    where.mkdir(mode=0o755)
+    with own_instance(27300, "virtual_mailbox_domains = $mydomain, uids.test", "userdb_service = private/auth-userdb", "virtual_uid_maps =",
+                      "virtual_gid_maps =", "virtual_mailbox_maps =", "mail_location = maildir:~/Maildir",
+                      "virtual_mailbox_base =", "recipient_delimiter = +") as i:
+        rows = ""
+        for u in USERS:
+            home = where / u
+            home.mkdir(mode=0o700)
+            os.chown(home, uid_of(u), uid_of(u) + 100)
+            rows += f"{u}@{DOMAIN}:{{PLAIN}}secret-{u}:{uid_of(u)}:{uid_of(u) + 100}::{home}::\n"
+        rows += f"gone@{DOMAIN}:{{PLAIN}}x:{FIRST + 9}:{FIRST + 9}::{where}/gone::\n"
+        with open(i.config_dir + "/users", "a") as f:
+            f.write(rows)
+        i.restart()
+        i.homes = where
+        try:
+            yield i
+        finally:
+            for path in sorted(where.rglob("*"), reverse=True):
+                path.rmdir() if path.is_dir() else path.unlink()
+            where.rmdir()
+
+
+def test_homes_elsewhere(homes):
+    answers = send(homes, "one", "two+ext", "gone", "nobody")
+    assert {u: a[0] for u, a in answers.items()} == {"one": 250, "two+ext": 250, "gone": 451, "nobody": 550}, answers
+    for u in ("one", "two"):
+        (mail,) = mails(homes.homes / u / "Maildir")
+        assert (mail.stat().st_uid, mail.stat().st_gid) == (uid_of(u), uid_of(u) + 100)
+    roots = {os.readlink(f"/proc/{pid}/root") for pid in workers(homes)}
+    assert roots == {str(homes.homes / u) for u in ("one", "two")}, "each sees its own home"
+    assert not (homes.homes / "gone").exists()
+
+
+def test_a_home_that_is_made_again(homes):
+    """Its process stands in the directory that was removed."""
+    send(homes, "three")
+    home = homes.homes / "three"
+    home.rename(homes.homes / "old")
+    for path in sorted((homes.homes / "old").rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    (homes.homes / "old").rmdir()
+    home.mkdir(mode=0o700)
+    os.chown(home, uid_of("three"), uid_of("three") + 100)
+    wait_until(lambda: send(homes, "three")["three"][0] == 250, 10, "delivery into the new home")
+    assert len(mails(home / "Maildir")) == 1

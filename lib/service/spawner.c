@@ -11,6 +11,7 @@
  */
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/time.h"
 #include "service/channel.h"
 #include "service/internal.h"
 #include "service/jail.h"
@@ -26,6 +27,8 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+enum { REAP_MS = 100 };
 
 static struct service_user user;
 static int control_fd = -1;
@@ -172,18 +175,47 @@ static void spawn(struct msg *m)
     free(s.hint);
 }
 
-static void reap(void)
+static void ended(pid_t pid, int status)
+{
+    if (WIFSIGNALED(status) && WTERMSIG(status) != SIGTERM && WTERMSIG(status) != SIGKILL) {
+        log_warn("process %ld was killed by signal %d (%s)", (long) pid, WTERMSIG(status),
+                 strsignal(WTERMSIG(status)));
+        crashed = true;
+    } else if (WIFSIGNALED(status) || WEXITSTATUS(status) != 0) {
+        log_warn("process %ld ended with status %d", (long) pid, status);
+    }
+}
+
+/* The system looks through all children for one that has ended: with thousands of users that is done once for those
+ * whose signals were one, and not for each order. */
+static int64_t reap_at = EVENT_NEVER;
+
+static void reap_one(pid_t pid)
 {
     int status;
 
+    if (waitpid(pid, &status, WNOHANG) == pid)
+        ended(pid, status);
+    if (reap_at == EVENT_NEVER)
+        reap_at = time_mono_ms() + REAP_MS;
+}
+
+static void reap_others(void)
+{
+    int status;
+
+    if (time_mono_ms() < reap_at)
+        return;
+    reap_at = EVENT_NEVER;
     for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
-        if (WIFSIGNALED(status) && WTERMSIG(status) != SIGTERM && WTERMSIG(status) != SIGKILL) {
-            log_warn("process %ld was killed by signal %d (%s)", (long) pid, WTERMSIG(status),
-                     strsignal(WTERMSIG(status)));
-            crashed = true;
-        } else if (WIFSIGNALED(status) || WEXITSTATUS(status) != 0) {
-            log_warn("process %ld ended with status %d", (long) pid, status);
-        }
+        ended(pid, status);
+}
+
+static int wait_ms(void)
+{
+    int64_t now = time_mono_ms();
+
+    return reap_at == EVENT_NEVER ? -1 : reap_at <= now ? 0 : (int) (reap_at - now);
 }
 
 /* False when the spawner must end: master's order, or master is gone. Users' processes live on until their sessions
@@ -235,12 +267,14 @@ int spawner_main(void)
     jail_close_spawner();
     say_ready();
     for (;;) {
-        if (poll(poll_fds, 2, -1) < 0 && errno != EINTR)
+        if (poll(poll_fds, 2, wait_ms()) < 0 && errno != EINTR)
             log_fatal("poll: %s", strerror(errno));
-        if (poll_fds[1].revents && read(poll_fds[1].fd, &info, sizeof info) == sizeof info &&
-            info.ssi_signo == SIGTERM)
-            return 0;
-        reap();
+        if (poll_fds[1].revents && read(poll_fds[1].fd, &info, sizeof info) == sizeof info) {
+            if (info.ssi_signo == SIGTERM)
+                return 0;
+            reap_one((pid_t) info.ssi_pid);
+        }
+        reap_others();
         if (poll_fds[0].revents && !obey())
             return 0;
         if (crashed)

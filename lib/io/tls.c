@@ -199,8 +199,8 @@ static int set_sessions(struct tls_ctx *t, SSL_CTX *ctx, struct tls_why *why)
         SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, ticket_key);
     else
         SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
-    if (!t->tickets)
-        SSL_CTX_set_num_tickets(ctx, 0);
+    /* One is enough for a client that comes again, and each is a record of its own to make and send. */
+    SSL_CTX_set_num_tickets(ctx, t->tickets ? 1 : 0);
     return 0;
 }
 
@@ -216,6 +216,7 @@ static int fill_context(struct tls_ctx *t, SSL_CTX *ctx, struct tls_why *why)
 {
     SSL_CTX_set_mode(ctx,
                      SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_read_ahead(ctx, 1); /* a record by one read, not its head and then the rest */
     SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
     SSL_CTX_set_security_level(ctx, 0); /* what is allowed is the configuration's choice, as in Postfix and Dovecot */
     if (set_protocols(ctx, t->protocols, why) < 0)

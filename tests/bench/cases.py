@@ -222,6 +222,17 @@ class Tuned(Case):
 
 
 # Memory.
+def quiet(side, still=10, most=180):
+    """Until no process has come or gone for a while: those that served a session before are no part of what is measured."""
+    end = time.monotonic() + most
+    pids, since = None, 0.0
+    while time.monotonic() < end and (pids is None or time.monotonic() - since < still):
+        now = set(side.pids())
+        if now != pids:
+            pids, since = now, time.monotonic()
+        time.sleep(1)
+
+
 class Idle(Case):
     """Held sessions: KiB each, CPU to set them up. Where a side cannot hold so many, what it held is told."""
 
@@ -230,6 +241,8 @@ class Idle(Case):
         self.counts, self.flags, self.port, self.debian_most, self.imap = counts, flags, port, debian_most, imap
 
     def hold(self, side, count):
+        if self.imap:
+            quiet(side)
         base = side.pss_kib()
         cpu = side.cpu_seconds()
         p = subprocess.Popen([str(LOAD), "idle", "-p", str(side.port(self.port)), "-n", str(count), "-s", "50", "-t", f"i%d@{DOMAIN}", "-u", str(IDLERS), "-w", PASSWORD,
@@ -239,7 +252,11 @@ class Idle(Case):
             if ready["failed"]:
                 raise RuntimeError(f"{side.name} at {count}: {ready['failed']} failed: {ready['error']}")
             row = {"sessions": count, "setup_cpu_ms": (side.cpu_seconds() - cpu) * 1000 / count}
-            time.sleep(40 if self.imap and side.name == "posthorn" else 5)
+            if self.imap and side.name == "posthorn":
+                time.sleep(40)  # imap_hibernate_timeout, and mail_process_idle_time of processes that are left
+                quiet(side)
+            else:
+                time.sleep(5)
             row["kib"] = (side.pss_kib() - base) / count
             if self.imap:
                 row.update(self.announce(side, p))

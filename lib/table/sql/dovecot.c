@@ -6,6 +6,7 @@
 #include "table/sql/dovecot.h"
 
 #include "base/log.h"
+#include "conf/settings.h"
 #include "table/sql/question.h"
 
 #include <strings.h>
@@ -14,7 +15,6 @@ enum { LINE_BYTES = 1 << 20, HOSTS_BYTES = 16384, CONNECT_SECONDS = 5, READ_SECO
 
 struct reading {
     const char *file;
-    int line; /* of the setting at hand, its first */
     struct sql_dovecot *out;
     struct err *err;
     const char *driver, *connect;
@@ -26,87 +26,16 @@ static int complain(const struct reading *r, int line, const char *why)
     return err_set(r->err, 0, NULL, "%s line %d: %s", r->file, line, why);
 }
 
-/* Cuts off a comment: "#" outside of quotes. */
-static struct slice uncomment(const struct reading *r, struct slice line, int number)
+static int set(void *ctx, int line, struct slice name, const char *value)
 {
-    char quote = 0;
-
-    for (size_t i = 0; i < line.len; i++) {
-        char c = line.p[i];
-        if (c == '\\' && quote) {
-            i++;
-        } else if (quote) {
-            quote = c == quote ? 0 : quote;
-        } else if (c == '\'' || c == '"') {
-            quote = c;
-        } else if (c == '#') {
-            if (i > 0 && !ascii_isspace(line.p[i - 1]))
-                log_warn("%s line %d: Ambiguous '#' character in line, treating it as comment. Add a space before it "
-                         "to remove this warning.",
-                         r->file, number);
-            return slice_sub(line, 0, i);
-        }
-    }
-    return line;
-}
-
-/* The next logical line, without blanks around it; *number runs over physical lines. */
-static bool next_line(struct reading *r, struct slice *rest, int *number, struct str *line)
-{
-    struct slice one;
-
-    str_reset(line);
-    while (slice_split(rest, '\n', &one)) {
-        bool more;
-
-        ++*number;
-        one = slice_trim(one);
-        if (one.len == 0 || *one.p == '#')
-            continue;
-        one = slice_trim(uncomment(r, one, *number));
-        more = one.len && one.p[one.len - 1] == '\\';
-        if (more)
-            one = slice_trim(slice_sub(one, 0, one.len - 1));
-        if (line->len == 0)
-            r->line = *number;
-        else
-            str_addc(line, ' ');
-        str_addslice(line, one);
-        if (!more && line->len)
-            return true;
-    }
-    return line->len > 0;
-}
-
-/* "text" and 'text' as a whole are unescaped. */
-static const char *unquoted(struct arena *a, struct slice value)
-{
-    struct str out;
-    const char *text;
-
-    if (value.len < 2 || (*value.p != '"' && *value.p != '\'') || value.p[value.len - 1] != *value.p)
-        return arena_strndup(a, value.p, value.len);
-    value = slice_sub(value, 1, value.len - 2);
-    str_init(&out, LINE_BYTES);
-    for (size_t i = 0; i < value.len; i++) {
-        if (value.p[i] == '\\' && i + 1 < value.len)
-            i++;
-        str_addc(&out, value.p[i]);
-    }
-    text = arena_strndup(a, out.p, out.len);
-    str_free(&out);
-    return text;
-}
-
-static void set(struct reading *r, struct slice name, const char *value)
-{
+    struct reading *r = ctx;
     struct sql_dovecot *o = r->out;
 
     if (slice_eq(name, "driver")) {
         r->driver = value;
     } else if (slice_eq(name, "connect")) {
         r->connect = value;
-        r->connect_line = r->line;
+        r->connect_line = line;
     } else if (slice_eq(name, "default_pass_scheme")) {
         o->default_pass_scheme = value;
     } else if (slice_eq(name, "password_query")) {
@@ -116,39 +45,11 @@ static void set(struct reading *r, struct slice name, const char *value)
     } else if (slice_eq(name, "iterate_query")) {
         o->query[SQL_DOVECOT_ITERATE] = value;
     } else if (slice_eq(name, "update_query")) {
-        log_warn("%s line %d: update_query is not used: no mechanism here stores new credentials", r->file, r->line);
+        log_warn("%s line %d: update_query is not used: no mechanism here stores new credentials", r->file, line);
     } else if (!slice_eq(name, "userdb_warning_disable")) { /* there is no such warning */
-        log_warn("%s line %d: Unknown setting: %.*s", r->file, r->line, name.len > 100 ? 100 : (int) name.len,
-                 name.p);
+        log_warn("%s line %d: Unknown setting: %.*s", r->file, line, name.len > 100 ? 100 : (int) name.len, name.p);
     }
-}
-
-static int read_settings(struct reading *r, struct slice text)
-{
-    struct slice rest = text;
-    struct str line;
-    int number = 0, rc = 0;
-
-    str_init(&line, LINE_BYTES);
-    while (rc == 0 && next_line(r, &rest, &number, &line)) {
-        struct slice all = str_slice(&line), name, value;
-        size_t n = 0;
-
-        while (n < all.len && all.p[n] != '=' && !ascii_isspace(all.p[n]))
-            n++;
-        name = slice_sub(all, 0, n);
-        value = slice_trim(slice_sub(all, n, all.len));
-        if (str_over(&line))
-            rc = complain(r, r->line, "the line is too long");
-        else if (memchr(all.p, 0, all.len))
-            rc = complain(r, r->line, "the line holds a NUL byte");
-        else if (value.len == 0 || *value.p != '=')
-            rc = complain(r, r->line, "Expecting '='");
-        else
-            set(r, name, unquoted(r->out->arena, slice_trim(slice_sub(value, 1, value.len))));
-    }
-    str_free(&line);
-    return rc;
+    return 0;
 }
 
 /* What connect says, before hosts and port are put together. */
@@ -345,7 +246,7 @@ int sql_dovecot_parse(const char *file, struct slice text, struct sql_dovecot *o
                    "SELECT home, uid, gid FROM users WHERE username = '%n' AND domain = '%d'",
                    "SELECT username, domain FROM users" },
     };
-    rc = read_settings(&r, text);
+    rc = settings_read(file, text, out->arena, set, &r, err);
     if (rc == 0)
         rc = finish(&r);
     if (rc < 0)

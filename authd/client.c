@@ -350,9 +350,11 @@ static void converse(struct request *r, struct mech_exchange *x)
                          &out);
         r->initial_given = false;
     } while (step == MECH_CONTINUE && !over(r) && challenge(r, str_slice(&out)) == 0);
-    if (over(r))
+    if (over(r) && mech_refused(x))
+        penalty_failed(r->auth);
+    else if (over(r))
         ; /* nobody waits */
-    else if (step == MECH_CONTINUE)
+    else if (step == MECH_CONTINUE && !mech_refused(x))
         fail(r, NULL, "Authentication request timed out", false);
     else if (step == MECH_DONE && final(r, &out))
         succeed(r, str_slice(&out));

@@ -11,18 +11,23 @@
 #include <stdlib.h>
 
 static const struct mech supported[] = {
-    { "PLAIN", DOVECOT_AUTH_PLAINTEXT, true, &mech_cyrus, NULL },
-    { "LOGIN", DOVECOT_AUTH_PLAINTEXT, false, &mech_cyrus, NULL },
-    { "CRAM-MD5", DOVECOT_AUTH_DICTIONARY | DOVECOT_AUTH_ACTIVE, false, &mech_cyrus, "CRAM-MD5" },
+    { "PLAIN", DOVECOT_AUTH_PLAINTEXT, true, &mech_cyrus, NULL, false },
+    { "LOGIN", DOVECOT_AUTH_PLAINTEXT, false, &mech_cyrus, NULL, false },
+    { "CRAM-MD5", DOVECOT_AUTH_DICTIONARY | DOVECOT_AUTH_ACTIVE, false, &mech_cyrus, "CRAM-MD5", false },
     { "DIGEST-MD5", DOVECOT_AUTH_DICTIONARY | DOVECOT_AUTH_ACTIVE | DOVECOT_AUTH_MUTUAL, false, &mech_digest_md5,
-      "DIGEST-MD5" },
-    { "SCRAM-SHA-1", DOVECOT_AUTH_MUTUAL, true, &mech_cyrus, "SCRAM-SHA-1" },
-    { "SCRAM-SHA-1-PLUS", DOVECOT_AUTH_MUTUAL | DOVECOT_AUTH_CHANNEL_BINDING, true, &mech_cyrus, "SCRAM-SHA-1" },
-    { "SCRAM-SHA-256", DOVECOT_AUTH_MUTUAL, true, &mech_cyrus, "SCRAM-SHA-256" },
-    { "SCRAM-SHA-256-PLUS", DOVECOT_AUTH_MUTUAL | DOVECOT_AUTH_CHANNEL_BINDING, true, &mech_cyrus, "SCRAM-SHA-256" },
-    { "EXTERNAL", 0, true, &mech_external, NULL },
-    { "ANONYMOUS", DOVECOT_AUTH_ANONYMOUS, true, &mech_anonymous, NULL },
-    { "APOP", DOVECOT_AUTH_PRIVATE | DOVECOT_AUTH_DICTIONARY | DOVECOT_AUTH_ACTIVE, true, &mech_apop, "PLAIN" },
+      "DIGEST-MD5", false },
+    { "SCRAM-SHA-1", DOVECOT_AUTH_MUTUAL, true, &mech_cyrus, "SCRAM-SHA-1", false },
+    { "SCRAM-SHA-1-PLUS", DOVECOT_AUTH_MUTUAL | DOVECOT_AUTH_CHANNEL_BINDING, true, &mech_cyrus, "SCRAM-SHA-1",
+      false },
+    { "SCRAM-SHA-256", DOVECOT_AUTH_MUTUAL, true, &mech_cyrus, "SCRAM-SHA-256", false },
+    { "SCRAM-SHA-256-PLUS", DOVECOT_AUTH_MUTUAL | DOVECOT_AUTH_CHANNEL_BINDING, true, &mech_cyrus, "SCRAM-SHA-256",
+      false },
+    { "EXTERNAL", 0, true, &mech_external, NULL, false },
+    { "ANONYMOUS", DOVECOT_AUTH_ANONYMOUS, true, &mech_anonymous, NULL, false },
+    { "APOP", DOVECOT_AUTH_PRIVATE | DOVECOT_AUTH_DICTIONARY | DOVECOT_AUTH_ACTIVE, true, &mech_apop, "PLAIN",
+      false },
+    { "OAUTHBEARER", DOVECOT_AUTH_PLAINTEXT, true, &mech_oauthbearer, NULL, true },
+    { "XOAUTH2", DOVECOT_AUTH_PLAINTEXT, true, &mech_xoauth2, NULL, true },
 };
 enum { MECHS_MAX = sizeof supported / sizeof *supported, OFFERED_MAX = 32 };
 static const struct mech *offered[OFFERED_MAX]; /* set once, before the jail */
@@ -44,9 +49,11 @@ static bool served(const struct mech *m)
 {
     if (m->flags & DOVECOT_AUTH_ANONYMOUS)
         return true;
-    if (m->flags & DOVECOT_AUTH_PLAINTEXT && authd_passdbs[0] == '\0')
+    if (m->flags & DOVECOT_AUTH_PLAINTEXT && !m->token && authd_passdbs[0] == '\0')
         return true;
-    return authd_passdb_serves(m->name, m->stored != NULL);
+    return authd_passdb_serves(m->name, m->stored  ? PASSDB_NEEDS_STORED
+                                        : m->token ? PASSDB_NEEDS_TOKENS
+                                                   : PASSDB_NEEDS_PASSWORD);
 }
 
 static int choose_all(struct slice rest, struct err *err)
@@ -62,7 +69,9 @@ static int choose_all(struct slice rest, struct err *err)
         if (!served(offered[i]))
             return err_set(err, 0, NULL, "%s mechanism can't be supported with given passdbs (auth_passdb)%s",
                            offered[i]->name,
-                           offered[i]->stored ? ": it needs one that tells the stored password" : "");
+                           offered[i]->stored  ? ": it needs one that tells the stored password"
+                           : offered[i]->token ? ": it needs oauth2"
+                                               : "");
     return 0;
 }
 
@@ -138,6 +147,7 @@ enum mech_step mech_step(struct mech_exchange *x, struct slice in, struct str *o
 
 enum verify_answer mech_result(const struct mech_exchange *x) { return x->verdict; }
 const char *mech_reason(const struct mech_exchange *x) { return x->reason; }
+bool mech_refused(const struct mech_exchange *x) { return x->refused; }
 
 int mech_names(struct mech_exchange *x, struct slice user, struct slice authzid)
 {

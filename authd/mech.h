@@ -21,6 +21,7 @@ struct mech {
     bool client_first; /* an exchange without an initial response begins with an empty challenge */
     const struct mech_engine *engine;
     const char *stored; /* scheme of the stored secret it works with; NULL: it sees a password, or needs none */
+    bool token;         /* what it sees is a token */
 };
 
 /* mechanisms: "plain login". Databases are open. 0; -1 after logging what is not supported, and why. */
@@ -48,4 +49,6 @@ void mech_free(struct mech_exchange **);
 enum mech_step mech_step(struct mech_exchange *, struct slice in, struct str *out);
 enum verify_answer mech_result(const struct mech_exchange *);
 const char *mech_reason(const struct mech_exchange *); /* words for client and log; NULL: the verdict says all */
+/* The verdict stands though the mechanism goes on: a client that leaves now has failed all the same. */
+bool mech_refused(const struct mech_exchange *);
 #endif

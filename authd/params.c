@@ -22,8 +22,8 @@ const struct param authd_params[] = {
       .def = "plain login",
       .min = 1,
       .doc = "SASL mechanisms that are offered: plain, login, cram-md5, digest-md5, scram-sha-1, scram-sha-256, the "
-             "latter two with -plus for channel binding, external, anonymous, apop (POP3's command). The start is "
-             "refused where no database can serve one.",
+             "latter two with -plus for channel binding, external, anonymous, apop (POP3's command), oauthbearer, "
+             "xoauth2. The start is refused where no database can serve one.",
       .flags = PARAM_SECURITY },
     { .name = "auth_realms",
       .type = PARAM_STRING,
@@ -62,7 +62,8 @@ const struct param authd_params[] = {
           "... } with the settings of a passdb block of Dovecot (deny, pass, master, skip, result_success, "
           "result_failure, result_internalfail, default_fields, override_fields, username_filter, mechanisms, "
           "auth_verbose). Drivers: pam ([session=yes] [setcred=yes] [failure_show_msg=yes] [max_requests=100] "
-          "[cache_key=...] [service, * or %s]), passwd, passwd-file, shadow, sql (a dovecot-sql.conf.ext), static, "
+          "[cache_key=...] [service, * or %s]), oauth2 (a dovecot-oauth2.conf.ext), passwd, passwd-file, shadow, sql "
+          "(a dovecot-sql.conf.ext), static, "
           "table.",
       .flags = PARAM_SECURITY },
     { .name = "auth_userdb",

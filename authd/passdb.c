@@ -12,9 +12,9 @@
 #include "passwd.h"
 #include "password.h"
 
-static const struct passdb_driver *const drivers[] = { &passdb_pam,    &passdb_passwd, &passdb_passwd_file,
-                                                       &passdb_shadow, &passdb_sql,    &passdb_static,
-                                                       &passdb_table };
+static const struct passdb_driver *const drivers[] = { &passdb_oauth2,      &passdb_pam,    &passdb_passwd,
+                                                       &passdb_passwd_file, &passdb_shadow, &passdb_sql,
+                                                       &passdb_static,      &passdb_table };
 /* They live as long as the process. */
 static struct arena *lifetime;
 static struct passdb list[DB_MAX];
@@ -96,11 +96,14 @@ bool authd_passdb_stale(void)
     return false;
 }
 
-bool authd_passdb_serves(const char *mech, bool credentials)
+bool authd_passdb_serves(const char *mech, enum passdb_need need)
 {
-    for (size_t n = 0; n < count; n++)
-        if (db_mechanism_accepted(list[n].entry.mechanisms, mech) && (!credentials || list[n].driver->lookup))
+    for (size_t n = 0; n < count; n++) {
+        const struct passdb_driver *d = list[n].driver;
+        if (db_mechanism_accepted(list[n].entry.mechanisms, mech) && (need != PASSDB_NEEDS_STORED || d->lookup) &&
+            (need != PASSDB_NEEDS_TOKENS || d->tokens))
             return true;
+    }
     return false;
 }
 

@@ -41,8 +41,9 @@ enum lookup authd_passdb_lookup(struct authd_request *, struct err *);
 int authd_passdb_open(const char *parameter, const char *list); /* before the jail; -1 after logging */
 int authd_passdb_start(void);                                   /* in the jail, in a fiber */
 bool authd_passdb_stale(void);
-/* True when at least one database can serve a mechanism: `credentials`: one that needs the stored secret. */
-bool authd_passdb_serves(const char *mech, bool credentials);
+/* True when at least one database can serve a mechanism. */
+enum passdb_need { PASSDB_NEEDS_PASSWORD, PASSDB_NEEDS_STORED, PASSDB_NEEDS_TOKENS }; /* STORED: the stored secret */
+bool authd_passdb_serves(const char *mech, enum passdb_need);
 
 /* --- drivers --- */
 
@@ -68,6 +69,7 @@ struct passdb {
 };
 struct passdb_driver {
     const char *name;
+    bool tokens;        /* it knows tokens from passwords */
     bool remembers;     /* its answers may have been remembered on the way, but for those to request->fresh */
     const char *scheme; /* default of struct passdb's */
     /* Before the jail; passdb->entry.args is what the administrator wrote behind "driver:". -1 with words in err. */
@@ -81,7 +83,7 @@ struct passdb_driver {
     enum passdb_answer (*verify)(struct passdb *, struct authd_request *, struct slice password,
                                  struct authd_fields *row, struct err *);
 };
-extern const struct passdb_driver passdb_pam, passdb_passwd, passdb_passwd_file, passdb_shadow, passdb_sql,
-    passdb_static, passdb_table;
+extern const struct passdb_driver passdb_oauth2, passdb_pam, passdb_passwd, passdb_passwd_file, passdb_shadow,
+    passdb_sql, passdb_static, passdb_table;
 enum passdb_answer passdb_worker_answer(enum auth_worker_verdict);
 #endif

@@ -37,7 +37,7 @@ struct authd_request *authd_request_new(struct arena *a, const struct authd_peer
             *text[n] = "";
     r->arena = a;
     r->mech = mech;
-    r->user = r->original_user = r->database = r->password = r->client_pid = "";
+    r->user = r->original_user = r->database = r->password = r->client_pid = r->openid = "";
     return r;
 }
 
@@ -161,6 +161,26 @@ size_t authd_request_variables(const struct authd_request *r, struct authd_varia
     for (size_t n = 0; n < sizeof known / sizeof *known; n++)
         out[n] = (struct authd_variable){ known[n].name, known[n].value ? known[n].value : "" };
     return sizeof known / sizeof *known;
+}
+
+static size_t add_fields(const struct authd_fields *f, const char *prefix, struct arena *a,
+                         struct authd_variable *out)
+{
+    for (size_t n = 0; n < f->count; n++)
+        out[n] = (struct authd_variable){ arena_printf(a, "%s:%s", prefix, f->field[n].name),
+                                          f->field[n].value ? f->field[n].value : "" };
+    return f->count;
+}
+
+struct authd_variable *authd_request_all_variables(const struct authd_request *r, size_t *count)
+{
+    size_t room = AUTHD_VARIABLES_MAX + r->fields.count + r->userdb.count;
+    struct authd_variable *all = arena_alloc(r->arena, room * sizeof *all);
+
+    *count = authd_request_variables(r, all);
+    *count += add_fields(&r->fields, "passdb", r->arena, all + *count);
+    *count += add_fields(&r->userdb, "userdb", r->arena, all + *count);
+    return all;
 }
 
 static const char *get(void *ctx, struct slice name)

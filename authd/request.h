@@ -46,6 +46,7 @@ struct authd_request {
     bool (*hold)(struct authd_request *);
     void *holder;
     const char *reason;     /* what a client may be told of its failure; NULL */
+    const char *openid;     /* where a client of OAUTHBEARER finds out how to get a token; "" */
     const char *database;   /* driver that answered last, for the log */
     const char *password;   /* %w: while the password is checked; else "" */
     const char *client_pid; /* %p, as text */
@@ -77,6 +78,8 @@ struct authd_variable {
     const char *name, *value;
 };
 size_t authd_request_variables(const struct authd_request *, struct authd_variable out[AUTHD_VARIABLES_MAX]);
+/* The same, and the fields found so far as "passdb:name" and "userdb:name", in the request's arena. */
+struct authd_variable *authd_request_all_variables(const struct authd_request *, size_t *count);
 
 /* Texts with Dovecot's %variables: of this request, in its arena. NULL with words: one that does not exist. */
 const char *authd_format(struct authd_request *, const char *text, struct err *);

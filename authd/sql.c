@@ -10,28 +10,17 @@ int sql_source_check(const char *args, struct err *err)
                           : err_set(err, 0, NULL, "sql:%s: the path of a dovecot-sql.conf.ext was expected", args);
 }
 
-/* %{passdb:name} and %{userdb:name}. */
-static size_t add_fields(const struct authd_fields *f, const char *prefix, struct arena *a, struct proxymap_var *out)
-{
-    for (size_t n = 0; n < f->count; n++)
-        out[n] = (struct proxymap_var){ arena_printf(a, "%s:%s", prefix, f->field[n].name),
-                                        f->field[n].value ? f->field[n].value : "" };
-    return f->count;
-}
-
 enum lookup sql_ask(const char *source, enum proxymap_query query, struct authd_request *r, struct authd_fields *row,
                     struct proxymap_about *about, struct err *err)
 {
-    struct authd_variable known[AUTHD_VARIABLES_MAX];
-    size_t count = authd_request_variables(r, known);
-    struct proxymap_var *vars = arena_alloc(r->arena, (count + r->fields.count + r->userdb.count) * sizeof *vars);
+    size_t count;
+    const struct authd_variable *known = authd_request_all_variables(r, &count);
+    struct proxymap_var *vars = arena_alloc(r->arena, count * sizeof *vars);
     struct proxymap_row answer;
     enum lookup found;
 
     for (size_t n = 0; n < count; n++)
         vars[n] = (struct proxymap_var){ known[n].name, known[n].value };
-    count += add_fields(&r->fields, "passdb", r->arena, vars + count);
-    count += add_fields(&r->userdb, "userdb", r->arena, vars + count);
     found = proxymap_sql(source, query, r->fresh, vars, count, r->arena, &answer, about, err);
     for (size_t n = 0; found == LOOKUP_FOUND && n < answer.columns; n++)
         if (answer.value[n] || strcmp(answer.name[n], "password") == 0)

@@ -21,7 +21,7 @@ endif()
 
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
-foreach(lib openssl libmariadb libsasl2 libpcre2-8 libunbound icu-uc icu-i18n libcrypt libargon2 libsodium zlib libseccomp pam)
+foreach(lib openssl libmariadb libsasl2 libpcre2-8 libunbound icu-uc icu-i18n libcrypt libargon2 libsodium zlib libseccomp pam json-c libcurl)
   string(MAKE_C_IDENTIFIER ${lib} id)
   pkg_check_modules(${id} REQUIRED IMPORTED_TARGET ${lib})
 endforeach()

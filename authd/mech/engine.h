@@ -16,7 +16,8 @@ struct mech_exchange {
     enum verify_answer verdict;
     const char *reason; /* of a failure; NULL */
     bool started;
-    void *state; /* the engine's */
+    bool refused; /* the verdict stands; a challenge tells the client why, and its response counts for nothing */
+    void *state;  /* the engine's */
 };
 struct mech_engine {
     int (*init)(void);                    /* before the jail, once; -1 after logging. NULL: nothing */
@@ -25,7 +26,8 @@ struct mech_engine {
     enum mech_step (*step)(struct mech_exchange *, struct slice in, struct str *out);
     void (*end)(struct mech_exchange *); /* NULL: nothing */
 };
-extern const struct mech_engine mech_cyrus, mech_digest_md5, mech_external, mech_anonymous, mech_apop;
+extern const struct mech_engine mech_cyrus, mech_digest_md5, mech_external, mech_anonymous, mech_apop,
+    mech_oauthbearer, mech_xoauth2;
 
 /* Name and authorization identity of the request; "" for authzid where there is none. -1 after a line in the log: the
  * name can belong to nobody. */

@@ -1,7 +1,7 @@
 /*
  * gs2 - the header in front of SCRAM's and OAUTHBEARER's first message: "n,a=user,"
  *
- * Callers     authd/mech/cyrus.c, authd/mech/oauth.c
+ * Callers     authd/mech/cyrus.c, authd/mech/oauth_parse.c
  * Invariants  pure
  * Errors      -1: no such header; *out is undefined
  * Source      RFC 5801 4; RFC 5802 section 7

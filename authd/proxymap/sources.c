@@ -50,7 +50,7 @@ static void found(void *unused, enum table_named_kind kind, struct slice name)
     (void) unused;
     if (kind == TABLE_NAMED_SQL)
         serve_sql(name);
-    else
+    else if (kind == TABLE_NAMED_TABLE)
         serve(name);
 }
 

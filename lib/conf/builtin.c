@@ -7,6 +7,7 @@ const char conf_builtin_services[] = "# service type private unpriv chroot wakeu
                                      "postlog unix-dgram n - n - 1 postlogd\n"
                                      "resolver unix - - y - 1 resolver\n"
                                      "proxymap unix - - n - 1 proxymap\n"
+                                     "oauth2 unix - - n - 1 oauth2\n"
                                      "auth,auth-login,auth-master,auth-userdb unix - - n - 1 authd\n"
                                      "saslauth unix - - n - 1 saslauth\n"
                                      "auth-worker unix - n n - 1 auth-worker\n"

@@ -54,6 +54,8 @@ static void search_value(const struct search *s, const char *parameter, const ch
     find(s, value, "mysql:", true, TABLE_NAMED_TABLE);
     if (strcmp(parameter, "auth_passdb") == 0 || strcmp(parameter, "auth_userdb") == 0)
         find(s, value, "sql:", false, TABLE_NAMED_SQL);
+    if (strcmp(parameter, "auth_passdb") == 0)
+        find(s, value, "oauth2:", false, TABLE_NAMED_OAUTH2);
 }
 
 static void search_main(const struct search *s)

@@ -94,7 +94,10 @@ class Server:
     def up(self):
         assert self.process.poll() is None, self.log()
         with contextlib.suppress(OSError):
-            return Link(self.socket("auth"))
+            return self.ready() and Link(self.socket("auth"))
+
+    def ready(self):
+        return True
 
     def link(self, name, **kw):
         return Link(self.socket(name), **kw)
@@ -110,12 +113,12 @@ class Server:
 
 
 class OurAuthd(Server):
-    """authd and auth-worker, without master and jail. settings: {name: value} of main.cf, "DIR" in them is server.dir."""
+    """authd, auth-worker and further services that authd asks, without master and jail. settings: {name: value} of main.cf, "DIR" in them is server.dir."""
 
     worker = None
 
-    def __init__(self, settings, files):
-        self.settings, self.files = settings, files
+    def __init__(self, settings, files, services=()):
+        self.settings, self.files, self.services, self.asked = settings, files, services, []
 
     def socket(self, name):
         return self.dir / name
@@ -135,14 +138,22 @@ class OurAuthd(Server):
             self.worker.terminate()
             self.worker.wait(20)
         self.worker = None
+        for process in self.asked:
+            process.terminate()
+            process.wait(20)
+        self.asked = []
 
     def start(self):
-        self.write(self.files)
+        self.write({name: text.replace("DIR", str(self.dir)) for name, text in self.files.items()})
         (self.dir / "private").mkdir(exist_ok=True)
         lines = {"queue_directory": "DIR", "auth_failure_delay": "0", **self.settings}
         (self.dir / "main.cf").write_text("".join(f"{k} = {v}\n" for k, v in lines.items()).replace("DIR", str(self.dir)))
         self.worker = self.daemon("auth-worker", "private/auth-worker", log="worker.log")
+        self.asked = [self.daemon(name, f"private/{name}", log=f"{name}.log") for name in self.services]
         self.process = self.daemon("authd", *self.names)
+
+    def ready(self):
+        return all((self.dir / "private" / name).exists() for name in self.services)
 
 
 class DebianAuth(Server):
@@ -164,7 +175,7 @@ class DebianAuth(Server):
         return ["unshare", "--mount", *user, "sh", "-c", script, "sh", self.root, *map(str, argv)]
 
     def start(self):
-        self.write(self.files)
+        self.write({name: text.replace("DIR", str(self.dir)) for name, text in self.files.items()})
         account = "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
         group = "nogroup" if os.geteuid() == 0 else account
         (self.dir / "run").mkdir(exist_ok=True)

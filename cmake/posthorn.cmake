@@ -177,4 +177,5 @@ function(posthorn_command NAME WHERE)
   target_link_libraries(${NAME} PRIVATE ${D_DEPS})
   target_compile_options(${NAME} PRIVATE -Wno-frame-larger-than) # a command has the stack of a process
   set_target_properties(${NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/${WHERE})
+  set_property(GLOBAL APPEND PROPERTY POSTHORN_COMMANDS ${WHERE}/${NAME})
 endfunction()

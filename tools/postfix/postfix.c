@@ -260,7 +260,16 @@ static int take_settings(void)
 static int command_set_permissions(void) { return take_settings() < 0 || postfix_set_permissions() < 0 ? 1 : 0; }
 
 /* Files of older versions are read as they stand: there is nothing to upgrade but what the arguments say. */
-static int command_upgrade(void) { return take_settings() < 0 ? 1 : 0; }
+static int command_upgrade(void)
+{
+    bool asked = *settings != NULL;
+
+    if (take_settings() < 0)
+        return 1;
+    if (!asked)
+        log_info("main.cf and master.cf are read as they stand: nothing to upgrade; checking them");
+    return postfix_check(true) < 0 ? 1 : 0;
+}
 
 static void begin_log(void)
 {
@@ -287,8 +296,8 @@ static const struct {
     { "status", command_status, "say whether it runs; exit status 0 when it does", false },
     { "set-permissions", command_set_permissions,
       "give queue, data and set-gid commands the owner and mode they need", .settings = true },
-    { "upgrade-configuration", command_upgrade, "change main.cf as the arguments say; older files need nothing else",
-      true },
+    { "upgrade-configuration", command_upgrade,
+      "change main.cf as the arguments say, then check; older files need nothing else", true },
     { "logrotate", command_logrotate, "begin a new maillog_file, and pack the old one", false },
     { "quick-start", command_quick_start, "start without checks", false },
     { "quick-stop", command_stop, "the same as stop", false },

@@ -11,9 +11,12 @@
 #include "lmtpd.h"
 #include "table/table.h"
 
+static struct service_path paths[] = { { .write = true, .optional = true }, { .path = NULL } };
+
 static int open_tables(void)
 {
     userdb_open();
+    paths[0].path = userdb_base();
     return 0;
 }
 
@@ -25,13 +28,12 @@ static bool stale(void)
 }
 
 static const struct param *const tables[] = { lmtpd_params, userdb_params, mailboxd_params, NULL };
-static const struct service_path paths[] = { { .path = "$virtual_mailbox_base", .write = true, .optional = true },
-                                             { .path = NULL } };
 static const struct service lmtpd = {
     .name = "lmtpd",
     .summary = "LMTP server: delivers into the users' Maildirs",
     .jail = JAIL_USER,
-    .user = "$virtual_uid_maps $mail_owner",
+    .user = "$virtual_uid_maps $mail_uid $mail_owner",
+    .mail_groups = true,
     .may = MAY_OPEN | MAY_WRITE_FILES | MAY_THREADS,
     .paths = paths,
     .params = tables,

@@ -213,8 +213,8 @@ int main(void)
                                                   NULL };
     char text[2000], path[400];
 
-    if (getegid() == 0) /* no mailbox belongs to that group, and all are to be this process's own */
-        assert(setegid(1) == 0);
+    if (geteuid() == 0) /* no mailbox belongs to root, and all are to be this process's own */
+        assert(setresgid(1, 1, 1) == 0 && setresuid(1, 1, 1) == 0);
     snprintf(dir, sizeof dir, "%s/lmtpd-test-%d", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", (int) getpid());
     assert(mkdir(dir, 0755) == 0);
     snprintf(path, sizeof path, "%s/mail", dir);
@@ -225,7 +225,7 @@ int main(void)
         "virtual_mailbox_domains = example.test\nvirtual_mailbox_base = %s/mail\n"
         "virtual_mailbox_maps = inline:{ alice@example.test=example.test/alice/, "
         "bob@example.test=example.test/bob/, wrong@example.test=../x/, mbox@example.test=example.test/m }\n"
-        "virtual_uid_maps = static:%u\nvirtual_gid_maps = static:%u\nvirtual_minimum_uid = 0\n",
+        "virtual_uid_maps = static:%u\nvirtual_gid_maps = static:%u\nvirtual_minimum_uid = 1\n",
         dir, (unsigned) geteuid(), (unsigned) getegid());
     snprintf(path, sizeof path, "%s/main.cf", dir);
     FILE *f = fopen(path, "w");

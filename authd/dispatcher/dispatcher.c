@@ -94,23 +94,6 @@ static enum dispatcher_answer refuse(struct hand_over *h, enum dispatcher_answer
     return answer;
 }
 
-/* Dovecot's words: administrators look for them. */
-static bool in_range(const char *user, const char *what, const char *kind, int64_t id, int64_t first, int64_t last)
-{
-    if (id >= first && (last == 0 || id <= last))
-        return true;
-    log_error("user %s: Mail access for users with %s %lld not permitted (see %s_valid_%s in main.cf, %s from userdb "
-              "lookup)",
-              user, what, (long long) id, id < first ? "first" : "last", kind, kind);
-    return false;
-}
-
-static bool permitted(const struct authd_user *u)
-{
-    return in_range(u->user, "UID", "uid", u->uid, conf_first_valid_uid, conf_last_valid_uid) &&
-           in_range(u->user, "GID", "gid", u->gid, conf_first_valid_gid, conf_last_valid_gid);
-}
-
 static enum dispatcher_answer hand_over(struct hand_over *h, const struct dispatcher_claim *claim,
                                         struct arena *arena)
 {
@@ -128,7 +111,7 @@ static enum dispatcher_answer hand_over(struct hand_over *h, const struct dispat
             h->user.user);
         return refuse(h, DISPATCHER_DENIED, "no uid or gid");
     }
-    if (!permitted(&h->user))
+    if (!authd_ids_permitted(h->user.user, h->user.uid, h->user.gid))
         return refuse(h, DISPATCHER_DENIED, "uid or gid not permitted");
     if (!place(arena, &h->user, h)) {
         log_error("user %s: its mail has no place: %s", h->user.user,

@@ -376,3 +376,20 @@ enum lookup authd_client_request(struct authd_client *c, const char *protocol, u
     dovecot_auth_put(&q, slice_of(cookie));
     return lookup(c, &q, id, protocol, a, out, deadline, err);
 }
+
+/* Dovecot's words: administrators look for them. */
+static bool in_range(const char *user, const char *what, const char *kind, int64_t id, int64_t first, int64_t last)
+{
+    if (id >= first && (last == 0 || id <= last))
+        return true;
+    log_error("user %s: Mail access for users with %s %lld not permitted (see %s_valid_%s in main.cf, %s from userdb "
+              "lookup)",
+              user, what, (long long) id, id < first ? "first" : "last", kind, kind);
+    return false;
+}
+
+bool authd_ids_permitted(const char *user, int64_t uid, int64_t gid)
+{
+    return in_range(user, "UID", "uid", uid, conf_first_valid_uid, conf_last_valid_uid) &&
+           in_range(user, "GID", "gid", gid, conf_first_valid_gid, conf_last_valid_gid);
+}

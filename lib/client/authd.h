@@ -53,6 +53,8 @@ enum lookup authd_client_request(struct authd_client *, const char *protocol, ui
                                  const char *cookie, struct arena *, struct authd_user *out, int64_t deadline,
                                  struct err *);
 
+/* Are these ids within first_valid_uid .. last_valid_gid? False after logging, in Dovecot's words. */
+bool authd_ids_permitted(const char *user, int64_t uid, int64_t gid);
 const char *authd_user_extra(const struct authd_user *, const char *name); /* NULL when it was not said */
 /* The words of a USER reply from word `from` on; shared with tests. */
 struct dovecot_auth_line;

@@ -1,7 +1,7 @@
 /*
  * mailboxd - the callers' side: the processes of other accounts, who waits for one, and orders to them
  *
- * A struct worker is one process. It is found by uid, gid and directory; several deliveries use it at once.
+ * A struct worker is one process. It is found by uid, gid and what it may see; several deliveries use it at once.
  *
  * Invariants  worker_count, with the places promised to waiters, is at most process_limit
  *             a place that becomes free goes to who has waited longest, never to a later one
@@ -200,15 +200,56 @@ static int start(struct worker *w)
     return 0;
 }
 
-static struct worker *find(uid_t uid, gid_t gid, const char *directory)
+/* "/a/b" of "/a/b/c/": what stands behind the directory, from its slash on; NULL when it lies elsewhere. */
+static const char *below(const char *path, const char *directory)
+{
+    size_t len = strlen(directory);
+
+    while (len > 1 && directory[len - 1] == '/')
+        len--;
+    return len > 1 && strncmp(path, directory, len) == 0 && path[len] == '/' ? path + len : NULL;
+}
+
+static bool serves(const struct worker *w, const struct userdb_mailbox *box)
+{
+    return w->uid == box->uid && w->gid == box->gid && !w->leaving &&
+           (below(box->path, w->directory) || strcmp(box->path, w->directory) == 0);
+}
+
+static struct worker *find(const struct userdb_mailbox *box)
 {
     list_each(it, &workers)
     {
         struct worker *w = list_entry(it, struct worker, node);
-        if (w->uid == uid && w->gid == gid && !w->leaving && strcmp(w->directory, directory) == 0)
+        if (serves(w, box))
             return w;
     }
     return NULL;
+}
+
+static bool has_worker(uid_t uid, gid_t gid)
+{
+    list_each(it, &workers)
+    {
+        struct worker *w = list_entry(it, struct worker, node);
+        if (w->uid == uid && w->gid == gid)
+            return true;
+    }
+    return false;
+}
+
+/* What a new process may see. Below virtual_mailbox_base: that, as lmtpd itself sees it. Else the user's home, or the
+ * mailbox alone; but where one account turns out to own the mailboxes of several users, what holds them all, if the
+ * configuration names it: a process for each of them would gain nothing but time. */
+static const char *directory_for(const struct userdb_mailbox *box)
+{
+    const char *base = userdb_base();
+
+    if (below(box->path, base) && (*conf_virtual_mailbox_base || has_worker(box->uid, box->gid)))
+        return base;
+    if (box->home && below(box->path, box->home))
+        return box->home;
+    return box->path;
 }
 
 /* One that rests gives its place at once; else the one that has been there longest, when it is done. */
@@ -265,9 +306,9 @@ static struct worker *worker_new(uid_t uid, gid_t gid, const char *directory)
 }
 
 /* The account's process, with a delivery more; NULL with errno when it cannot be had. */
-static struct worker *hold(uid_t uid, gid_t gid, const char *directory)
+static struct worker *hold(const struct userdb_mailbox *box)
 {
-    struct worker *w = find(uid, gid, directory);
+    struct worker *w = find(box);
     int64_t until = time_mono_ms() + SPAWN_MS;
     int keep = EAGAIN;
     bool fresh = false;
@@ -275,10 +316,10 @@ static struct worker *hold(uid_t uid, gid_t gid, const char *directory)
     if (w == NULL && worker_count + promised >= (size_t) process_limit) {
         if (wait_for_place() < 0)
             return NULL;
-        w = find(uid, gid, directory); /* another may have started it meanwhile */
+        w = find(box); /* another may have started it meanwhile */
     }
     if (w == NULL) {
-        w = worker_new(uid, gid, directory);
+        w = worker_new(box->uid, box->gid, directory_for(box));
         fresh = true;
     }
     grant();
@@ -342,7 +383,7 @@ static void show_path(struct err *err, const char *directory, const char *path)
     free(whole);
 }
 
-static int result(struct msg *answer, const char *directory, const char *path, uint64_t *bytes, struct err *err)
+static int result(struct msg *answer, const struct worker *w, const char *path, uint64_t *bytes, struct err *err)
 {
     int code = (int) msg_get_num(answer, "code", 0, 599);
     char dsn[ERR_DSN_BYTES] = "";
@@ -355,36 +396,15 @@ static int result(struct msg *answer, const char *directory, const char *path, u
     if (code == 0)
         return 0;
     (void) err_set(err, code, dsn, "%s", text);
-    show_path(err, directory, path);
+    show_path(err, w->directory, path);
     return -1;
-}
-
-/* "/a/b" of "/a/b/c/": what stands behind the directory, from its slash on; NULL when it lies elsewhere. */
-static const char *below(const char *path, const char *directory)
-{
-    size_t len = strlen(directory);
-
-    while (len > 1 && directory[len - 1] == '/')
-        len--;
-    return len > 1 && strncmp(path, directory, len) == 0 && path[len] == '/' ? path + len : NULL;
-}
-
-/* What the process may see: the base that all mailboxes share, as lmtpd itself does, when this one lies below it;
- * else the user's home, or the mailbox alone. */
-static const char *directory_of(const struct userdb_mailbox *box)
-{
-    if (below(box->path, conf_virtual_mailbox_base))
-        return conf_virtual_mailbox_base;
-    if (box->home && below(box->path, box->home))
-        return box->home;
-    return box->path;
 }
 
 bool mailboxd_needed(const struct userdb_mailbox *box)
 {
     if (box->uid != geteuid())
         return true;
-    return !service_alone() && (box->gid != getegid() || below(box->path, conf_virtual_mailbox_base) == NULL);
+    return !service_alone() && (box->gid != getegid() || below(box->path, userdb_base()) == NULL);
 }
 
 static struct msg *order_new(const char *path, bool no_index, struct slice head, int64_t limit,
@@ -402,44 +422,45 @@ static struct msg *order_new(const char *path, bool no_index, struct slice head,
 }
 
 /* One try. 1: the process had ended before it was told. */
-static int try_once(const struct userdb_mailbox *box, const char *directory, struct msg *order, struct msg **answer,
-                    struct err *err)
+static int try_once(const struct userdb_mailbox *box, struct slice head, int64_t limit,
+                    const struct mailboxd_content *content, uint64_t *bytes, struct err *err)
 {
-    struct worker *w = hold(box->uid, box->gid, directory);
+    struct worker *w = hold(box);
+    struct msg *order, *answer = NULL;
     bool unsent = false;
+    const char *path;
+    int ret;
 
     if (w == NULL) {
         int why = errno;
-        log_warn("cannot start %s in %s as uid %u, gid %u: %s", MAILBOXD_PROGRAM, directory, (unsigned) box->uid,
+        log_warn("cannot start %s for %s as uid %u, gid %u: %s", MAILBOXD_PROGRAM, box->path, (unsigned) box->uid,
                  (unsigned) box->gid, strerror(why));
         return err_set(err, 451, "4.3.0", "cannot deliver as uid %u: %s", (unsigned) box->uid, strerror(why));
     }
+    path = below(box->path, w->directory);
+    if (path == NULL)
+        path = "/";
+    order = order_new(path, box->no_index, head, limit, content);
     if (event_sem_get(&w->room, time_mono_ms() + WAIT_MS) == 0) {
-        *answer = ask(w, order, &unsent);
+        answer = ask(w, order, &unsent);
         event_sem_put(&w->room);
     }
+    msg_free(&order);
+    if (answer)
+        ret = result(answer, w, path, bytes, err);
+    else
+        ret = err_set(err, 451, "4.3.0", "the process that delivers as uid %u has ended", (unsigned) box->uid);
+    msg_free(&answer);
     let_go(w);
-    if (*answer)
-        return 0;
-    (void) err_set(err, 451, "4.3.0", "the process that delivers as uid %u has ended", (unsigned) box->uid);
-    return unsent ? 1 : -1;
+    return unsent ? 1 : ret;
 }
 
 int mailboxd_deliver(const struct userdb_mailbox *box, struct slice head, int64_t limit,
                      const struct mailboxd_content *content, uint64_t *bytes, struct err *err)
 {
-    const char *directory = directory_of(box), *path = below(box->path, directory);
-    struct msg *order, *answer = NULL;
     int ret = 1;
 
-    if (path == NULL)
-        path = "/";
-    order = order_new(path, box->no_index, head, limit, content);
     for (int i = 0; i < TRIES && ret == 1; i++)
-        ret = try_once(box, directory, order, &answer, err);
-    msg_free(&order);
-    if (answer)
-        ret = result(answer, directory, path, bytes, err);
-    msg_free(&answer);
+        ret = try_once(box, head, limit, content, bytes, err);
     return ret ? -1 : 0;
 }

@@ -26,11 +26,14 @@ static struct {
     size_t spawned, last_uid, at_work, most_at_work, served;
     bool refuse, in_order;
     int control; /* of the process made last */
+    char directory[300];
     int hold_ms;
 } seen;
 static char dir[200];
+static const char *base = dir; /* of all mailboxes */
 
 bool service_alone(void) { return false; }
+const char *userdb_base(void) { return base; }
 
 static int deliver(const struct mailboxd_order *o, uint64_t *bytes, struct err *err)
 {
@@ -67,7 +70,8 @@ int service_spawn(const struct service_spawn *s, int fd, int64_t deadline, pid_t
         errno = EAGAIN;
         return -1;
     }
-    assert(strcmp(s->program, "mailboxd") == 0 && strcmp(s->directory, dir) == 0 && s->gid == s->uid + 1);
+    assert(strcmp(s->program, "mailboxd") == 0 && s->gid == s->uid + 1);
+    snprintf(seen.directory, sizeof seen.directory, "%s", s->directory);
     if (seen.in_order && s->uid != HOT)
         assert(s->uid > seen.last_uid); /* who came first is served first */
     seen.last_uid = s->uid;
@@ -168,6 +172,37 @@ static void test_no_starving(void)
         event_cond_wait(&one_less, EVENT_NEVER);
 }
 
+static int deliver_home(size_t uid, const char *home, const char *path)
+{
+    struct userdb_mailbox box = { .uid = (uid_t) uid, .gid = (gid_t) uid + 1, .maildir = true, .home = home };
+    struct err err;
+    uint64_t bytes;
+
+    box.path = path;
+    return mailboxd_deliver(&box, slice_of("head\n"), 0, letter, &bytes, &err);
+}
+
+/* Without virtual_mailbox_base a process sees one home; the second user of the same account brings one for all. */
+static void test_directories(void)
+{
+    const char *configured = conf_virtual_mailbox_base;
+    size_t before = seen.spawned;
+
+    assert(strcmp(seen.directory, dir) == 0);
+    conf_virtual_mailbox_base = "";
+    base = "/vmail";
+    assert(deliver_home(500000, "/vmail/a", "/vmail/a/Maildir/") == 0 && strcmp(seen.directory, "/vmail/a") == 0);
+    assert(deliver_home(500000, "/vmail/a", "/vmail/a/Maildir/") == 0 && seen.spawned == before + 1);
+    assert(deliver_home(500000, "/vmail/b", "/vmail/b/Maildir/") == 0 && strcmp(seen.directory, "/vmail") == 0);
+    assert(deliver_home(500000, "/vmail/c", "/vmail/c/Maildir/") == 0 && seen.spawned == before + 2);
+    assert(deliver_home(500000, "/other/d", "/other/d/box/") == 0 && strcmp(seen.directory, "/other/d") == 0);
+    assert(deliver_home(500001, "/vmail/d", "/vmail/d/Maildir/") == 0 && strcmp(seen.directory, "/vmail/d") == 0);
+    assert(deliver_home(500002, "/vmail/e", "/mail/e/") == 0 && strcmp(seen.directory, "/mail/e/") == 0);
+    assert(deliver_home(500002, "/vmail/e", "/mail/e/") == 0 && seen.spawned == before + 5);
+    conf_virtual_mailbox_base = configured;
+    base = dir;
+}
+
 static void test_failures(void)
 {
     struct err err = { 0 };
@@ -238,6 +273,7 @@ static void run(void *unused)
     test_needed();
     test_many();
     test_no_starving();
+    test_directories();
     test_failures();
     test_memory();
     event_stop();

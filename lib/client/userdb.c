@@ -31,11 +31,31 @@ const struct param userdb_params[] = {
 };
 static struct maps *mailboxes, *uids, *gids; /* live as long as the process */
 static struct authd_client *authd;
+static char *base_directory;
+
+/* "/var/vmail" of "maildir:/var/vmail/%d/%n:LAYOUT=fs"; for one below the home, of mail_home. */
+static char *fixed_directory(void)
+{
+    const char *colon = strchr(conf_mail_location, ':'), *text = colon ? colon + 1 : conf_mail_location;
+
+    if (*text == '~')
+        text = conf_mail_home;
+    size_t len = strcspn(text, "%:");
+    while (len && text[len - 1] != '/')
+        len--;
+    while (len && text[len - 1] == '/')
+        len--;
+    return mem_strndup(text, *text == '/' ? len : 0);
+}
+
+const char *userdb_base(void) { return base_directory ? base_directory : ""; }
 
 void userdb_open(void)
 {
     const unsigned flags = TABLE_FOLD | TABLE_NO_SUBST;
 
+    base_directory = *conf_virtual_mailbox_base || *userdb_service == '\0' ? mem_strdup(conf_virtual_mailbox_base)
+                                                                           : fixed_directory();
     if (*userdb_service) {
         authd = authd_client_new(userdb_service);
         return;
@@ -89,7 +109,14 @@ static const char *mailbox_path(const char *base, struct slice result, struct ar
     return arena_printf(a, "%s/%.*s", base, (int) result.len, result.p);
 }
 
-static enum lookup find_in_tables(const char *address, struct arena *a, struct userdb_mailbox *out, struct err *err)
+/* virtual_minimum_uid is Postfix's and holds for all; the rest is Dovecot's. */
+static bool permitted(const char *user, const char *protocol, uint64_t uid, uint64_t gid)
+{
+    return strcmp(protocol, "virtual") == 0 || authd_ids_permitted(user, (int64_t) uid, (int64_t) gid);
+}
+
+static enum lookup find_in_tables(const char *address, const char *protocol, struct arena *a,
+                                  struct userdb_mailbox *out, struct err *err)
 {
     const char *least_text = conf_value("virtual_minimum_uid");
     uint64_t least = least_text ? strtoull(least_text, NULL, 10) : 100, uid, gid;
@@ -114,6 +141,8 @@ static enum lookup find_in_tables(const char *address, struct arena *a, struct u
     if ((found = number(uids, "virtual_uid_maps", address, least, &uid, err)) != LOOKUP_FOUND ||
         (found = number(gids, "virtual_gid_maps", address, 1, &gid, err)) != LOOKUP_FOUND)
         return found;
+    if (!permitted(address, protocol, uid, gid))
+        return misconfigured(err);
     out->uid = (uid_t) uid;
     out->gid = (gid_t) gid;
     out->maildir = out->path[strlen(out->path) - 1] == '/';
@@ -137,6 +166,8 @@ static enum lookup ask(const char *address, const char *protocol, struct arena *
                  user.problem[0] ? ": " : "", user.problem);
         return misconfigured(err);
     }
+    if (!permitted(user.user, protocol, user.uid, user.gid))
+        return misconfigured(err);
     out->path = arena_printf(a, "%s/", user.maildir);
     out->maildir = true;
     out->no_index = user.location.no_index || user.location.index[0];
@@ -155,7 +186,7 @@ enum lookup userdb_find(const char *address, const char *protocol, struct arena 
 
     *out = (struct userdb_mailbox){ 0 };
     if (authd == NULL)
-        return find_in_tables(address, a, out, err);
+        return find_in_tables(address, protocol, a, out, err);
     found = ask(address, protocol, a, out, err);
     if (found == LOOKUP_NONE && addr_split(all, &local, &domain) &&
         addr_split_extension(local, conf_recipient_delimiter, false, &base, &extension))

@@ -6,7 +6,8 @@
  *
  * Callers     lmtpd, local/virtual
  * Invariants  a path never leads out of virtual_mailbox_base; tables may not build it from the address ($1)
- *             uid and gid are at least virtual_minimum_uid and 1
+ *             uid and gid are at least virtual_minimum_uid and 1; but for "virtual", within first_valid_uid ..
+ *             last_valid_gid too
  * Ownership   texts live in the arena given
  * Errors      three answers; wrong configuration is LOOKUP_RETRY with a warning in the log
  */
@@ -27,6 +28,9 @@ struct userdb_mailbox {
     const char *home; /* absolute; NULL: not known */
 };
 void userdb_open(void); /* before the jail: needs the right to read the tables */
+/* The directory that holds all mailboxes as far as the configuration tells: virtual_mailbox_base, else what stands
+ * before the first variable of mail_location. "" when there is none. After userdb_open. */
+const char *userdb_base(void);
 /* address: internal form, "user+ext@domain". protocol: "lmtp", "virtual". */
 enum lookup userdb_find(const char *address, const char *protocol, struct arena *, struct userdb_mailbox *out,
                         struct err *);

@@ -21,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CAPABILITIES = 64, USER_NAME_BYTES = 64 };
+enum { CAPABILITIES = 64, USER_NAME_BYTES = 64, MAIL_GROUPS = 64 };
 
 static int user_by_number(struct slice digits, uid_t *uid, gid_t *gid, char name[USER_NAME_BYTES])
 {
@@ -109,13 +109,67 @@ static void change_root(const char *directory)
         log_fatal("cannot change the root directory to %s: %s", directory, strerror(errno));
 }
 
-static void change_user(uid_t uid, gid_t gid, const char *name)
+static gid_t mail_groups[MAIL_GROUPS];
+static int mail_group_count;
+
+static int group_named(struct slice word, gid_t *out)
+{
+    char *name = mem_strndup(word.p, word.len);
+    struct group *g = getgrnam(name);
+    uint64_t n;
+
+    free(name);
+    if (g)
+        *out = g->gr_gid;
+    else if (slice_u64(word, UINT32_MAX - 1, &n) == 0)
+        *out = (gid_t) n;
+    return g || slice_u64(word, UINT32_MAX - 1, &n) == 0 ? 0 : -1;
+}
+
+int jail_mail_groups(void)
+{
+    struct slice rest = slice_of(service_mail_access_groups), word;
+
+    mail_group_count = 0;
+    while (slice_word(&rest, ", \t\r\n", &word)) {
+        if (mail_group_count == MAIL_GROUPS || group_named(word, &mail_groups[mail_group_count]) < 0 ||
+            mail_groups[mail_group_count] == 0) {
+            log_error("mail_access_groups: %.*s: there is no such group, it is root's, or one too many",
+                      (int) word.len, word.p);
+            return -1;
+        }
+        mail_group_count++;
+    }
+    return 0;
+}
+
+int jail_set_mail_groups(const char *name, gid_t gid)
+{
+    gid_t all[2 * MAIL_GROUPS] = { gid };
+    int n = MAIL_GROUPS;
+
+    if (name[0] == '\0')
+        n = 1;
+    else if (getgrouplist(name, gid, all, &n) < 0)
+        n = MAIL_GROUPS;
+    for (int i = 0; i < mail_group_count; i++)
+        all[n++] = mail_groups[i];
+    return setgroups((size_t) n, all);
+}
+
+static int set_groups(const char *name, gid_t gid, bool mail)
+{
+    if (mail)
+        return jail_set_mail_groups(name, gid);
+    return name[0] ? initgroups(name, gid) : setgroups(1, &gid);
+}
+
+static void change_user(uid_t uid, gid_t gid, const char *name, bool mail)
 {
     if (uid == 0 || gid == 0)
         log_fatal("a jailed process cannot run as uid %u, gid %u", (unsigned) uid, (unsigned) gid);
     drop_bounding_set();
-    if ((name[0] ? initgroups(name, gid) : setgroups(1, &gid)) < 0 || setresgid(gid, gid, gid) < 0 ||
-        setresuid(uid, uid, uid) < 0)
+    if (set_groups(name, gid, mail) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
         log_fatal("cannot become uid %u, gid %u: %s", (unsigned) uid, (unsigned) gid, strerror(errno));
     if (setuid(0) == 0 || getuid() != uid || geteuid() != uid)
         log_fatal("uid 0 can be regained");
@@ -149,11 +203,13 @@ void jail_close(const struct service *svc, int landlock_abi_max)
     tzset(); /* reads /etc/localtime while it can */
     if (root && jail_user(svc->user ? svc->user : conf_mail_owner, &uid, &gid, name) < 0)
         exit(1);
+    if (root && svc->mail_groups && jail_mail_groups() < 0)
+        exit(1);
     ruleset = jail_landlock_prepare(svc, abi_of(landlock_abi_max));
     if (root && svc->jail == JAIL_CHROOT)
         change_root(".");
     if (root)
-        change_user(uid, gid, name);
+        change_user(uid, gid, name, svc->mail_groups);
     lock(ruleset);
     jail_calls(svc);
 }
@@ -197,7 +253,7 @@ void jail_close_user(const struct service *svc, const struct service_user *user,
     ruleset = jail_landlock_prepare_user(user, abi_of(landlock_abi_max));
     if (root) {
         change_root(user->directory);
-        change_user(user->uid, user->gid, "");
+        change_user(user->uid, user->gid, "", true);
     } else if (!change_root_unprivileged(user->directory)) {
         *directory = user->directory;
         if (chdir(user->directory) < 0)

@@ -18,6 +18,7 @@
 /* Parameters of every daemon, and of master, about the jail. */
 extern const struct param service_params[];
 extern int64_t service_landlock_abi_max;
+extern const char *service_mail_access_groups;
 
 /* The jail of a daemon: the process is in the queue directory. Ends the process when it cannot be closed. */
 void jail_close(const struct service *, int landlock_abi_max);
@@ -32,6 +33,11 @@ void jail_close_spawner(void);
 int jail_user(const char *spec, uid_t *, gid_t *, char name[64]);
 /* May a process of a user have these ids? NULL, or which parameter forbids it. */
 const char *jail_ids_forbidden(int64_t uid, int64_t gid);
+/* Looks mail_access_groups up, before the first use of them. -1 after logging. */
+int jail_mail_groups(void);
+/* The groups of a process that works as a mail user: gid, those of the account where it has a name, and
+ * mail_access_groups. -1 with errno. */
+int jail_set_mail_groups(const char *name, gid_t gid);
 int jail_landlock_abi(void); /* 0: the kernel has none */
 
 /* Pieces, for jail.c. */

@@ -22,6 +22,7 @@ enum { TABLES_MAX = 62, OPTION_LISTEN = 1000, OPTION_PARAMS, OPTION_HELP };
 
 struct service_state service_state;
 int64_t service_landlock_abi_max;
+const char *service_mail_access_groups;
 const struct param service_params[] = {
     { .name = "landlock_abi_max",
       .type = PARAM_INT,
@@ -29,6 +30,12 @@ const struct param service_params[] = {
       .def = "0",
       .doc = "Highest Landlock ABI a daemon makes use of; 0: what the kernel offers. Lowered to test what an older "
              "kernel would hold back." },
+    { .name = "mail_access_groups",
+      .type = PARAM_STRING,
+      .str = &service_mail_access_groups,
+      .def = "",
+      .doc = "Groups, by name or number, that the processes which work as mail users (imapd, pop3d, lmtpd, virtual, "
+             "mailboxd) belong to beside the mailbox's own: for shared mailboxes." },
     { .type = PARAM_END },
 };
 

@@ -94,7 +94,8 @@ struct service {
      * fiber, confined to one user's directory. The child ends when it returns. */
     void (*spawned)(int control_fd, const struct service_user *);
 
-    bool exclusive; /* a connection is a session or delivery: maxproc counts connections */
+    bool mail_groups; /* it belongs to mail_access_groups too; a spawned process always does */
+    bool exclusive;   /* a connection is a session or delivery: maxproc counts connections */
     const int64_t
         *sessions_max;     /* connections a process takes at a time (parameter); NULL: no limit but descriptors */
     bool use_each;         /* max_use is of each place that a process has for sessions: as many as the processes which

@@ -75,7 +75,7 @@ static void make_directories(const struct spawn *s)
 {
     bool root = geteuid() == 0;
 
-    if (root && (setgroups(1, &user.gid) < 0 || setegid(user.gid) < 0 || seteuid(user.uid) < 0))
+    if (root && (jail_set_mail_groups("", user.gid) < 0 || setegid(user.gid) < 0 || seteuid(user.uid) < 0))
         log_fatal("cannot become uid %u: %s", (unsigned) user.uid, strerror(errno));
     make_directory(s->directory);
     for (int i = 0; i < SERVICE_PLACES; i++) {
@@ -255,7 +255,7 @@ int spawner_main(void)
 
     if (service_state.svc->spawned == NULL)
         log_fatal("%s cannot run as a spawner", service_state.svc->name);
-    if (service_state.svc->pre_jail && service_state.svc->pre_jail() < 0)
+    if (jail_mail_groups() < 0 || (service_state.svc->pre_jail && service_state.svc->pre_jail() < 0))
         return 1;
     sigemptyset(&set);
     sigaddset(&set, SIGCHLD);

@@ -218,6 +218,8 @@ static void run(struct deliver_request *rq)
 
 static void on_deliver(struct service_conn *c, struct msg *in) { deliver_serve(c, in, run); }
 
+static struct service_path paths[] = { { .write = true, .optional = true }, { .path = NULL } };
+
 static int open_tables(void)
 {
     if (mailbox_limit > 0 && (conf_message_size_limit == 0 || mailbox_limit < conf_message_size_limit)) {
@@ -225,6 +227,7 @@ static int open_tables(void)
         return -1;
     }
     userdb_open();
+    paths[0].path = userdb_base();
     return 0;
 }
 
@@ -236,8 +239,6 @@ static bool stale(void)
 }
 
 static const struct param *const tables[] = { params, userdb_params, mailboxd_params, NULL };
-static const struct service_path paths[] = { { .path = "$virtual_mailbox_base", .write = true, .optional = true },
-                                             { .path = NULL } };
 static const struct service_request requests[] = { { .name = "deliver", .run = on_deliver, .in_order = true },
                                                    { .name = NULL } };
 static const struct service virtual = {
@@ -245,6 +246,7 @@ static const struct service virtual = {
     .summary = "delivers into the Maildirs that virtual_mailbox_maps names",
     .jail = JAIL_USER,
     .user = "$virtual_uid_maps $mail_owner",
+    .mail_groups = true,
     .may = MAY_OPEN | MAY_WRITE_FILES | MAY_THREADS,
     .paths = paths,
     .params = tables,

@@ -16,7 +16,7 @@ from conftest import own_instance, wait_until
 from test_jail import is_spawner, status
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: without it nobody changes uid")
-FIRST, MANY, GROUP = 61001, 500, 61900  # nobody's accounts
+FIRST, MANY, GROUP = 61001, 500, 62900  # nobody's accounts
 DOMAIN = "uids.test"
 USERS = ["one", "two", "three"]
 
@@ -53,7 +53,7 @@ USER_TABLE |= {"low": (f"{DOMAIN}/low/", 99, 500), "stranger": (f"{DOMAIN}/one/"
 @pytest.fixture(scope="module")
 def i():
     with own_instance(27100, *settings(tables(USER_TABLE)),
-                      "mailboxd_idle_time = 2s", "virtual_mailbox_limit = 0") as own:
+                      "mailboxd_idle_time = 2s", "virtual_mailbox_limit = 0", f"mail_access_groups = {GROUP}") as own:
         open_base(own)
         yield own
 
@@ -118,7 +118,7 @@ def test_the_processes_are_confined(i):
         assert st["Seccomp"] == "2" and st["NoNewPrivs"] == "1" and int(st["CapEff"], 16) == 0 and int(st["CapBnd"], 16) == 0
         assert os.readlink(f"/proc/{pid}/root") == i.mail_dir
         uid, gid = int(st["Uid"].split()[0]), int(st["Gid"].split()[0])
-        assert st["Uid"].split() == [str(uid)] * 4 and st["Gid"].split() == [str(gid)] * 4 and st["Groups"].split() == [str(gid)]
+        assert st["Uid"].split() == [str(uid)] * 4 and st["Gid"].split() == [str(gid)] * 4 and sorted(st["Groups"].split()) == [str(gid), str(GROUP)]
         seen.add((uid, gid))
     assert seen == {(uid_of(u), uid_of(u) + 100) for u in USERS}
     for pid in i.pids("lmtpd"):  # no one account owns all mailboxes
@@ -132,6 +132,21 @@ def test_what_is_not_allowed_is_deferred(i):
     assert answers["low"][0] == answers["nogroup"][0] == 451 and answers["nobody"][0] == 550 and answers["one"][0] == 250
     assert re.search(r"low@uids\.test: bad or forbidden value 99 in virtual_uid_maps", i.log(mark))
     assert not (pathlib.Path(i.mail_dir, DOMAIN, "low")).exists()
+
+
+def test_a_group_that_is_shared(i):
+    """mail_access_groups: one/ is closed to two's account, but open to the group."""
+    send(i, "one")
+    box = pathlib.Path(i.mail_dir, DOMAIN, "one")
+    for path in (box, box / "tmp", box / "new", box / "cur"):
+        os.chown(path, uid_of("one"), GROUP)
+        os.chmod(path, 0o770)
+    try:
+        assert send(i, "stranger")["stranger"][0] == 250
+        assert max(mails(box), key=lambda m: m.stat().st_mtime_ns).stat().st_uid == uid_of("two")
+    finally:
+        for path in (box / "tmp", box / "new", box / "cur", box):
+            os.chmod(path, 0o700)
 
 
 def test_a_mailbox_of_the_wrong_owner(i):
@@ -260,7 +275,7 @@ def homes(tmp_path_factory):
     where.mkdir(mode=0o755)
     with own_instance(27300, "virtual_mailbox_domains = $mydomain, uids.test", "userdb_service = private/auth-userdb", "virtual_uid_maps =",
                       "virtual_gid_maps =", "virtual_mailbox_maps =", "mail_location = maildir:~/Maildir",
-                      "virtual_mailbox_base =", "recipient_delimiter = +") as i:
+                      "virtual_mailbox_base =", "recipient_delimiter = +", f"last_valid_uid = {FIRST + 50}") as i:
         rows = ""
         for u in USERS:
             home = where / u
@@ -268,6 +283,7 @@ def homes(tmp_path_factory):
             os.chown(home, uid_of(u), uid_of(u) + 100)
             rows += f"{u}@{DOMAIN}:{{PLAIN}}secret-{u}:{uid_of(u)}:{uid_of(u) + 100}::{home}::\n"
         rows += f"gone@{DOMAIN}:{{PLAIN}}x:{FIRST + 9}:{FIRST + 9}::{where}/gone::\n"
+        rows += f"high@{DOMAIN}:{{PLAIN}}x:{FIRST + 51}:{FIRST}::{where}/one::\nroot@{DOMAIN}:{{PLAIN}}x:{FIRST}:0::{where}/one::\n"
         with open(i.config_dir + "/users", "a") as f:
             f.write(rows)
         i.restart()
@@ -289,6 +305,14 @@ def test_homes_elsewhere(homes):
     roots = {os.readlink(f"/proc/{pid}/root") for pid in workers(homes)}
     assert roots == {str(homes.homes / u) for u in ("one", "two")}, "each sees its own home"
     assert not (homes.homes / "gone").exists()
+
+
+def test_ids_out_of_range(homes):
+    """Refused for now, as by Dovecot, and said in its words."""
+    mark = homes.log_mark()
+    assert [a[0] for a in send(homes, "high", "root").values()] == [451, 451]
+    homes.wait_log(rf"user high@uids\.test: Mail access for users with UID {FIRST + 51} not permitted \(see last_valid_uid in main\.cf, "
+                   r"uid from userdb lookup\)", mark)
 
 
 def test_a_home_that_is_made_again(homes):

@@ -26,6 +26,8 @@ echo ready
 exec chroot "$top/root" sleep infinity
 """
 
+ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
+
 
 class Machine:
     def __init__(self, top, *visible):
@@ -48,12 +50,13 @@ class Machine:
     def path(self, absolute):
         return self.root / str(absolute).lstrip("/")
 
+    def inside(self, *argv):
+        return ["nsenter", "-t", str(self.first), "-m", "-n", "-p", "-r", "-w", *map(str, argv)]
+
     def run(self, *argv, ok=True, user=None, **kw):
         kw.setdefault("timeout", 120)
-        into = ["nsenter", "-t", str(self.first), "-m", "-n", "-p", "-r", "-w"]
         drop = ["setpriv", f"--reuid={user}", "--regid=65534", "--clear-groups"] if user else []
-        env = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
-        out = subprocess.run([*into, *drop, *map(str, argv)], capture_output=True, text=True, env=env, **kw)
+        out = subprocess.run(self.inside(*drop, *argv), capture_output=True, text=True, env=ENVIRONMENT, **kw)
         assert not ok or out.returncode == 0, f"{argv}: exit {out.returncode}\n{out.stdout[-3000:]}\n{out.stderr[-3000:]}"
         return out
 

@@ -290,6 +290,28 @@ def test_saslauthd(ours):
     assert FAR_PASSWORD not in text and b64(FAR_PASSWORD) not in text and "Sesame" not in text
 
 
+def test_all_calls_wait(ours):
+    """A hundred calls of libsasl2 hang: the next is told "later" at once, and all get their answer in the end."""
+    ours.configure("saslauthd")
+    ours.saslauthd()
+    ours.site.write("smtpd_client_connection_count_limit = 0", "default_process_limit = 200")
+    ours.site.start(OURS)
+    ours.imap.go.clear()
+
+    def far():
+        with ours.session() as s:
+            return exchange(s, "PLAIN", plain(FAR, FAR_PASSWORD))[-1]
+
+    with concurrent.futures.ThreadPoolExecutor(110) as pool:
+        held = [pool.submit(far) for _ in range(110)]
+        wait_until(lambda: sum(f.done() for f in held) == 10, what="the ten that are put off")
+        assert all(f.result()[0] == 454 for f in held if f.done())
+        assert "one more is put off" in ours.site.log()
+        ours.imap.go.set()
+        assert sorted(f.result()[0] for f in held) == [235] * 100 + [454] * 10
+    assert last(ours, "PLAIN", plain(FAR, FAR_PASSWORD))[0] == 235
+
+
 def last(c, mech, *steps):
     with c.session() as s:
         return exchange(s, mech, *steps)[-1]

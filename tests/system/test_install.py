@@ -11,7 +11,7 @@ import tempfile
 
 import pytest
 from conftest import ROOT, wait_until
-from machine import Machine
+from machine import ENVIRONMENT, Machine
 
 sys.path.insert(0, str(ROOT / "tests/peer"))
 from mta import BUILD, debian_root  # noqa: E402
@@ -205,11 +205,18 @@ def test_a_machine_without_postfix(machine):
     m.sh("postmap /etc/postfix/vmailbox /etc/postfix/virtual")
     check = m.run("postfix", "check").stderr
     assert not re.search("unused|not started|fatal|error", check), check
-    m.start()
+    unit = (ROOT / "conf/posthorn.service").read_text()
+    start, stop = (re.search(rf"^{verb}=(.*)", unit, re.M)[1].split() for verb in ("ExecStart", "ExecStop"))
+    bound = "-all" + "".join(",+" + cap[4:].lower() for cap in re.findall(r"\bCAP_\w+", unit))
+    service = subprocess.Popen(m.inside("setpriv", "--bounding-set", bound, *start), env=ENVIRONMENT)
+    wait_until(lambda: m.run("postfix", "status", ok=False).returncode == 0, what="the start")
     m.send("all@example.test", "hello")
     wait_until(lambda: m.subjects() == ["hello"], what="the mail")
-    assert m.run("postfix", "status").returncode == 0
-    m.stop()
+    m.run("sendmail", "-f", "sender@example.test", USER, input="Subject: dropped\n\nx\n", user="nobody")
+    wait_until(lambda: m.subjects() == ["dropped", "hello"], what="the mail")
+    m.run(*stop)
+    assert service.wait(30) == 0
+    assert not re.search("panic|fatal|error:|Operation not permitted", m.log())
 
 
 def test_destdir(tmp_path):

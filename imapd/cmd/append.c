@@ -74,7 +74,7 @@ static void begin_message(struct append *p, const struct head *h)
         p->refused = true;
     } else {
         if (p->save == NULL)
-            why = mailbox_save_begin(p->s->store, p->mailbox, &p->save);
+            why = mailbox_save_begin(p->s->store, p->mailbox, p->s->box, &p->save);
         if (why == STORE_OK)
             why = mailbox_save_start(p->save, (uint8_t) (h->flags.system & MAIL_SETTABLE), keywords, h->date);
         if (why != STORE_OK)

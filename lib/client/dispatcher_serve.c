@@ -62,7 +62,7 @@ static void session(void *arg)
         log_warn("the user's directory was removed: the next login gets another process");
         exit(0);
     }
-    s->sessions--;
+    event_solo(--s->sessions <= 1);
     event_cond_broadcast(&s->ended);
 }
 
@@ -76,7 +76,7 @@ void dispatcher_serve(int control_fd, const char *directory, dispatcher_session_
 
         one->serve = &s;
         one->session = next;
-        s.sessions++;
+        event_solo(++s.sessions <= 1);
         fiber_go("session", session, one);
     }
     bool stop = errno == ESHUTDOWN;

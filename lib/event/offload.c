@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 enum { THREAD_STACK_BYTES = 512 << 10 };
 
@@ -103,6 +104,28 @@ void event_offload_start(void)
     pthread_mutex_unlock(&pool->lock);
 }
 
+static void submit(struct pool *pool, struct job *j)
+{
+    pthread_mutex_lock(&pool->lock);
+    if (pool->last == NULL)
+        pool->last = &pool->first;
+    *pool->last = j;
+    pool->last = &j->next;
+    pool->waiting++;
+    if (pool->waiting > pool->idle && pool->threads < pool->most)
+        start_thread(pool);
+    pthread_mutex_unlock(&pool->lock);
+    pthread_cond_signal(&pool->more); /* who is woken would wait for the lock */
+}
+
+static void await(struct job *j)
+{
+    j->waiter->stubborn = true;
+    while (!j->done)
+        loop_wait(EVENT_NEVER);
+    j->waiter->stubborn = false;
+}
+
 static void offload(struct pool *pool, event_fn fn, void *arg)
 {
     struct job j = { .fn = fn, .arg = arg, .waiter = fiber_self() };
@@ -111,25 +134,55 @@ static void offload(struct pool *pool, event_fn fn, void *arg)
         fn(arg);
         return;
     }
-    pthread_mutex_lock(&pool->lock);
-    if (pool->last == NULL)
-        pool->last = &pool->first;
-    *pool->last = &j;
-    pool->last = &j.next;
-    pool->waiting++;
-    if (pool->waiting > pool->idle && pool->threads < pool->most)
-        start_thread(pool);
-    pthread_cond_signal(&pool->more);
-    pthread_mutex_unlock(&pool->lock);
-    j.waiter->stubborn = true;
-    while (!j.done)
-        loop_wait(EVENT_NEVER);
-    j.waiter->stubborn = false;
+    submit(pool, &j);
+    await(&j);
 }
 
 void event_offload(event_fn fn, void *arg) { offload(&pools[NORMAL], fn, arg); }
 void event_offload_low(event_fn fn, void *arg) { offload(&pools[LOW], fn, arg); }
 void event_offload_wait(event_fn fn, void *arg) { offload(&pools[WAITERS], fn, arg); }
+
+struct sync_job {
+    struct event_sync file;
+    int error;
+    struct job job;
+};
+
+static void sync_file(void *arg)
+{
+    struct sync_job *j = arg;
+
+    if ((j->file.data_only ? fdatasync(j->file.fd) : fsync(j->file.fd)) < 0)
+        j->error = errno;
+}
+
+static bool solo;
+void event_solo(bool yes) { solo = yes; }
+
+int event_sync(const struct event_sync *files, size_t n)
+{
+    struct sync_job jobs[EVENT_SYNC_MAX];
+    struct fiber *self = fiber_self();
+    size_t here = self == NULL ? n : solo ? 1 : 0; /* by this thread */
+    int error = 0;
+
+    if (n > EVENT_SYNC_MAX)
+        log_panic("event_sync: %zu files", n);
+    for (size_t i = 0; i < n; i++) {
+        jobs[i] = (struct sync_job){ .file = files[i], .job = { .fn = sync_file, .arg = &jobs[i], .waiter = self } };
+        if (i >= here)
+            submit(&pools[NORMAL], &jobs[i].job);
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (i < here)
+            sync_file(&jobs[i]);
+        else
+            await(&jobs[i].job);
+        error = error ? error : jobs[i].error;
+    }
+    errno = error;
+    return error ? -1 : 0;
+}
 
 static void dispatch(struct pool *pool)
 {

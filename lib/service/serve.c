@@ -130,7 +130,7 @@ static void session_end(struct session *s)
 {
     list_del(&s->node);
     free(s);
-    session_count--;
+    event_solo(--session_count <= 1);
     idle_since = time_mono_ms();
     if (used_up() && !service_state.svc->solitary && !service_state.alone)
         serve_drain(SERVE_RELOAD);
@@ -263,7 +263,7 @@ static void start_session(int fd)
 
     s->fd = fd;
     list_init(&s->node);
-    session_count++;
+    event_solo(++session_count <= 1);
     use_count++;
     status_changed();
     fiber_go(service_state.svc->name, session_body, s);

@@ -131,7 +131,7 @@ static void copy_record(struct mailbox *from, const struct item *it, struct mail
         m.base = f.base;
         index_message_put(&record, &m);
         if (!str_over(&record))
-            index_add_message(to->index_fd, str_slice(&record));
+            index_add_message(&to->index, to->index_fd, str_slice(&record));
     }
     str_free(&record);
 }
@@ -179,8 +179,7 @@ static enum store_why link_all(struct copying *c, const uint32_t *seqs, size_t n
         free(a->keys);
         if (ret < 0)
             return store_fail_errno(c->to->store, "copy into", c->to->path);
-        it->mail.gone = true;
-        it->present = false;
+        item_gone(c->from, it);
     }
     return STORE_OK;
 }
@@ -244,7 +243,7 @@ enum store_why mailbox_copy(struct mailbox *from, const uint32_t *seqs, size_t n
     if ((why = make_keywords(&c, seqs, n)) == STORE_OK && (why = save_lock(c.to)) == STORE_OK) {
         why = link_all(&c, seqs, n);
         if (why == STORE_OK && c.count)
-            why = save_assign(c.to, c.arrivals, c.count);
+            why = save_assign(c.to, c.arrivals, c.count, -1);
         if (why)
             undo(&c);
         scan_unlock(c.to);

@@ -81,7 +81,8 @@ static void settle(struct learning *l)
             continue;
         it->mail.keywords = now;
         it->mail.modseq = mailbox_next_modseq(box);
-        it->changed = it->in_view;
+        if (it->in_view)
+            item_changed(box, it);
     }
     box->index_stale |= memcmp(&box->dovecot, &l->at, sizeof l->at) != 0;
     box->dovecot = l->at;

@@ -153,7 +153,7 @@ static void test_new_messages(void)
     deliver("1.M1P1.h");
     box = box_of(st, "INBOX");
     all_words(box, 1);
-    assert(mailbox_save_begin(st, "INBOX", &save) == STORE_OK);
+    assert(mailbox_save_begin(st, "INBOX", NULL, &save) == STORE_OK);
     assert(mailbox_save_start(save, 0, words, MAILBOX_SAVE_NOW) == STORE_OK);
     assert(mailbox_save_write(save, "a: b\r\n\r\n", 8) == STORE_OK && mailbox_save_finish(save) == STORE_OK);
     assert(mailbox_save_commit(&save, a, &validity, &uids, &count) == STORE_OK && count == 1);

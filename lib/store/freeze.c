@@ -143,7 +143,8 @@ static void compare(struct mailbox *box, const struct run *r, uint32_t uid, uint
         str_add(gone, (const char *) &e, sizeof e);
         return;
     }
-    it->mail.flags |= r->flags & MAIL_RECENT; /* in this session, which goes on */
+    if (r->flags & MAIL_RECENT) /* in this session, which goes on */
+        item_recent(box, it);
     it->changed = it->mail.flags != r->flags || it->mail.keywords != r->keywords;
     ++*at;
 }

@@ -26,6 +26,7 @@ enum {
     LOCK_PAUSE_MS = 5,
     WINDOW_FIRST_BYTES = 4096,
     WINDOW_BYTES = 256 << 10,
+    NOTE_BYTES = 8192, /* the head lags at most so far behind: a reader of the tail gets it by one read */
 };
 static const char magic[8] = "PHINDEX\1";
 
@@ -164,6 +165,7 @@ int index_open(struct index *ix, int dir_fd, bool create)
         }
     }
     ix->offset = HEAD_BYTES;
+    ix->inode = (uint64_t) st.st_ino;
     return 0;
 }
 
@@ -177,27 +179,34 @@ void index_close(struct index *ix)
 
 bool index_replaced(const struct index *ix, int dir_fd)
 {
-    struct stat mine, theirs;
+    struct stat st;
 
-    return ix->fd < 0 || fstat(ix->fd, &mine) < 0 || fstatat(dir_fd, INDEX_NAME, &theirs, AT_SYMLINK_NOFOLLOW) < 0 ||
-           mine.st_ino != theirs.st_ino;
+    return ix->fd < 0 || fstatat(dir_fd, INDEX_NAME, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+           (uint64_t) st.st_ino != ix->inode;
+}
+
+/* Of the record that begins with head, room bytes before the end of the file; -1: nothing whole. */
+static int64_t payload_length(const unsigned char head[RECORD_HEAD], uint64_t room)
+{
+    uint64_t len = load(head, 4), type = load(head + 4, 4);
+
+    if (type < INDEX_SNAPSHOT || type > INDEX_MESSAGE ||
+        len > (type == INDEX_SNAPSHOT ? (uint64_t) INDEX_SNAPSHOT_BYTES : (uint64_t) INDEX_RECORD_BYTES) ||
+        len > room - RECORD_HEAD)
+        return -1;
+    return (int64_t) len;
 }
 
 /* Length of the payload at offset, checked against type and file; -1: nothing whole there. */
 static int64_t record_length(int fd, uint64_t offset, uint64_t file, enum index_type *type, uint32_t *crc)
 {
     unsigned char head[RECORD_HEAD];
-    uint64_t len;
 
     if (offset + RECORD_HEAD > file || read_at(fd, head, sizeof head, offset) < 0)
         return -1;
-    len = load(head, 4);
     *type = (enum index_type) load(head + 4, 4);
     *crc = (uint32_t) load(head + 8, 4);
-    if (len > (*type == INDEX_SNAPSHOT ? (uint64_t) INDEX_SNAPSHOT_BYTES : (uint64_t) INDEX_RECORD_BYTES) ||
-        *type < INDEX_SNAPSHOT || *type > INDEX_MESSAGE || len > file - offset - RECORD_HEAD)
-        return -1;
-    return (int64_t) len;
+    return payload_length(head, file - offset);
 }
 
 static int hand_over(struct index *ix, uint64_t file, index_fn fn, void *ctx)
@@ -241,26 +250,27 @@ int index_read(struct index *ix, index_fn fn, void *ctx)
     return 0;
 }
 
-/* With the lock: where the next record goes. A torn tail is cut. */
-static int settle(struct index *ix, uint64_t *snapshot, uint64_t *end)
+/* Records from ix->whole on that are whole; it moves behind them. Their heads come by one read where they are near. */
+static void pass_whole(struct index *ix, uint64_t size)
 {
-    struct stat st;
-    uint64_t at;
-    enum index_type type;
-    uint32_t crc;
-    int64_t len, last;
+    unsigned char near[NOTE_BYTES];
+    uint64_t from = ix->whole, have = size - from < sizeof near ? size - from : sizeof near;
 
-    if (fstat(ix->fd, &st) < 0 || (last = read_head(ix->fd, &at)) < 0)
-        return -1;
-    if (at < HEAD_BYTES || at > (uint64_t) st.st_size)
-        at = HEAD_BYTES;
-    while (at < (uint64_t) st.st_size && (len = record_length(ix->fd, at, (uint64_t) st.st_size, &type, &crc)) >= 0)
-        at += RECORD_HEAD + (uint64_t) len;
-    if (at < (uint64_t) st.st_size && ftruncate(ix->fd, (off_t) at) < 0)
-        return -1;
-    *end = at;
-    *snapshot = (uint64_t) last;
-    return 0;
+    if (read_at(ix->fd, near, (size_t) have, from) < 0)
+        return;
+    while (ix->whole < size) {
+        unsigned char head[RECORD_HEAD];
+        if (size - ix->whole < RECORD_HEAD)
+            return;
+        if (ix->whole - from + RECORD_HEAD <= have)
+            memcpy(head, near + (ix->whole - from), sizeof head);
+        else if (read_at(ix->fd, head, sizeof head, ix->whole) < 0)
+            return;
+        int64_t len = payload_length(head, size - ix->whole);
+        if (len < 0)
+            return;
+        ix->whole += RECORD_HEAD + (uint64_t) len;
+    }
 }
 
 static void put_record(struct str *out, enum index_type type, struct slice payload)
@@ -271,31 +281,76 @@ static void put_record(struct str *out, enum index_type type, struct slice paylo
     str_addslice(out, payload);
 }
 
-int index_append(struct index *ix, int dir_fd, enum index_type type, struct slice payload, uint64_t *offset)
+/* With the lock: where the next record goes. A torn tail is cut, when the head, too, leads to it: what was known may be
+ * of a file that had the same number. */
+static int settle(struct index *ix, uint64_t size)
+{
+    if (ix->whole && ix->whole < size)
+        pass_whole(ix, size);
+    if (ix->whole == size)
+        return 0;
+    if (read_head(ix->fd, &ix->noted) < 0)
+        return -1;
+    if (ix->noted < HEAD_BYTES || ix->noted > size)
+        ix->noted = HEAD_BYTES;
+    ix->whole = ix->noted;
+    pass_whole(ix, size);
+    return ix->whole < size ? ftruncate(ix->fd, (off_t) ix->whole) : 0;
+}
+
+/* A snapshot is named by the head; other records only move what the head says is whole, once in a while. */
+static int note(struct index *ix, enum index_type type, uint64_t at)
+{
+    uint64_t old;
+    int64_t snapshot = (int64_t) at;
+
+    if (type != INDEX_SNAPSHOT) {
+        if (ix->whole - ix->noted < NOTE_BYTES)
+            return 0;
+        if ((snapshot = read_head(ix->fd, &old)) < 0)
+            return -1;
+    }
+    ix->noted = ix->whole;
+    return write_head(ix->fd, (uint64_t) snapshot, ix->whole);
+}
+
+/* With the lock; size: of the file. */
+static int append(struct index *ix, uint64_t size, enum index_type type, struct slice payload, uint64_t *offset)
 {
     struct str rec;
-    uint64_t at, snapshot;
+    int ret = -1;
+
+    if (settle(ix, size) < 0)
+        return -1;
+    str_init(&rec, STR_UNLIMITED);
+    str_reserve(&rec, RECORD_HEAD + payload.len);
+    put_record(&rec, type, payload);
+    uint64_t at = ix->whole;
+    if (pwrite(ix->fd, rec.p, rec.len, (off_t) at) == (ssize_t) rec.len) {
+        ix->whole = at + rec.len;
+        ret = note(ix, type, at);
+        *offset = at;
+        if (ix->offset == at) /* nobody else's lies between: our own need no reading */
+            ix->offset = ix->whole;
+    } else if (ftruncate(ix->fd, (off_t) at) < 0) {
+        ret = -1; /* the next writer cuts it */
+    }
+    str_free(&rec);
+    return ret;
+}
+
+int index_append(struct index *ix, int dir_fd, enum index_type type, struct slice payload, uint64_t *offset)
+{
+    struct stat st;
     int ret = -1;
 
     if (ix->fd < 0 ||
-        payload.len > (type == INDEX_SNAPSHOT ? (size_t) INDEX_SNAPSHOT_BYTES : (size_t) INDEX_RECORD_BYTES))
+        payload.len > (type == INDEX_SNAPSHOT ? (size_t) INDEX_SNAPSHOT_BYTES : (size_t) INDEX_RECORD_BYTES) ||
+        lock(ix->fd) < 0)
         return -1;
-    str_init(&rec, STR_UNLIMITED);
-    put_record(&rec, type, payload);
-    if (lock(ix->fd) == 0) {
-        if (!index_replaced(ix, dir_fd) && settle(ix, &snapshot, &at) == 0) {
-            if (pwrite(ix->fd, rec.p, rec.len, (off_t) at) == (ssize_t) rec.len) {
-                ret = write_head(ix->fd, type == INDEX_SNAPSHOT ? at : snapshot, at + rec.len);
-                *offset = at;
-                if (ix->offset == at) /* nobody else's lies between: our own need no reading */
-                    ix->offset = at + rec.len;
-            } else if (ftruncate(ix->fd, (off_t) at) < 0) {
-                ret = -1; /* the next writer cuts it */
-            }
-        }
-        (void) flock(ix->fd, LOCK_UN);
-    }
-    str_free(&rec);
+    if (fstatat(dir_fd, INDEX_NAME, &st, AT_SYMLINK_NOFOLLOW) == 0 && (uint64_t) st.st_ino == ix->inode)
+        ret = append(ix, (uint64_t) st.st_size, type, payload, offset);
+    (void) flock(ix->fd, LOCK_UN);
     return ret;
 }
 
@@ -383,6 +438,7 @@ int index_compact(struct index *ix, int dir_fd, uint64_t *const *offsets, size_t
 {
     static const char fresh[] = INDEX_NAME ".new";
     struct index to = { .offset = HEAD_BYTES };
+    struct stat st;
     uint64_t at = HEAD_BYTES;
     int ret = -1;
 
@@ -390,7 +446,9 @@ int index_compact(struct index *ix, int dir_fd, uint64_t *const *offsets, size_t
         return -1;
     (void) unlinkat(dir_fd, fresh, 0);
     to.fd = openat(dir_fd, fresh, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (to.fd >= 0 && !index_replaced(ix, dir_fd) && write_head(to.fd, 0, HEAD_BYTES) == 0) {
+    if (to.fd >= 0 && fstat(to.fd, &st) == 0 && !index_replaced(ix, dir_fd) &&
+        write_head(to.fd, 0, HEAD_BYTES) == 0) {
+        to.inode = (uint64_t) st.st_ino;
         copy_records(ix, &to, offsets, n, &at);
         ret = renameat(dir_fd, fresh, dir_fd, INDEX_NAME);
     }
@@ -405,18 +463,38 @@ int index_compact(struct index *ix, int dir_fd, uint64_t *const *offsets, size_t
     }
     close(ix->fd);
     index_trim(ix);
-    ix->fd = to.fd;
-    ix->offset = at;
+    *ix = (struct index){ .fd = to.fd, .offset = at, .inode = to.inode };
     return 0;
 }
 
-void index_add_message(int dir_fd, struct slice payload)
+/* The file that is open is the one we know; -1: another one, or one that lost its name meanwhile. */
+static int add_known(struct index *ix, struct slice payload)
 {
-    struct index ix;
+    struct stat st;
     uint64_t at;
 
-    if (index_open(&ix, dir_fd, true) < 0)
+    if (lock(ix->fd) < 0)
+        return 0; /* the index goes without it */
+    if (fstat(ix->fd, &st) < 0 || st.st_nlink == 0 || (uint64_t) st.st_ino != ix->inode)
+        return -1;
+    (void) append(ix, (uint64_t) st.st_size, INDEX_MESSAGE, payload, &at);
+    return 0;
+}
+
+void index_add_message(struct index *ix, int dir_fd, struct slice payload)
+{
+    if (payload.len > INDEX_RECORD_BYTES)
         return;
-    (void) index_append(&ix, dir_fd, INDEX_MESSAGE, payload, &at);
-    index_close(&ix);
+    for (int tries = 0; tries < 3; tries++) {
+        int added = -1;
+        if (ix->whole && (ix->fd = openat(dir_fd, INDEX_NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)) < 0)
+            ix->whole = 0;
+        if (ix->whole == 0 && index_open(ix, dir_fd, true) < 0)
+            return;
+        added = add_known(ix, payload);
+        index_close(ix); /* and with it the lock */
+        if (added == 0)
+            return;
+        ix->whole = 0;
+    }
 }

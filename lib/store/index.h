@@ -34,6 +34,9 @@ struct index {
     char *window;    /* bytes of the file that index_fetch read last: records of neighbours lie together */
     uint64_t window_at;
     size_t window_len;
+    uint64_t inode;
+    uint64_t whole; /* all before it is whole records */
+    uint64_t noted; /* what its head says of that: a little less, so that most records cost no second write */
 };
 typedef void (*index_fn)(void *ctx, enum index_type, uint64_t offset, struct slice payload);
 
@@ -62,7 +65,9 @@ void index_message_put(struct str *out, const struct index_message *);
 /* Made from a parsed message and its header. */
 void index_message_make(struct str *out, struct slice base, const struct mime_part *root, struct slice header);
 bool index_has_field(struct slice name); /* kept in `fields` when the message has it */
-/* For deliveries: appends a record to the index in that directory, where there is one. */
-void index_add_message(int dir_fd, struct slice payload);
+/* For deliveries: appends a record to the index in that directory, made where it is missing. ix: what is known of it,
+ * kept from one delivery to the next (zeroed, fd -1 at first); it is not left open, or its file system could not be
+ * remounted. */
+void index_add_message(struct index *ix, int dir_fd, struct slice payload);
 uint32_t index_crc32c(const void *p, size_t len);
 #endif

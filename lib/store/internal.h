@@ -33,14 +33,14 @@ struct item {         /* a message file, or a UID whose file is not there */
     char *name;       /* file name; of an absent one the base name */
     uint16_t base_len;
     bool in_new, present, in_view;
-    bool changed;   /* a FLAGS event is due */
-    bool pending;   /* in box->pending */
-    bool listed;    /* in the uidlist as read last */
-    bool told_gone; /* its UID was shown as expunged */
-    bool ghost;     /* not in box->items: stands in the view for a UID that its file lost */
-    uint32_t scan;  /* number of the scan that saw it */
-    int64_t born;   /* when its record was read; 0: before this view was opened */
-    char *keys;     /* of the uidlist record; NULL: none */
+    bool changed;    /* a FLAGS event is due */
+    bool pending;    /* in box->pending */
+    uint32_t listed; /* number of the reading of the uidlist that saw it last */
+    bool told_gone;  /* its UID was shown as expunged */
+    bool ghost;      /* not in box->items: stands in the view for a UID that its file lost */
+    uint32_t scan;   /* number of the scan that saw it */
+    int64_t born;    /* when its record was read; 0: before this view was opened */
+    char *keys;      /* of the uidlist record; NULL: none */
     uint64_t physical, virtual;
     int64_t date;
     uint64_t cache; /* offset of its record in the index; 0: none */
@@ -64,9 +64,14 @@ struct mailbox {
     struct map *items;  /* base name -> struct item */
     struct item **view; /* sorted by uid */
     uint32_t count, room, told_count, told_recent;
-    uint32_t scan;
-    bool to_move;          /* files were seen in new/ */
-    struct item **pending; /* found by a scan: to get a UID or a place in the view */
+    uint32_t recent;              /* of the view */
+    bool some_gone;               /* of the view */
+    bool some_changed;            /* FLAGS events are due */
+    uint32_t scan, listing;       /* numbers of the scan and of the reading of the uidlist that were last */
+    uint32_t in_new, seen_in_new; /* items whose file is in new/; of them, those that the last scan saw */
+    uint32_t waste;               /* records that lost their file since mostly_waste looked last */
+    bool to_move;                 /* files were seen in new/ */
+    struct item **pending;        /* found by a scan: to get a UID or a place in the view */
     size_t pending_count, pending_room;
     struct item **awaited; /* uidlist records read since the last scan, their files not seen yet */
     size_t awaited_count, awaited_room;
@@ -89,7 +94,7 @@ struct mailbox {
 enum store_why store_fail(struct store *, enum store_why, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 enum store_why store_fail_errno(struct store *, const char *what, const char *path);
 int store_pause(int64_t milliseconds);     /* in the fiber where there is one */
-int store_sync_fd(int fd, bool data_only); /* fsync or fdatasync, offloaded where there is a fiber */
+int store_sync_fd(int fd, bool data_only); /* fsync or fdatasync, as event_sync does it */
 static inline int64_t store_mtime_ns(const struct stat *st)
 {
     return (int64_t) st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
@@ -106,6 +111,7 @@ typedef bool (*store_each_fn)(void *ctx, const char *name, const char *path, boo
 void store_each(struct store *, store_each_fn, void *ctx);
 int store_make_parents(int at, const char *path);
 int store_open_mail(const struct store *, const char *path);
+int store_stat_mail(const struct store *, const char *path, struct stat *);
 /* Its directory in CONTROL= or INDEX=, made where it is missing. */
 int store_open_elsewhere(const struct store *, int base_fd, const char *path);
 bool store_subscribed_each(struct store *, void (*fn)(void *ctx, const char *name), void *ctx);
@@ -133,11 +139,15 @@ enum store_why extra_changed(struct mailbox *, const struct extra_change *, size
 struct item *item_new(struct mailbox *, struct slice base);
 void item_free(void *item);
 void item_set_name(struct item *, const char *name);
+void item_place(struct mailbox *, struct item *, bool present, bool in_new);
+void item_gone(struct mailbox *, struct item *);    /* its file is not there: the next sync may tell */
+void item_changed(struct mailbox *, struct item *); /* a FLAGS event is due */
+void item_recent(struct mailbox *, struct item *);
 void item_set_keys(struct item *, struct slice keys);
 static inline struct slice item_base(const struct item *it) { return slice_make(it->name, it->base_len); }
 struct item *view_item(const struct mailbox *, uint32_t seq);
-void view_add(struct mailbox *, struct item *); /* view_sort follows */
-void view_sort(struct mailbox *);
+void view_add(struct mailbox *, struct item *);  /* view_sort follows */
+void view_sort(struct mailbox *, uint32_t from); /* from: what was added begins there */
 void view_event(struct mailbox *, enum mailbox_event_type, uint32_t seq, uint32_t uid);
 
 /* snapshot.c */
@@ -155,6 +165,9 @@ int scan_rewrite(struct mailbox *); /* under the lock: the whole uidlist, in ver
 /* Around our own renames in a directory: without others' changes no scan is due. */
 bool scan_before(struct mailbox *, bool in_new);
 void scan_after(struct mailbox *, bool in_new, bool undisturbed);
+void scan_found(struct mailbox *, struct item *); /* as by a scan: it gets its place in the view at the next sync */
+void scan_awaited(
+    struct mailbox *); /* files of records that others wrote and no scan has shown: the next sync looks */
 uint64_t mailbox_next_modseq(struct mailbox *);
 /* Renames the file of an item; finds it again when somebody else renamed it. -1: gone. */
 int scan_rename(struct mailbox *, struct item *, const char *name);
@@ -173,8 +186,8 @@ struct arrival {
 };
 /* A handle of the target, keywords made. STORE_NONEXISTENT ... */
 enum store_why save_target(struct store *, const char *name, struct mailbox **out);
-/* Under the lock: gives UIDs, durably. */
-enum store_why save_assign(struct mailbox *, struct arrival *, size_t n);
+/* Under the lock: gives UIDs, durably. with_fd: a file that is synced together with them; -1: none. */
+enum store_why save_assign(struct mailbox *, struct arrival *, size_t n, int with_fd);
 enum store_why save_lock(struct mailbox *);
 
 enum store_why mailbox_open_path(struct store *, const char *path, const char *name, bool read_only,

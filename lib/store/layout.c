@@ -279,11 +279,19 @@ fail:
     return -1;
 }
 
+static int beside(const struct store *st, const char *path)
+{
+    return strcmp(path, ".") == 0 && st->places.inbox_fd > 0 ? st->places.inbox_fd : st->fd;
+}
+
 int store_open_mail(const struct store *st, const char *path)
 {
-    int at = strcmp(path, ".") == 0 && st->places.inbox_fd > 0 ? st->places.inbox_fd : st->fd;
+    return openat(beside(st, path), path, O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* a link is the user's own */
+}
 
-    return openat(at, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* a link is the user's own */
+int store_stat_mail(const struct store *st, const char *path, struct stat *out)
+{
+    return fstatat(beside(st, path), path, out, 0);
 }
 
 int store_open_elsewhere(const struct store *st, int base_fd, const char *path)

@@ -105,8 +105,8 @@ enum store_why mailbox_open_path(struct store *st, const char *path, const char 
     snapshot_load(box);
     if (mailbox_unsettled(box)) /* no second look follows: what came in the tick of the last one must be seen now */
         box->cur.mtime_ns = box->new.mtime_ns = -1;
-    for (uint32_t i = 0; i < box->count && !read_only; i++)
-        box->to_move |= box->view[i]->in_new; /* by a session that only read; this one moves them to cur/ */
+    if (!read_only)
+        box->to_move |= box->in_new > 0; /* by a session that only read; this one moves them to cur/ */
     if (!read_only)
         clean_tmp(box);
     if ((why = mailbox_sync(box, false, &changes)) != STORE_OK) {
@@ -230,8 +230,7 @@ static enum store_why store_one(struct mailbox *box, struct item *it, const stru
         return STORE_OK;
     if (rename_item(box, it, flags, keywords) < 0) {
         if (errno == ENOENT) {
-            it->mail.gone = true;
-            it->present = false;
+            item_gone(box, it);
             return STORE_OK;
         }
         return store_fail_errno(box->store, "rename in", box->path);
@@ -241,7 +240,9 @@ static enum store_why store_one(struct mailbox *box, struct item *it, const stru
     it->mail.flags = (uint8_t) ((it->mail.flags & MAIL_RECENT) | flags);
     it->mail.keywords = keywords;
     it->mail.modseq = mailbox_next_modseq(box);
-    it->changed = !c->silent;
+    it->changed = false;
+    if (!c->silent)
+        item_changed(box, it);
     return STORE_OK;
 }
 
@@ -288,8 +289,7 @@ static enum store_why remove_one(struct mailbox *box, struct item *it)
         if (scan_refind(box, it) < 0)
             break;
     }
-    it->present = false;
-    it->mail.gone = true;
+    item_gone(box, it);
     (void) mailbox_next_modseq(box);
     return STORE_OK;
 }

@@ -106,10 +106,12 @@ struct mailbox_copied {
 enum store_why mailbox_copy(struct mailbox *, const uint32_t *seqs, size_t n, const char *to, bool move,
                             struct arena *, struct mailbox_copied *out);
 
-/* Saving: several messages, all or none. The bytes stream into tmp/. */
+/* Saving: several messages, all or none. The bytes stream into tmp/. selected: a mailbox that the caller has open, or
+ * NULL: when it is the one of that name, it knows the new messages without reading its directories. */
 struct mailbox_save;
 enum { MAILBOX_SAVE_NOW = -1 }; /* as date */
-enum store_why mailbox_save_begin(struct store *, const char *name, struct mailbox_save **out);
+enum store_why mailbox_save_begin(struct store *, const char *name, struct mailbox *selected,
+                                  struct mailbox_save **out);
 enum store_why mailbox_save_start(struct mailbox_save *, uint8_t flags, const char *const *keywords, int64_t date);
 enum store_why mailbox_save_write(struct mailbox_save *, const void *p, size_t len); /* CRLF or LF, kept as LF */
 enum store_why mailbox_save_finish(struct mailbox_save *);                           /* this message is complete */

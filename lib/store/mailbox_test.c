@@ -354,8 +354,8 @@ static void test_save(void)
     struct str out;
 
     str_init(&out, 0);
-    assert(mailbox_save_begin(st, "nosuch", &s) == STORE_NONEXISTENT);
-    assert(store_create(st, "Sent") == STORE_OK && mailbox_save_begin(st, "Sent", &s) == STORE_OK);
+    assert(mailbox_save_begin(st, "nosuch", NULL, &s) == STORE_NONEXISTENT);
+    assert(store_create(st, "Sent") == STORE_OK && mailbox_save_begin(st, "Sent", NULL, &s) == STORE_OK);
     assert(mailbox_save_start(s, MAIL_SEEN, words, 1000000000) == STORE_OK);
     const char crlf[] = "Subject: one\r\nFrom: x@y\r\n\r\nhello\r\nbare\rcr\r\n";
     for (size_t i = 0; i < sizeof crlf - 1; i++)
@@ -392,7 +392,7 @@ static void test_save(void)
     struct mime_part *part;
     assert(message_parts(box, 2, a, &part) == STORE_OK && part->body.virtual == 12);
     mailbox_close(&box);
-    assert(mailbox_save_begin(st, "Sent", &s) == STORE_OK && mailbox_save_start(s, 0, NULL, 5) == STORE_OK);
+    assert(mailbox_save_begin(st, "Sent", NULL, &s) == STORE_OK && mailbox_save_start(s, 0, NULL, 5) == STORE_OK);
     mailbox_save_cancel(&s);
     DIR *d = opendir(path_of("", ".Sent/tmp"));
     size_t left = 0;
@@ -506,7 +506,7 @@ static void test_crash(void)
                 struct mailbox_save *s;
                 uint32_t validity, *uids;
                 size_t n;
-                assert(mailbox_save_begin(st, "INBOX", &s) == STORE_OK);
+                assert(mailbox_save_begin(st, "INBOX", NULL, &s) == STORE_OK);
                 assert(mailbox_save_start(s, 0, NULL, MAILBOX_SAVE_NOW) == STORE_OK);
                 assert(mailbox_save_write(s, letter, strlen(letter)) == STORE_OK &&
                        mailbox_save_finish(s) == STORE_OK);

@@ -68,7 +68,7 @@ static enum store_why opened(struct mailbox *box, struct item *it, int *fd, stru
     if (*fd < 0) {
         if (!it->ghost && errno != ENOENT)
             return store_fail_errno(box->store, "open a message of", box->path);
-        it->mail.gone = true;
+        item_gone(box, it);
         return STORE_EXPUNGED;
     }
     if (fstat(*fd, st) < 0 || !S_ISREG(st->st_mode)) {

@@ -2,9 +2,9 @@
  * save - new messages: APPEND, and what COPY shares with it
  *
  * Callers     store/mailbox.h (imapd), store/copy.c
- * Invariants  a file is whole and synced before it leaves tmp/; UIDs are synced before they are told; when one step
- *             fails nothing of the batch stays
- *             the target is not read: its uidlist's header and last line are enough
+ * Invariants  a file is whole before it leaves tmp/; all files and their UIDs are synced before they are told; when one
+ *             step fails nothing of the batch stays
+ *             the target is not read: its uidlist's header and last line are enough, or what a view of it knows
  * Errors      enum store_why
  */
 #include "base/file.h"
@@ -24,15 +24,19 @@ enum { SAVE_MESSAGES_MAX = 10000, SAVE_HEADER_BYTES = 1 << 16 };
 
 struct saved {
     struct arrival to;
-    char *tmp;    /* name in tmp/ */
+    char *tmp; /* name in tmp/ */
+    uint8_t flags;
+    uint64_t keywords;
     char *record; /* for the index */
     size_t record_len;
 };
 struct mailbox_save {
     struct mailbox *box;
+    bool selected; /* box is the caller's */
     struct saved *done;
     size_t count, room;
-    int fd; /* of the message being written; -1: none */
+    int fd;      /* of the message being written; -1: none */
+    int last_fd; /* of the one before it, which is not synced yet; -1: none */
     struct saved now;
     uint8_t flags;
     uint64_t keywords, physical, virtual;
@@ -94,7 +98,7 @@ enum store_why save_lock(struct mailbox *box)
     return store_fail(box->store, STORE_FAILED, "%s: its uidlist cannot be read", box->path);
 }
 
-enum store_why save_assign(struct mailbox *box, struct arrival *a, size_t n)
+enum store_why save_assign(struct mailbox *box, struct arrival *a, size_t n, int with_fd)
 {
     uint32_t uid = box->uids.next_uid;
     struct extra_change *extra;
@@ -114,13 +118,14 @@ enum store_why save_assign(struct mailbox *box, struct arrival *a, size_t n)
         if (a[i].extra)
             extra[more++] = (struct extra_change){ .uid = a[i].uid, .add = a[i].extra };
     }
-    ret = uidlist_append(&box->uids, box->control_fd, str_slice(&lines));
+    ret = uidlist_append(&box->uids, box->control_fd, str_slice(&lines), with_fd);
     str_free(&lines);
     enum store_why why = STORE_OK;
     if (ret < 0) {
         why = store_fail_errno(box->store, "write uidlist of", box->path);
     } else {
         box->uids.next_uid = uid;
+        box->uids.last_uid = uid - 1;
         why = extra_changed(box, extra, more);
     }
     free(extra);
@@ -134,20 +139,46 @@ static void free_saved(struct saved *s)
     free(s->record);
 }
 
-enum store_why mailbox_save_begin(struct store *st, const char *name, struct mailbox_save **out)
+/* Is the open mailbox the one that has the name now? */
+static bool is_same(struct mailbox *box, const char *name)
 {
-    struct mailbox *box;
-    enum store_why why = save_target(st, name, &box);
+    struct stat mine, now;
+
+    return box && !box->read_only && mailbox_named(box, name) && store_stat_mail(box->store, box->path, &now) == 0 &&
+           fstat(box->fd, &mine) == 0 && mine.st_ino == now.st_ino && mine.st_dev == now.st_dev;
+}
+
+enum store_why mailbox_save_begin(struct store *st, const char *name, struct mailbox *selected,
+                                  struct mailbox_save **out)
+{
+    bool same = is_same(selected, name);
+    struct mailbox *box = selected;
+    enum store_why why = same ? STORE_OK : save_target(st, name, &box);
 
     *out = NULL;
     if (why)
         return why;
     *out = mem_new(sizeof **out);
     (*out)->box = box;
-    (*out)->fd = -1;
+    (*out)->selected = same;
+    (*out)->fd = (*out)->last_fd = -1;
     str_init(&(*out)->header, SAVE_HEADER_BYTES);
     str_init(&(*out)->buffer, STR_UNLIMITED);
     return STORE_OK;
+}
+
+/* Only the last file stays open: its commit is that of the UIDs. */
+static enum store_why sync_last(struct mailbox_save *s)
+{
+    enum store_why why = STORE_OK;
+
+    if (s->last_fd < 0)
+        return STORE_OK;
+    if (store_sync_fd(s->last_fd, false) < 0)
+        why = store_fail_errno(s->box->store, "sync in tmp of", s->box->path);
+    close(s->last_fd);
+    s->last_fd = -1;
+    return why;
 }
 
 enum store_why mailbox_save_start(struct mailbox_save *s, uint8_t flags, const char *const *keywords, int64_t date)
@@ -157,7 +188,7 @@ enum store_why mailbox_save_start(struct mailbox_save *s, uint8_t flags, const c
 
     if (s->count == SAVE_MESSAGES_MAX)
         return store_fail(s->box->store, STORE_LIMIT, "more than %d messages at once", SAVE_MESSAGES_MAX);
-    if ((why = keywords_bits(s->box, keywords, true, &s->keywords)))
+    if ((why = sync_last(s)) || (why = keywords_bits(s->box, keywords, true, &s->keywords)))
         return why;
     str_init(&path, 1024);
     str_adds(&path, "tmp/");
@@ -232,8 +263,11 @@ static void describe(struct mailbox_save *s, const struct mime_part *root)
     str_init(&name, 1024);
     str_init(&record, INDEX_RECORD_BYTES);
     file_name_new(&base, s->physical, root->header.virtual + root->body.virtual);
-    s->now.to.in_new = s->flags == 0 && s->keywords == 0;
+    /* Who has the mailbox selected would move it from new/ to cur/ at once. */
+    s->now.to.in_new = s->flags == 0 && s->keywords == 0 && !s->selected;
     s->now.to.extra = s->keywords & ~letters;
+    s->now.flags = s->flags;
+    s->now.keywords = s->keywords;
     if (s->now.to.in_new)
         str_addslice(&name, str_slice(&base));
     else
@@ -256,8 +290,6 @@ enum store_why mailbox_save_finish(struct mailbox_save *s)
         if (futimens(s->fd, times) < 0)
             why = store_fail_errno(s->box->store, "set the date in tmp of", s->box->path);
     }
-    if (why == STORE_OK && store_sync_fd(s->fd, false) < 0)
-        why = store_fail_errno(s->box->store, "sync in tmp of", s->box->path);
     if (why == STORE_OK)
         describe(s, mime_parser_end(s->parser));
     if (why) {
@@ -265,7 +297,7 @@ enum store_why mailbox_save_finish(struct mailbox_save *s)
         drop_current(s);
         return why;
     }
-    close(s->fd);
+    s->last_fd = s->fd;
     s->fd = -1;
     s->parser = NULL;
     arena_free(&s->arena);
@@ -287,6 +319,8 @@ void mailbox_save_cancel(struct mailbox_save **ps)
     if (s->parser)
         (void) mime_parser_end(s->parser);
     drop_current(s);
+    if (s->last_fd >= 0)
+        close(s->last_fd);
     for (size_t i = 0; i < s->count; i++) {
         (void) unlinkat(s->box->fd, s->done[i].tmp, 0);
         free_saved(&s->done[i]);
@@ -294,9 +328,48 @@ void mailbox_save_cancel(struct mailbox_save **ps)
     free(s->done);
     str_free(&s->header);
     str_free(&s->buffer);
-    mailbox_close(&s->box);
+    if (!s->selected)
+        mailbox_close(&s->box);
     free(s);
     *ps = NULL;
+}
+
+/* The view learns of a file in cur/ what a scan would find. */
+static void show(struct mailbox *box, struct saved *m)
+{
+    struct file_name f;
+    struct item *it;
+
+    if (!file_name_parse(m->to.name, &f) || (it = item_new(box, f.base)) == NULL) {
+        box->cur.mtime_ns = -1; /* no room: the next scan tries */
+        return;
+    }
+    item_set_name(it, m->to.name);
+    item_place(box, it, true, false);
+    it->mail.uid = m->to.uid;
+    it->mail.flags = m->flags;
+    it->mail.keywords = m->keywords;
+    if (m->flags == 0 && m->keywords == 0)
+        item_recent(box, it);
+    it->listed = box->listing;
+    it->scan = box->scan;
+    if (m->record_len && (box->index.fd >= 0 || index_open(&box->index, box->index_fd, true) == 0))
+        (void) index_append(&box->index, box->index_fd, INDEX_MESSAGE, slice_make(m->record, m->record_len),
+                            &it->cache);
+    scan_found(box, it);
+}
+
+static void tell_index(struct mailbox_save *s)
+{
+    struct mailbox *box = s->box;
+
+    for (size_t i = 0; i < s->count; i++) {
+        struct saved *m = &s->done[i];
+        if (s->selected)
+            show(box, m);
+        else if (m->record_len)
+            index_add_message(&box->index, box->index_fd, slice_make(m->record, m->record_len));
+    }
 }
 
 static enum store_why publish(struct mailbox_save *s)
@@ -304,6 +377,7 @@ static enum store_why publish(struct mailbox_save *s)
     struct mailbox *box = s->box;
     struct arrival *to = mem_array(s->count, sizeof *to);
     enum store_why why = STORE_OK;
+    bool quiet = s->selected && scan_before(box, false);
     size_t moved = 0;
 
     for (; moved < s->count && why == STORE_OK; moved++) {
@@ -312,16 +386,34 @@ static enum store_why publish(struct mailbox_save *s)
         if (renameat(box->fd, s->done[moved].tmp, a->in_new ? box->new_fd : box->cur_fd, a->name) < 0)
             why = store_fail_errno(box->store, "rename into", box->path);
     }
+    if (s->selected)
+        scan_after(box, false, quiet);
     if (why == STORE_OK)
-        why = save_assign(box, to, s->count);
+        why = save_assign(box, to, s->count, s->last_fd);
     for (size_t i = 0; why && i < moved; i++)
         (void) unlinkat(to[i].in_new ? box->new_fd : box->cur_fd, to[i].name, 0);
-    for (size_t i = 0; why == STORE_OK && i < s->count; i++) {
+    for (size_t i = 0; why == STORE_OK && i < s->count; i++)
         s->done[i].to.uid = to[i].uid;
-        if (s->done[i].record_len)
-            index_add_message(box->index_fd, slice_make(s->done[i].record, s->done[i].record_len));
-    }
+    if (why == STORE_OK)
+        tell_index(s);
     free(to);
+    return why;
+}
+
+/* The lock of a mailbox that is open brings what others named meanwhile: their files are looked for before ours, with
+ * higher UIDs, may be shown. */
+static enum store_why lock_target(struct mailbox_save *s)
+{
+    struct mailbox *box = s->box;
+    enum store_why why = s->selected ? scan_lock(box) : save_lock(box);
+
+    if (why || !s->selected)
+        return why;
+    scan_awaited(box);
+    if (box->uids.version != 3 && scan_rewrite(box) < 0) {
+        why = store_fail_errno(box->store, "write uidlist of", box->path);
+        scan_unlock(box);
+    }
     return why;
 }
 
@@ -333,7 +425,7 @@ enum store_why mailbox_save_commit(struct mailbox_save **ps, struct arena *a, ui
 
     *count = 0;
     *uids = NULL;
-    if (s->count && (why = save_lock(s->box)) == STORE_OK) {
+    if (s->count && (why = lock_target(s)) == STORE_OK) {
         why = publish(s);
         scan_unlock(s->box);
     }

@@ -86,6 +86,14 @@ static bool awaits_files(const struct mailbox *box)
     return false;
 }
 
+void scan_found(struct mailbox *box, struct item *it) { pend(box, it); }
+
+void scan_awaited(struct mailbox *box)
+{
+    if (awaits_files(box))
+        box->cur.mtime_ns = box->new.mtime_ns = -1;
+}
+
 /* What the file's name says about flags. */
 static void take_flags(struct mailbox *box, struct item *it, const struct file_name *f)
 {
@@ -96,7 +104,7 @@ static void take_flags(struct mailbox *box, struct item *it, const struct file_n
     it->mail.flags = (uint8_t) ((it->mail.flags & MAIL_RECENT) | f->flags);
     it->mail.keywords = keywords;
     if (it->in_view) {
-        it->changed = true;
+        item_changed(box, it);
         it->mail.modseq = mailbox_next_modseq(box);
     }
 }
@@ -119,12 +127,12 @@ static void on_file(struct mailbox *box, const char *name, bool in_new)
     }
     if (it->scan != box->scan && !it->in_view)
         pend(box, it);
-    it->in_new = in_new;
-    it->present = true;
+    item_place(box, it, true, in_new);
     it->mail.gone = it->in_view && it->ghost;
+    box->seen_in_new += in_new && it->scan != box->scan;
     it->scan = box->scan;
     if (in_new)
-        it->mail.flags |= MAIL_RECENT;
+        item_recent(box, it);
     box->to_move |= in_new;
     take_flags(box, it, &f);
 }
@@ -170,7 +178,9 @@ static bool missed(const struct mailbox *box, const struct item *it, bool scanne
 
 static bool any_missed(const struct mailbox *box, bool scanned_new, bool scanned_cur)
 {
-    for (uint32_t i = 0; i < box->count; i++)
+    bool look = scanned_cur || (scanned_new && box->seen_in_new != box->in_new);
+
+    for (uint32_t i = 0; look && i < box->count; i++)
         if (missed(box, box->view[i], scanned_new, scanned_cur))
             return true;
     return awaits_files(box);
@@ -186,8 +196,7 @@ static enum store_why look_again(struct mailbox *box)
     for (uint32_t i = 0; i < box->count; i++) {
         struct item *it = box->view[i];
         if (missed(box, it, true, true)) {
-            it->present = false;
-            it->mail.gone = true;
+            item_gone(box, it);
             box->index_stale = true;
             (void) mailbox_next_modseq(box);
         }
@@ -212,6 +221,7 @@ static void leave_ghost(struct mailbox *box, struct item *it)
     ghost->base_len = it->base_len;
     ghost->ghost = ghost->in_view = true;
     box->view[seq - 1] = ghost;
+    box->some_gone = true;
     it->in_view = false;
 }
 
@@ -222,7 +232,7 @@ static void on_record(void *ctx, uint32_t uid, struct slice keys, struct slice n
 
     if (it == NULL && (it = item_new(box, name)) == NULL)
         return;
-    it->listed = true;
+    it->listed = box->listing;
     item_set_keys(it, keys);
     if (it->mail.uid == uid)
         return;
@@ -235,6 +245,7 @@ static void on_record(void *ctx, uint32_t uid, struct slice keys, struct slice n
     it->born = time_now();
     if (!it->present)
         push(&box->awaited, &box->awaited_count, &box->awaited_room, it);
+    box->waste += !it->present;
     box->index_stale = true;
 }
 
@@ -248,8 +259,7 @@ static enum store_why catch_up(struct mailbox *box)
 
     if (uidlist_unchanged(&box->uids, box->control_fd))
         return STORE_OK;
-    for (size_t at = 0; map_next(box->items, &at, &key, &value);)
-        ((struct item *) value)->listed = false;
+    box->listing++;
     if (uidlist_read(&box->uids, box->control_fd, &again, on_record, box) < 0)
         return STORE_FAILED;
     if (validity && validity != box->uids.uid_validity)
@@ -258,12 +268,12 @@ static enum store_why catch_up(struct mailbox *box)
         return STORE_OK;
     size_t kept = 0;
     for (size_t i = 0; i < box->awaited_count; i++)
-        if (box->awaited[i]->listed)
+        if (box->awaited[i]->listed == box->listing)
             box->awaited[kept++] = box->awaited[i];
     box->awaited_count = kept;
     for (size_t at = 0; map_next(box->items, &at, &key, &value);) {
         struct item *it = value;
-        if (it->listed || it->mail.uid == 0)
+        if (it->listed == box->listing || it->mail.uid == 0)
             continue;
         if (it->in_view) {
             leave_ghost(box, it);
@@ -290,12 +300,16 @@ static bool is_waste(const struct item *it)
     return !it->present && (it->told_gone || time_now() - it->born > WASTE_SECONDS);
 }
 
-static bool mostly_waste(const struct mailbox *box)
+/* Looks only when as many lost their file as could make a difference: giving one UID costs the same in any mailbox. */
+static bool mostly_waste(struct mailbox *box)
 {
     struct slice key;
     void *value;
     size_t waste = 0;
 
+    if (box->waste <= WASTE_RECORDS)
+        return false;
+    box->waste = 0;
     for (size_t at = 0; map_next(box->items, &at, &key, &value);)
         waste += ((struct item *) value)->mail.uid && is_waste(value);
     return waste > WASTE_RECORDS && waste > map_count(box->items) / 4;
@@ -367,12 +381,12 @@ enum store_why scan_assign(struct mailbox *box, struct item **items, size_t n)
     str_init(&lines, STR_UNLIMITED);
     for (size_t i = 0; i < n; i++) {
         items[i]->mail.uid = box->uids.next_uid++;
-        items[i]->listed = true;
+        items[i]->listed = box->listing;
         items[i]->told_gone = false;
         uidlist_line(&lines, items[i]->mail.uid, slice_of(items[i]->keys ? items[i]->keys : ""), item_base(items[i]));
     }
     ret = box->uids.version == 3 && !mostly_waste(box)
-              ? uidlist_append(&box->uids, box->control_fd, str_slice(&lines))
+              ? uidlist_append(&box->uids, box->control_fd, str_slice(&lines), -1)
               : scan_rewrite(box);
     str_free(&lines);
     if (ret < 0) {
@@ -445,6 +459,7 @@ static void forget(struct mailbox *box, struct item *it)
     for (size_t i = 0; i < box->awaited_count; i++)
         if (box->awaited[i] == it)
             box->awaited[i--] = box->awaited[--box->awaited_count];
+    item_place(box, it, false, false);
     (void) map_del(box->items, slice_make(base, len));
 }
 
@@ -494,7 +509,7 @@ static void move_to_cur(struct mailbox *box, struct item *it, struct str *name)
         str_adds(name, ":2,");
     if (renameat(box->new_fd, it->name, box->cur_fd, name->p) == 0) {
         item_set_name(it, name->p);
-        it->in_new = false;
+        item_place(box, it, true, false);
     }
 }
 
@@ -507,7 +522,7 @@ static void move_all(struct mailbox *box)
     for (size_t i = 0; i < box->pending_count; i++)
         if (box->pending[i]->in_new && box->pending[i]->present)
             move_to_cur(box, box->pending[i], &name);
-    for (uint32_t i = 0; i < box->count; i++)
+    for (uint32_t i = 0; box->in_new && i < box->count; i++)
         if (box->view[i]->in_new && box->view[i]->present)
             move_to_cur(box, box->view[i], &name);
     str_free(&name);
@@ -546,7 +561,7 @@ static enum store_why under_lock(struct mailbox *box, uint32_t highest, bool dou
  * anything with a higher UID is shown: it could not be shown afterwards under the UID it has. */
 static enum store_why settle(struct mailbox *box, bool doubt)
 {
-    uint32_t highest = box->count ? box->view[box->count - 1]->mail.uid : 0;
+    uint32_t had = box->count, highest = had ? box->view[had - 1]->mail.uid : 0;
     enum store_why why = needs_lock(box, highest, doubt) ? under_lock(box, highest, doubt) : STORE_OK;
 
     for (size_t i = 0; i < box->pending_count; i++) {
@@ -561,7 +576,7 @@ static enum store_why settle(struct mailbox *box, bool doubt)
         }
     }
     box->pending_count = 0;
-    view_sort(box);
+    view_sort(box, had);
     return why;
 }
 
@@ -580,6 +595,7 @@ enum store_why scan_sync(struct mailbox *box)
     if (keywords_read(box) < 0)
         return store_fail_errno(box->store, "read dovecot-keywords of", box->path);
     box->scan++;
+    box->seen_in_new = 0;
     if (scan_new && (why = read_dir(box, true)))
         return why;
     if (scan_cur && (why = read_dir(box, false)))
@@ -609,7 +625,7 @@ static int find_in(struct mailbox *box, struct item *it, bool in_new)
         if (!file_name_parse(e->d_name, &f) || !slice_same(f.base, item_base(it)))
             continue;
         found = true;
-        it->in_new = in_new;
+        item_place(box, it, true, in_new);
         item_set_name(it, e->d_name);
         take_flags(box, it, &f);
     }
@@ -634,6 +650,6 @@ int scan_rename(struct mailbox *box, struct item *it, const char *name)
     if (renameat(it->in_new ? box->new_fd : box->cur_fd, it->name, box->cur_fd, name) < 0)
         return -1;
     item_set_name(it, name);
-    it->in_new = false;
+    item_place(box, it, it->present, false);
     return 0;
 }

@@ -148,7 +148,7 @@ static void test_save_keeps_names(void)
         add_keyword(box, word);
     }
     mailbox_close(&box);
-    assert(mailbox_save_begin(st, "INBOX", &save) == STORE_OK);
+    assert(mailbox_save_begin(st, "INBOX", NULL, &save) == STORE_OK);
     assert(mailbox_save_start(save, 0, words, MAILBOX_SAVE_NOW) == STORE_OK);
     assert(mailbox_save_write(save, "a: b\r\n\r\n", 8) == STORE_OK && mailbox_save_finish(save) == STORE_OK);
     assert(mailbox_save_commit(&save, a, &validity, &uids, &count) == STORE_OK);
@@ -179,7 +179,7 @@ static void test_lock_lost(void)
     assert((lock = dotlock_take(box->fd, UIDLIST_LOCK)) >= 0 && uidlist_read_end(&u, box->fd) == 0);
     fd = openat(box->fd, UIDLIST_NAME, O_WRONLY | O_APPEND);
     assert(fd >= 0 && file_write_all(fd, "2 :theirs\n", 10) == 0);
-    assert(uidlist_append(&u, box->fd, slice_of("2 :ours\n")) < 0 && errno == ESTALE);
+    assert(uidlist_append(&u, box->fd, slice_of("2 :ours\n"), -1) < 0 && errno == ESTALE);
     close(fd);
     dotlock_release(box->fd, UIDLIST_LOCK, lock);
     str_init(&text, 1000);
@@ -316,7 +316,8 @@ static void test_index_locked(void)
     box = box_of(st, "INBOX");
     assert(mailbox_count(box) == 2);
     mailbox_close(&box);
-    index_add_message(open(root, O_RDONLY | O_DIRECTORY), slice_of("x"));
+    struct index ix = { .fd = -1 };
+    index_add_message(&ix, open(root, O_RDONLY | O_DIRECTORY), slice_of("x"));
     assert(time_mono_ms() - began < 20000);
     alarm(0);
     close(fd);

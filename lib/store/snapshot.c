@@ -180,14 +180,14 @@ static void get_item(struct mailbox *box, struct index_reader *r)
                               .flags = f.flags,
                               .modseq = modseq,
                               .keywords = (keywords & ~((1ull << FILE_KEYWORDS) - 1)) | f.keywords };
-    it->present = state & PRESENT;
-    it->in_new = state & IN_NEW;
+    item_place(box, it, state & PRESENT, state & IN_NEW);
     if (it->in_new)
         it->mail.flags |= MAIL_RECENT;
     it->physical = physical;
     it->virtual = virtual;
     it->date = date;
     it->cache = cache;
+    box->waste += !it->present;
     if (it->present)
         view_add(box, it);
 }
@@ -224,7 +224,7 @@ static bool load(struct mailbox *box, struct slice payload)
     map_reserve(box->items, n < payload.len / ITEM_BYTES ? (size_t) n : payload.len / ITEM_BYTES);
     for (; n && !r.bad; n--)
         get_item(box, &r);
-    view_sort(box);
+    view_sort(box, 0);
     for (uint32_t i = 1; i < box->count; i++)
         r.bad |= box->view[i - 1]->mail.uid == box->view[i]->mail.uid;
     r.bad |= box->uids.uid_validity == 0 || (box->uids.version != 1 && box->uids.version != 3) ||
@@ -236,7 +236,7 @@ static bool load(struct mailbox *box, struct slice payload)
 static void forget_all(struct mailbox *box)
 {
     map_clear(box->items);
-    box->count = 0;
+    box->count = box->recent = box->in_new = 0;
     memset(&box->uids, 0, sizeof box->uids);
     memset(&box->dovecot, 0, sizeof box->dovecot);
     box->cur = box->new = (struct dir_state){ .mtime_ns = -1 };

@@ -57,29 +57,11 @@ int store_pause(int64_t ms)
     return fiber_self() ? event_sleep(ms) : nanosleep(&ts, NULL);
 }
 
-struct sync_arg {
-    int fd, ret, err;
-    bool data_only;
-};
-
-static void sync_now(void *p)
-{
-    struct sync_arg *arg = p;
-
-    arg->ret = arg->data_only ? fdatasync(arg->fd) : fsync(arg->fd);
-    arg->err = errno;
-}
-
 int store_sync_fd(int fd, bool data_only)
 {
-    struct sync_arg arg = { .fd = fd, .data_only = data_only };
+    struct event_sync one = { .fd = fd, .data_only = data_only };
 
-    if (fiber_self())
-        event_offload(sync_now, &arg);
-    else
-        sync_now(&arg);
-    errno = arg.err;
-    return arg.ret;
+    return event_sync(&one, 1);
 }
 
 enum store_why store_open(const struct store_config *config, struct store **out)

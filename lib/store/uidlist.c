@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/time.h"
+#include "event/event.h"
 #include "store/internal.h"
 
 #include <errno.h>
@@ -326,7 +327,7 @@ static int append_anew(struct uidlist *u, int dir_fd, int fd, struct slice lines
     return ret;
 }
 
-int uidlist_append(struct uidlist *u, int dir_fd, struct slice lines)
+int uidlist_append(struct uidlist *u, int dir_fd, struct slice lines, int with_fd)
 {
     struct stat st;
     int keep, fd = openat(dir_fd, UIDLIST_NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -344,7 +345,7 @@ int uidlist_append(struct uidlist *u, int dir_fd, struct slice lines)
             errno = ESTALE;
             goto fail;
         }
-        if (append_anew(u, dir_fd, fd, lines) < 0)
+        if (append_anew(u, dir_fd, fd, lines) < 0 || (with_fd >= 0 && store_sync_fd(with_fd, false) < 0))
             goto fail;
         close(fd);
         return 0;
@@ -359,7 +360,8 @@ int uidlist_append(struct uidlist *u, int dir_fd, struct slice lines)
         errno = keep;
         goto fail;
     }
-    if (store_sync_fd(fd, true) < 0 || fstat(fd, &st) < 0)
+    struct event_sync both[] = { { .fd = with_fd }, { .fd = fd, .data_only = true } };
+    if (event_sync(with_fd >= 0 ? both : both + 1, with_fd >= 0 ? 2 : 1) < 0 || fstat(fd, &st) < 0)
         goto fail;
     u->offset += lines.len;
     remember(u, &st);

@@ -38,8 +38,9 @@ int uidlist_read(struct uidlist *, int dir_fd, bool *again, uidlist_fn, void *ct
  * be read whole, or made (EBADMSG, ENOENT). */
 int uidlist_read_end(struct uidlist *, int dir_fd);
 bool uidlist_unchanged(const struct uidlist *, int dir_fd); /* one stat */
-/* Under the lock, after uidlist_read: appends whole lines; sync: makes them durable. */
-int uidlist_append(struct uidlist *, int dir_fd, struct slice lines);
+/* Under the lock, after uidlist_read: appends whole lines and makes them durable; with_fd: that file, too, at the price
+ * of one (-1: none). */
+int uidlist_append(struct uidlist *, int dir_fd, struct slice lines, int with_fd);
 /* Under the lock: replaces the file. lines: all records. */
 int uidlist_rewrite(struct uidlist *, int dir_fd, struct slice lines);
 void uidlist_line(struct str *out, uint32_t uid, struct slice keys, struct slice name);

@@ -58,6 +58,34 @@ void item_set_keys(struct item *it, struct slice keys)
     it->keys = keys.len ? mem_strndup(keys.p, keys.len) : NULL;
 }
 
+void item_place(struct mailbox *box, struct item *it, bool present, bool in_new)
+{
+    box->in_new -= it->present && it->in_new;
+    box->in_new += present && in_new;
+    it->present = present;
+    it->in_new = in_new;
+}
+
+void item_gone(struct mailbox *box, struct item *it)
+{
+    item_place(box, it, false, it->in_new);
+    it->mail.gone = true;
+    box->some_gone = true;
+}
+
+void item_changed(struct mailbox *box, struct item *it)
+{
+    it->changed = true;
+    box->some_changed = true;
+}
+
+void item_recent(struct mailbox *box, struct item *it)
+{
+    if (it->in_view && !(it->mail.flags & MAIL_RECENT))
+        box->recent++;
+    it->mail.flags |= MAIL_RECENT;
+}
+
 struct item *view_item(const struct mailbox *box, uint32_t seq)
 {
     return seq && seq <= box->count ? box->view[seq - 1] : NULL;
@@ -72,6 +100,7 @@ void view_add(struct mailbox *box, struct item *it)
     it->in_view = true;
     it->mail.gone = false;
     it->changed = false;
+    box->recent += (it->mail.flags & MAIL_RECENT) != 0;
     box->view[box->count++] = it;
 }
 
@@ -82,9 +111,9 @@ static int by_uid(const void *a, const void *b)
     return x->mail.uid < y->mail.uid ? -1 : x->mail.uid > y->mail.uid;
 }
 
-void view_sort(struct mailbox *box)
+void view_sort(struct mailbox *box, uint32_t from)
 {
-    for (uint32_t i = 1; i < box->count; i++)
+    for (uint32_t i = from ? from : 1; i < box->count; i++)
         if (box->view[i - 1]->mail.uid >= box->view[i]->mail.uid) {
             qsort(box->view, box->count, sizeof(void *), by_uid);
             return;
@@ -104,6 +133,9 @@ static void drop_gone(struct mailbox *box)
 {
     uint32_t kept = 0, told = box->told_count;
 
+    if (!box->some_gone)
+        return;
+    box->some_gone = false;
     for (uint32_t seq = box->count; seq > 0; seq--)
         if (box->view[seq - 1]->mail.gone && seq <= box->told_count)
             view_event(box, MAILBOX_EXPUNGE, seq, box->view[seq - 1]->mail.uid);
@@ -115,6 +147,8 @@ static void drop_gone(struct mailbox *box)
         }
         it->in_view = false;
         it->told_gone = true;
+        box->recent -= (it->mail.flags & MAIL_RECENT) != 0;
+        box->waste++;
         if (i < told)
             box->told_count--;
         if (it->ghost)
@@ -123,19 +157,9 @@ static void drop_gone(struct mailbox *box)
     box->count = kept;
 }
 
-static uint32_t count_recent(const struct mailbox *box)
-{
-    uint32_t n = 0;
-
-    for (uint32_t i = 0; i < box->count; i++)
-        n += (box->view[i]->mail.flags & MAIL_RECENT) != 0;
-    return n;
-}
-
 enum store_why mailbox_sync(struct mailbox *box, bool keep_expunged, const struct mailbox_changes **out)
 {
     enum store_why why = scan_sync(box);
-    uint32_t recent;
 
     box->changes.count = 0;
     *out = &box->changes;
@@ -148,19 +172,19 @@ enum store_why mailbox_sync(struct mailbox *box, bool keep_expunged, const struc
     if (!keep_expunged)
         drop_gone(box);
     uint32_t old = box->told_count; /* of those told before, still there */
-    recent = count_recent(box);
     if (box->count != old)
         view_event(box, MAILBOX_EXISTS, box->count, 0);
-    if (recent != box->told_recent || (told != box->count && recent))
-        view_event(box, MAILBOX_RECENT_COUNT, recent, 0);
-    for (uint32_t i = 0; i < box->count; i++) {
+    if (box->recent != box->told_recent || (told != box->count && box->recent))
+        view_event(box, MAILBOX_RECENT_COUNT, box->recent, 0);
+    for (uint32_t i = 0; box->some_changed && i < box->count; i++) {
         struct item *it = box->view[i];
         if (it->changed && !it->mail.gone && i < old)
             view_event(box, MAILBOX_FLAGS, i + 1, it->mail.uid);
         it->changed = false;
     }
+    box->some_changed = false;
     box->told_count = box->count;
-    box->told_recent = recent;
+    box->told_recent = box->recent;
     return STORE_OK;
 }
 
@@ -193,7 +217,7 @@ uint32_t mailbox_seq(const struct mailbox *box, uint32_t uid)
 }
 
 uint32_t mailbox_count(const struct mailbox *box) { return box->count; }
-uint32_t mailbox_recent(const struct mailbox *box) { return count_recent(box); }
+uint32_t mailbox_recent(const struct mailbox *box) { return box->recent; }
 
 uint32_t mailbox_first_unseen(const struct mailbox *box)
 {

@@ -1,0 +1,175 @@
+/*
+ * maildir_test - deliveries into Maildirs that stay open: renamed, deleted and replaced ones, more than are kept, the
+ * index beside them
+ */
+#include "deliver/maildir.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "deliver/box.h"
+#include "event/event.h"
+#include "store/message.h"
+
+#include <assert.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char top[200];
+
+static const char *in_top(const char *fmt, ...)
+{
+    static char buf[4][600];
+    static int turn;
+    char *p = buf[turn++ % 4];
+    va_list ap;
+    int n = snprintf(p, 600, "%s/", top);
+
+    va_start(ap, fmt);
+    vsnprintf(p + n, 600 - (size_t) n, fmt, ap);
+    va_end(ap);
+    return p;
+}
+
+static void shell(const char *fmt, ...)
+{
+    char cmd[1000];
+    va_list ap;
+    int n = snprintf(cmd, sizeof cmd, "cd '%s' && ", top);
+
+    va_start(ap, fmt);
+    vsnprintf(cmd + n, sizeof cmd - (size_t) n, fmt, ap);
+    va_end(ap);
+    assert(system(cmd) == 0);
+}
+
+static size_t files(const char *dir)
+{
+    DIR *d = opendir(in_top("%s", dir));
+    size_t n = 0;
+
+    for (struct dirent *e; d && (e = readdir(d)) != NULL;)
+        n += e->d_name[0] != '.';
+    if (d)
+        closedir(d);
+    return n;
+}
+
+static size_t descriptors(void)
+{
+    DIR *d = opendir("/proc/self/fd");
+    size_t n = 0;
+
+    while (readdir(d))
+        n++;
+    closedir(d);
+    return n;
+}
+
+static int deliver(const char *first, const char *second)
+{
+    const char text[] = "Subject: hi\nFrom: a@b\n\nbody\n";
+    struct maildir_message *m;
+    struct err err;
+    int ret = -1;
+
+    if (maildir_begin(in_top("%s/", first), MAILDIR_MAKE, 0, &m, &err) < 0)
+        return -1;
+    for (size_t i = 0; i < sizeof text - 1; i++)
+        maildir_write(m, text + i, 1);
+    assert(maildir_bytes(m) == sizeof text - 1 && maildir_end(m, &err) == 0);
+    ret = maildir_deliver(m, in_top("%s/", first), MAILDIR_MAKE, &err);
+    if (ret == 0 && second)
+        ret = maildir_deliver(m, in_top("%s/", second), MAILDIR_MAKE, &err);
+    maildir_free(&m);
+    return ret;
+}
+
+/* What stays open is looked up by its name before each use. */
+static void test_moved(void)
+{
+    assert(deliver("a", NULL) == 0 && deliver("a", "b") == 0 && files("a/new") == 2 && files("b/new") == 1);
+    shell("mv a c");
+    assert(deliver("a", NULL) == 0 && files("a/new") == 1 && files("c/new") == 2 && files("c/tmp") == 0);
+    shell("rm -rf a");
+    assert(deliver("a", NULL) == 0 && files("a/new") == 1);
+    shell("mv a/new a/old && mkdir a/new");
+    assert(deliver("a", NULL) == 0 && files("a/new") == 1 && files("a/old") == 1);
+    shell("rm -rf a/tmp");
+    assert(deliver("a", NULL) == 0 && files("a/new") == 2 && files("a/tmp") == 0);
+    shell("mv a d && ln -s d a"); /* a mailbox may be a link ... */
+    assert(deliver("a", NULL) == 0 && files("d/new") == 3);
+    shell("mkdir elsewhere && mv d/new d/old2 && ln -s ../elsewhere d/new"); /* ... but nothing in it */
+    assert(deliver("a", NULL) < 0 && files("elsewhere") == 0 && files("d/tmp") == 0);
+    shell("rm d/new && touch d/new");
+    assert(deliver("a", NULL) < 0 && files("d/tmp") == 0);
+}
+
+/* More mailboxes than are kept: descriptors are bounded, all is delivered. */
+static void test_many(void)
+{
+    size_t before = descriptors();
+
+    for (int round = 0; round < 2; round++)
+        for (int n = 0; n < DELIVER_BOXES_KEPT + 40; n++) {
+            char name[40];
+            snprintf(name, sizeof name, "many/%d", n);
+            assert(deliver(name, NULL) == 0 && files(in_top("%s/new", name) + strlen(top) + 1) == (size_t) round + 1);
+        }
+    assert(descriptors() <= before + 4 * DELIVER_BOXES_KEPT);
+    for (int i = 0; i < 40 && descriptors() > before; i++)
+        event_sleep(1000);
+    assert(descriptors() <= before); /* unused, they are closed */
+}
+
+/* The index a delivery writes to is the one that has the name; what it says saves reading the file. */
+static void test_index(void)
+{
+    struct store_config config = { .root = in_top("i"), .separator = '/' };
+    struct store *st;
+    struct mailbox *box;
+    struct stat one, two;
+    struct str out;
+
+    assert(deliver("i", NULL) == 0 && stat(in_top("i/posthorn.index"), &one) == 0);
+    assert(deliver("i", NULL) == 0 && stat(in_top("i/posthorn.index"), &two) == 0 && two.st_size > one.st_size);
+    shell("mv i/posthorn.index i/was");
+    assert(deliver("i", NULL) == 0 && stat(in_top("i/posthorn.index"), &one) == 0 && one.st_size < two.st_size);
+    shell("truncate -s -5 i/posthorn.index"); /* a torn tail is cut */
+    for (int i = 0; i < 60; i++)
+        assert(deliver("i", NULL) == 0);
+    assert(store_open(&config, &st) == STORE_OK && mailbox_open(st, "INBOX", false, &box) == STORE_OK);
+    assert(mailbox_count(box) == 63);
+    shell("for f in i/cur/*; do head -c $(stat -c %%s $f) /dev/zero > $f; done");
+    str_init(&out, 0);
+    for (uint32_t seq = 3; seq < 63; seq += 4) { /* the first two records went with their index, the third was torn */
+        str_reset(&out);
+        assert(message_envelope(box, seq + 1, &out) == STORE_OK && strstr(out.p, "\"hi\""));
+    }
+    str_free(&out);
+    mailbox_close(&box);
+    store_close(&st);
+}
+
+static void run(void *arg)
+{
+    (void) arg;
+    test_moved();
+    test_index();
+    test_many();
+    event_stop();
+}
+
+int main(void)
+{
+    char cmd[300];
+
+    snprintf(top, sizeof top, "%s/maildir-test-%d", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", (int) getpid());
+    assert(mkdir(top, 0700) == 0);
+    event_run(run, NULL);
+    snprintf(cmd, sizeof cmd, "rm -rf '%s'", top);
+    return system(cmd);
+}

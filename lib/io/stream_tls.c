@@ -69,7 +69,13 @@ static ssize_t tls_write(struct stream *s, const void *p, size_t len)
     }
 }
 
-static size_t tls_pending(const struct stream *s) { return (size_t) SSL_pending(s->ssl); }
+/* Records that were read ahead but not opened yet have no size to tell. */
+static size_t tls_pending(const struct stream *s)
+{
+    int bytes = SSL_pending(s->ssl);
+
+    return bytes > 0 ? (size_t) bytes : (size_t) SSL_has_pending(s->ssl);
+}
 
 static void tls_free(struct stream *s)
 {
@@ -120,6 +126,7 @@ static int prepare(struct stream *s, struct tls_ctx *ctx, struct tls_why *why)
         return -1;
     }
     s->in.from = s->in.to = 0; /* plaintext sent ahead of the handshake counts for nothing */
+    s->drained = false;        /* what comes with the handshake's last record is read together with it */
     s->ssl = tls_ctx_session(ctx);
     if (s->ssl)
         s->cover = &tls;

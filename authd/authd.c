@@ -16,6 +16,7 @@
 #include "event/event.h"
 #include "mech.h"
 #include "passdb.h"
+#include "passdb_say.h"
 #include "service/service.h"
 #include "table/table.h"
 #include "userdb.h"
@@ -29,6 +30,12 @@ static int pre_jail(void)
 {
     struct err err;
 
+    authd_debug |= authd_debug_passwords;
+    authd_verbose |= authd_debug;
+    if (passdb_say_open(authd_verbose_passwords, &err) != 0) {
+        authd_parameter_error("auth_verbose_passwords", &err);
+        return -1;
+    }
     if (username_rules_check(&authd_username_rules, &err) != 0) {
         log_error("%s", err.text);
         return -1;

@@ -22,7 +22,8 @@ enum {
 
 extern struct username_rules authd_username_rules;
 extern int64_t authd_failure_delay_seconds, authd_hash_limit;
-extern bool authd_verbose, authd_penalty;
+extern bool authd_verbose, authd_debug, authd_debug_passwords, authd_penalty;
+extern const char *authd_verbose_passwords;
 extern const char *authd_mechanisms, *authd_passdbs, *authd_userdbs, *authd_realms, *authd_anonymous_username;
 extern bool authd_username_from_cert, authd_require_client_cert;
 extern const struct param authd_params[];

@@ -93,8 +93,35 @@ static void writer(void *arg)
     event_cond_broadcast(&c->changed);
 }
 
+/* What a client sends and is sent: passwords only with auth_debug_passwords. */
+static void debug_in(struct slice line)
+{
+    static const char *const secrets[] = { "\tresp=", "CONT\t" };
+    const char *hidden = "";
+
+    for (size_t n = 0; !authd_debug_passwords && n < sizeof secrets / sizeof *secrets; n++) {
+        const char *at = memmem(line.p, line.len, secrets[n], strlen(secrets[n]));
+        if (at) {
+            line.len = (size_t) (at - line.p) + strlen(secrets[n]);
+            hidden = "<hidden>";
+        }
+    }
+    if (authd_debug)
+        log_info("Debug: client in: %.*s%s", (int) line.len, line.p, hidden);
+}
+
+static void debug_out(struct slice line)
+{
+    const char *resp = memmem(line.p, line.len, "\tresp=", 6);
+
+    if (authd_debug && line.len > 0)
+        log_info("Debug: client out: %.*s",
+                 (int) (resp && !authd_debug_passwords ? resp - line.p : (ptrdiff_t) line.len - 1), line.p);
+}
+
 static void send_line(struct conn *c, struct str *line)
 {
+    debug_out(str_slice(line));
     if (!str_over(line) && !c->ended)
         str_addslice(&c->out, str_slice(line));
     str_reset(line);
@@ -520,6 +547,7 @@ static int handle(struct conn *c, struct str *text, bool first)
     struct dovecot_auth_line line;
     uint64_t major;
 
+    debug_in(str_slice(text));
     if (dovecot_auth_split(text->p, text->len, &line) != 0)
         return violation("a line that cannot be split");
     if (first) {

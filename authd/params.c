@@ -10,7 +10,8 @@
 
 struct username_rules authd_username_rules;
 int64_t authd_failure_delay_seconds, authd_hash_limit;
-bool authd_verbose, authd_penalty;
+bool authd_verbose, authd_debug, authd_debug_passwords, authd_penalty;
+const char *authd_verbose_passwords;
 const char *authd_mechanisms, *authd_passdbs, *authd_userdbs, *authd_realms, *authd_anonymous_username;
 bool authd_username_from_cert, authd_require_client_cert;
 static const char *passwd_file, *user_name;
@@ -150,7 +151,25 @@ const struct param authd_params[] = {
       .type = PARAM_BOOL,
       .yes = &authd_verbose,
       .def = "no",
-      .doc = "Log why each authentication failed (never the password)." },
+      .doc = "Log why each authentication failed." },
+    { .name = "auth_verbose_passwords",
+      .type = PARAM_STRING,
+      .str = &authd_verbose_passwords,
+      .def = "no",
+      .min = 1,
+      .doc = "What is logged of a password that does not match: no (nothing), plain, sha1 (its SHA1 in hex); plain:n "
+             "and "
+             "sha1:n show the first n characters only." },
+    { .name = "auth_debug",
+      .type = PARAM_BOOL,
+      .yes = &authd_debug,
+      .def = "no",
+      .doc = "Log each question to authd, its answer, and each look-up; never a password. Implies auth_verbose." },
+    { .name = "auth_debug_passwords",
+      .type = PARAM_BOOL,
+      .yes = &authd_debug_passwords,
+      .def = "no",
+      .doc = "Log also passwords, given and stored, and all else that auth_debug hides. Implies auth_debug." },
     { .name = "authd_user",
       .type = PARAM_STRING,
       .str = &user_name,

@@ -8,8 +8,9 @@
  *             result_success, result_failure, result_internalfail, mechanisms, username_filter
  *             a user who does not exist costs the hash of the last one who did: time tells nobody who exists
  *             no password reaches the log; copies are wiped
- * Errors      a database that cannot be asked, a stored password that cannot be used and a field that cannot be
- *             obeyed are VERIFY_LATER, never "wrong"
+ * Errors      a database that cannot be asked and a field that cannot be obeyed are VERIFY_LATER, never "wrong"; a
+ *             stored password that cannot be used matches none, with a warning (Dovecot 2.3.19; a secret for a
+ *             challenge that cannot be used is VERIFY_LATER)
  */
 #ifndef AUTHD_PASSDB_H
 #define AUTHD_PASSDB_H

@@ -4,7 +4,9 @@
 #include "passdb_ask.h"
 #include "authd.h"
 #include "cache.h"
+#include "event/event.h"
 #include "passdb_row.h"
+#include "passdb_say.h"
 #include "password.h"
 
 /* A remembered password that did not match, and had not matched before, is believed for so long. */
@@ -18,17 +20,6 @@ struct memory {
     struct cache_answer answer;
     char *rejected; /* the stored password that did not match: the same need not be hashed again */
 };
-
-static bool verbose(const struct passdb *p)
-{
-    return p->entry.verbose == DB_VERBOSE_DEFAULT ? authd_verbose : p->entry.verbose == DB_VERBOSE_YES;
-}
-
-static void say(const struct passdb *p, const struct passdb_attempt *t, const char *what)
-{
-    if (verbose(p))
-        authd_request_info(t->request, "%s", what);
-}
 
 static void wipe(const char *text)
 {
@@ -50,8 +41,13 @@ static enum passdb_answer check_password(struct passdb_attempt *t, const struct 
     switch (password_check(row->password, row->scheme, &word, &t->err)) {
     case SCHEME_MATCH: return PASSDB_OK;
     case SCHEME_MISMATCH: break;
-    case SCHEME_BROKEN: return PASSDB_LATER;
+    case SCHEME_BROKEN:
+        if (fiber_cancelled())
+            return PASSDB_LATER;
+        authd_request_warn(t->request, "%s", t->err.text); /* nobody can have that password */
+        break;
     }
+    passdb_say_differ(t, row->scheme, row->password);
     if (m->rejected == NULL)
         m->rejected = arena_strdup(t->request->arena, row->password);
     return PASSDB_MISMATCH;
@@ -237,18 +233,17 @@ enum passdb_answer passdb_ask(struct passdb *p, struct passdb_attempt *t)
         err_set(&t->err, 0, NULL, "this passdb can only check passwords");
         return PASSDB_NO_SCHEME;
     }
+    authd_request_debug(t->request, "Performing passdb lookup");
     snprintf(name, sizeof name, "passdb %u", p->number);
     if (cache_key_make(&m.key, name, p->cache_key, t->request) == 0)
         m.age = cache_get(&m.key, t->request->arena, &m.answer);
     answer = ask(p, t, &m);
     if (answer == PASSDB_OK || answer == PASSDB_MISMATCH)
         cache_matched(&m.key, answer == PASSDB_OK);
-    if (checks_itself(p, t) && answer != PASSDB_OK && answer != PASSDB_LATER && answer != PASSDB_NEXT)
-        say(p, t, t->err.text);
-    else if (answer == PASSDB_MISMATCH)
-        say(p, t, "Password mismatch");
-    else if (answer == PASSDB_UNKNOWN && !p->entry.deny)
-        say(p, t, "unknown user");
+    authd_request_debug(t->request, "Finished passdb lookup");
+    if (answer == PASSDB_MISMATCH || (answer == PASSDB_UNKNOWN && !p->entry.deny) ||
+        (checks_itself(p, t) && (answer == PASSDB_DISABLED || answer == PASSDB_EXPIRED)))
+        passdb_say(p, t, answer, checks_itself(p, t) ? t->err.text : NULL);
     wipe(m.rejected);
     cache_key_free(&m.key);
     return answer;

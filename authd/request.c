@@ -320,17 +320,18 @@ int authd_request_rename(struct authd_request *r, enum authd_rename what, const 
     return 0;
 }
 
-__attribute__((format(printf, 3, 0))) static void say(const struct authd_request *r, bool warn, const char *fmt,
-                                                      va_list args)
+enum level { DEBUG, INFO, WARN };
+__attribute__((format(printf, 3, 0))) static void say(const struct authd_request *r, enum level level,
+                                                      const char *fmt, va_list args)
 {
     const struct authd_peer *p = &r->peer;
     char text[ERR_TEXT_BYTES];
 
     vsnprintf(text, sizeof text, fmt, args);
-    (warn ? log_warn : log_info)("%s(%.*s%s%s%s%s%s%s): %s", r->database[0] ? r->database : "auth", LOG_NAME_BYTES,
-                                 r->user[0] ? r->user : "?", p->rip[0] ? "," : "", p->rip,
-                                 r->master_user ? ",master" : "", p->session[0] ? ",<" : "", p->session,
-                                 p->session[0] ? ">" : "", text);
+    (level == WARN ? log_warn : log_info)(
+        "%s%s(%.*s%s%s%s%s%s%s): %s", level == DEBUG ? "Debug: " : "", r->database[0] ? r->database : "auth",
+        LOG_NAME_BYTES, r->user[0] ? r->user : "?", p->rip[0] ? "," : "", p->rip, r->master_user ? ",master" : "",
+        p->session[0] ? ",<" : "", p->session, p->session[0] ? ">" : "", text);
 }
 
 void authd_request_info(const struct authd_request *r, const char *fmt, ...)
@@ -338,7 +339,7 @@ void authd_request_info(const struct authd_request *r, const char *fmt, ...)
     va_list args;
 
     va_start(args, fmt);
-    say(r, false, fmt, args);
+    say(r, INFO, fmt, args);
     va_end(args);
 }
 
@@ -347,6 +348,17 @@ void authd_request_warn(const struct authd_request *r, const char *fmt, ...)
     va_list args;
 
     va_start(args, fmt);
-    say(r, true, fmt, args);
+    say(r, WARN, fmt, args);
+    va_end(args);
+}
+
+void authd_request_debug(const struct authd_request *r, const char *fmt, ...)
+{
+    va_list args;
+
+    if (!authd_debug)
+        return;
+    va_start(args, fmt);
+    say(r, DEBUG, fmt, args);
     va_end(args);
 }

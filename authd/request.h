@@ -92,4 +92,6 @@ int authd_format_check(const char *text, struct err *); /* at start */
 /* One line for the log: "sql(user,rip,<session>): text", as Dovecot's. */
 void authd_request_info(const struct authd_request *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void authd_request_warn(const struct authd_request *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void authd_request_debug(const struct authd_request *, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3))); /* with auth_debug */
 #endif

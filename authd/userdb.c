@@ -42,6 +42,7 @@ int authd_userdb_open(const char *parameter, const char *value)
     int rc;
 
     lifetime = arena_new();
+    accounts_learn(arena_printf(lifetime, "uid=%s gid=%s", conf_mail_uid, conf_mail_gid));
     rc = db_list_parse(DB_USERDB, value, lifetime, entries, &count, &err);
     for (size_t n = 0; rc == 0 && n < count; n++) {
         list[n] = (struct userdb){ .entry = entries[n], .number = (unsigned) n + 1 };
@@ -220,6 +221,7 @@ static enum lookup ask(struct userdb *u, struct authd_request *r, struct err *er
     enum lookup found;
 
     r->database = u->driver->name;
+    authd_request_debug(r, "Performing userdb lookup");
     if (apply_template(r, u->entry.default_fields, err) != 0)
         return LOOKUP_RETRY;
     if ((found = fetch(u, r, &row, err)) != LOOKUP_FOUND)
@@ -257,6 +259,18 @@ static struct userdb *next_of(const struct authd_request *r, size_t at)
     return NULL;
 }
 
+/* mail_uid and mail_gid, where no database has said more. */
+static int settle(struct authd_request *r, struct err *err)
+{
+    const struct authd_field more[] = { { "uid", conf_mail_uid }, { "gid", conf_mail_gid } };
+
+    for (size_t n = 0; n < sizeof more / sizeof *more; n++)
+        if (more[n].value[0] && !authd_fields_has(&r->userdb, more[n].name) &&
+            authd_userdb_set(r, &more[n], err) != 0)
+            return -1;
+    return 0;
+}
+
 enum lookup authd_userdb(struct authd_request *r, struct err *err)
 {
     enum lookup answer = LOOKUP_NONE;
@@ -278,7 +292,7 @@ enum lookup authd_userdb(struct authd_request *r, struct err *err)
         next = more ? next_of(r, u->number) : NULL;
     }
     if (r->found)
-        return LOOKUP_FOUND;
+        return settle(r, err) == 0 ? LOOKUP_FOUND : LOOKUP_RETRY;
     return seen_later ? LOOKUP_RETRY : LOOKUP_NONE;
 }
 

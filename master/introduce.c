@@ -23,7 +23,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { CONNECT_MS = 10000, FULL_BACKLOG_MS = 20 };
+enum { CONNECT_MS = 10000, FULL_BACKLOG_MS = 20, BRIEF_MS = 2000 };
 #define ANY_TRANSPORT "*"
 
 static const struct row {
@@ -250,10 +250,26 @@ static void answer(struct process *p, uint32_t id, int fd, int error)
     process_tell(p, &m, id);
 }
 
+bool introduce_refuses(const struct unit *s)
+{
+    return strcmp(s->program, "authd") == 0 && s->throttled && list_empty(&s->processes) &&
+           s->held_until - time_mono_ms() > BRIEF_MS;
+}
+
+/* Our listening socket would take the client and keep it. */
+static bool held_back(const char *target)
+{
+    const char *below = below_queue(target);
+    const struct unit *s = below ? service_find(strchr(below, '/') + 1, strncmp(below, "private/", 8) == 0) : NULL;
+
+    return s && introduce_refuses(s);
+}
+
 static void connect_body(void *arg)
 {
     struct question *q = arg;
-    int fd = connect_to(q->target, q->foreign), keep = errno;
+    bool held = held_back(q->target);
+    int fd = held ? -1 : connect_to(q->target, q->foreign), keep = held ? ECONNREFUSED : errno;
 
     answer(q->process, q->id, fd, keep);
     if (fd >= 0)

@@ -108,6 +108,9 @@ void introduce(struct process *, struct msg *);
 /* May the program have a connection to that socket? 0: to *path (the caller frees it), as mail_owner when it is
  * *foreign. Else an errno, and *path is NULL. */
 int introduce_judge(const char *program, const char *target, char **path, bool *foreign);
+/* It cannot be started for longer than a moment, and somebody waits for each of its answers: its clients are better told
+ * "later" at once. (Other services are waited for: mail that is under way need not be deferred.) */
+bool introduce_refuses(const struct unit *);
 void spawn_order(struct process *, struct msg *);
 void spawn_answer(struct process *spawner, struct msg *);
 void spawn_lost(struct process *spawner, struct unit *); /* it ended: orders under way go to the next */

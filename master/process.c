@@ -484,6 +484,14 @@ static void hold_back(struct unit *s, int64_t milliseconds)
         s->throttle_timer = event_timer_new(milliseconds, unthrottle, s);
 }
 
+/* Who came while it could not start is told so by the end of the connection. */
+static void turn_away(struct unit *s)
+{
+    for (size_t n = 0; n < s->listener_count; n++)
+        for (int fd; (fd = accept4(s->listeners[n].fd, NULL, NULL, SOCK_CLOEXEC)) >= 0;)
+            close(fd);
+}
+
 /* A service that works by itself, not for a client that will ask again, must come back by itself. */
 static void restart(struct unit *s, int64_t lived_ms)
 {
@@ -514,6 +522,8 @@ static void ended(struct process *p, int status)
     } else if (failed && p->ready && !s->removed && !master_stopping) {
         restart(s, time_mono_ms() - p->started_ms);
     }
+    if (introduce_refuses(s))
+        turn_away(s);
     if (s->wakeup_due && !s->removed && process_may_start(s)) {
         s->wakeup_due = false;
         process_wakeup(s);

@@ -82,6 +82,8 @@ static enum login_next answer(struct login_session *s, enum login_result result)
                     "it anyway. If anyone was listening, the password was exposed.\r\n");
     if (result == LOGIN_LIMIT && s->reason[0])
         stream_printf(s->stream, "%s NO [UNAVAILABLE] %s\r\n", s->tag, s->reason);
+    else if (result == LOGIN_FAILED && s->refusal[0])
+        stream_printf(s->stream, "%s NO [AUTHENTICATIONFAILED] %s\r\n", s->tag, s->refusal);
     else if (words[result].text)
         say(s, words[result].text);
     if (result == LOGIN_LIMIT || result == LOGIN_DENIED || result == LOGIN_INTERNAL)

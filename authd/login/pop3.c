@@ -55,7 +55,9 @@ static enum login_next answer(struct login_session *s, enum login_result result)
                              true },
     };
 
-    if (words[result].text)
+    if (result == LOGIN_FAILED && s->refusal[0])
+        stream_printf(s->stream, "-ERR [AUTH] %s\r\n", s->refusal);
+    else if (words[result].text)
         say(s, words[result].text);
     if (words[result].text && words[result].close)
         s->ended = words[result].text + strlen("-ERR ");

@@ -174,6 +174,10 @@ static enum login_result failure(struct login_session *s, enum auth_answer answe
         return LOGIN_LATER;
     }
     s->attempts++;
+    snprintf(s->refusal, sizeof s->refusal, "%s", auth_reason(r));
+    for (char *p = s->refusal; *p; p++)
+        if ((unsigned char) *p < ' ' || (unsigned char) *p > '~') /* a line, and no encoding is agreed on */
+            *p = '?';
     for (size_t n = 0; n < sizeof codes / sizeof *codes; n++)
         if (strcmp(auth_code(r), codes[n].code) == 0)
             return codes[n].result;

@@ -24,8 +24,8 @@ enum {
 enum login_next { LOGIN_GO_ON, LOGIN_CLOSE };
 /* What the client is told of an authentication. */
 enum login_result {
-    LOGIN_OK, /* the client is served elsewhere */
-    LOGIN_FAILED,
+    LOGIN_OK,     /* the client is served elsewhere */
+    LOGIN_FAILED, /* s->refusal may have words */
     LOGIN_LATER,
     LOGIN_DISABLED,
     LOGIN_EXPIRED,
@@ -54,6 +54,7 @@ struct login_session {
     char method[AUTH_MECH_NAME_BYTES];
     const char *ended; /* "Inactivity", "Aborted login by logging out", ...; NULL: the connection was closed */
     char reason[LOGIN_REASON_BYTES];
+    char refusal[LOGIN_REASON_BYTES]; /* what authd wants the client to read; "" */
     /* pop3: */
     char challenge[LOGIN_CHALLENGE_BYTES]; /* of APOP, shown in the greeting; "" */
     /* imap: */

@@ -16,10 +16,20 @@
 #include <openssl/hmac.h>
 #include <openssl/rand.h>
 
-enum { KEY_BYTES = 32, SECRET_MAX = 64 };
+enum { KEY_BYTES = 32, SECRET_MAX = 64, FORMS_MAX = 8 };
 static unsigned char key[KEY_BYTES]; /* of this process */
 static bool key_set;
-static bool derived; /* the last user's SCRAM keys were made of a plain password: what a decoy must cost */
+/* How the SCRAM keys of users who exist look, by SCRAM-SHA-1 and SCRAM-SHA-256: a name that is nobody's takes one of
+ * these, always the same as long as no other is seen. */
+struct form {
+    uint64_t iterations;
+    size_t salt_bytes;
+    bool derived; /* made of a plain password at each login: what a decoy must cost */
+};
+static struct forms {
+    size_t count;
+    struct form form[FORMS_MAX];
+} forms[2];
 
 static void salt_of(const struct authd_request *r, unsigned char salt[EVP_MAX_MD_SIZE])
 {
@@ -28,7 +38,7 @@ static void salt_of(const struct authd_request *r, unsigned char salt[EVP_MAX_MD
     if (!key_set && RAND_bytes(key, sizeof key) != 1)
         log_fatal("no random bytes");
     key_set = true;
-    if (HMAC(EVP_sha256(), key, sizeof key, (const unsigned char *) name, strlen(name), salt, NULL) == NULL)
+    if (HMAC(EVP_sha512(), key, sizeof key, (const unsigned char *) name, strlen(name), salt, NULL) == NULL)
         log_fatal("HMAC cannot be computed");
 }
 
@@ -41,15 +51,51 @@ static void random_bytes(struct str *out, size_t len)
     str_add(out, bytes, len);
 }
 
+static bool is_sha1(const struct mech_exchange *x) { return strcmp(x->mech->stored, "SCRAM-SHA-1") == 0; }
+
+/* raw: "iterations,salt,..." of a user who exists. */
+static void learn(const struct mech_exchange *x, struct slice raw, bool derived)
+{
+    struct forms *known = &forms[!is_sha1(x)];
+    struct slice number, salt64;
+    struct form f = { .derived = derived };
+    struct str salt;
+
+    if (!slice_split(&raw, ',', &number) || !slice_split(&raw, ',', &salt64) ||
+        slice_u64(number, SCHEME_ITERATIONS_MAX, &f.iterations) != 0)
+        return;
+    str_init(&salt, SCRAM_SALT_MAX);
+    if (base64_decode(&salt, salt64) == 0)
+        f.salt_bytes = salt.len < EVP_MAX_MD_SIZE ? salt.len : EVP_MAX_MD_SIZE;
+    str_free(&salt);
+    for (size_t n = 0; n < known->count; n++)
+        if (known->form[n].iterations == f.iterations && known->form[n].salt_bytes == f.salt_bytes) {
+            known->form[n].derived = f.derived;
+            return;
+        }
+    if (known->count < FORMS_MAX && f.salt_bytes > 0)
+        known->form[known->count++] = f;
+}
+
+static struct form form_for(const struct mech_exchange *x, const unsigned char salt[EVP_MAX_MD_SIZE])
+{
+    const struct forms *known = &forms[!is_sha1(x)];
+
+    if (known->count == 0)
+        return (struct form){ .iterations = SCRAM_ITERATIONS, .salt_bytes = SCRAM_SALT_BYTES };
+    return known->form[salt[EVP_MAX_MD_SIZE - 1] % known->count];
+}
+
 static void decoy_scram(const struct mech_exchange *x, struct str *raw)
 {
-    size_t bytes = strcmp(x->mech->stored, "SCRAM-SHA-1") == 0 ? 20 : 32;
+    size_t bytes = is_sha1(x) ? 20 : 32;
     unsigned char salt[EVP_MAX_MD_SIZE];
     struct str password, wasted;
     struct err err = { 0 };
 
     salt_of(x->request, salt);
-    if (derived) {
+    const struct form f = form_for(x, salt);
+    if (f.derived) {
         str_init(&password, SECRET_MAX);
         str_init(&wasted, SCHEME_STORED_BYTES);
         random_bytes(&password, SCRAM_SALT_BYTES);
@@ -58,8 +104,8 @@ static void decoy_scram(const struct mech_exchange *x, struct str *raw)
         str_free(&password);
         str_free(&wasted);
     }
-    str_printf(raw, "%d,", SCRAM_ITERATIONS);
-    base64_encode(raw, slice_make((char *) salt, SCRAM_SALT_BYTES));
+    str_printf(raw, "%llu,", (unsigned long long) f.iterations);
+    base64_encode(raw, slice_make((char *) salt, f.salt_bytes));
     for (int n = 0; n < 2; n++) {
         struct str random;
         str_init(&random, SECRET_MAX);
@@ -93,9 +139,12 @@ static enum lookup take(struct mech_exchange *x, const char *stored, bool *plain
             return LOOKUP_FOUND;
     }
     salt_of(r, salt);
-    derived = scheme_of(slice_of(stored), NULL, &scheme, &text) == 0 && !slice_casestarts(scheme, x->mech->stored);
-    return password_credentials(stored, NULL, x->mech->stored, r->original_user,
-                                slice_make((char *) salt, SCRAM_SALT_BYTES), raw, err);
+    enum lookup found = password_credentials(stored, NULL, x->mech->stored, r->original_user,
+                                             slice_make((char *) salt, SCRAM_SALT_BYTES), raw, err);
+    if (found == LOOKUP_FOUND && slice_starts(slice_of(x->mech->stored), "SCRAM-"))
+        learn(x, str_slice(raw),
+              scheme_of(slice_of(stored), NULL, &scheme, &text) == 0 && !slice_casestarts(scheme, x->mech->stored));
+    return found;
 }
 
 enum verify_answer mech_secret(struct mech_exchange *x, bool *plain, struct str *raw)

@@ -1,11 +1,15 @@
 """Authentication: the Dovecot auth protocol on its sockets, what IMAP and POP3 say before a login, doveadm pw."""
 import base64
 import os
+import re
+import smtplib
 import socket
 import ssl
 import time
 
 import pytest
+
+from conftest import wait_until
 
 
 def b64(text):
@@ -225,3 +229,46 @@ def test_doveadm_pw(instance, scheme):
     assert bad.returncode == 75 and "Password mismatch" in bad.stderr
     twice = instance.tool("doveadm", "pw", "-s", scheme, input="secret\nsecret\n").stdout
     assert twice.startswith("{" + scheme + "}")
+
+
+def test_an_authd_that_cannot_start_keeps_nobody_waiting(fresh):
+    """Port 587 answers at once, and 454 to AUTH, as Postfix does when the socket refuses; with authd back it works. A restart is waited for."""
+    i = fresh(23600, "auth_failure_delay = 0", "service_throttle_time = 8s")
+    user, password = i.user1, i.users[i.user1]
+    with i.submission() as s:
+        assert s.noop()[0] == 250
+    for pid in i.pids("authd"):
+        os.kill(pid, 9)
+    with i.submission() as s:  # master starts the next one
+        assert s.noop()[0] == 250
+    before = i.tool("postconf", "-h", "auth_passdb").stdout.strip()
+    mark = i.log_mark()
+    i.postconf("auth_passdb = nosuchdriver:x")
+    i.postfix("reload")
+    i.wait_log("reload", mark)
+
+    wait_until(lambda: not i.pids("authd"), what="authd has ended")
+
+    def first_answer():
+        begin = time.monotonic()
+        with i.smtp(i.submission_port) as s:
+            s.starttls(context=i.tls)
+            s.ehlo()
+            code, words = s.docmd("AUTH PLAIN " + plain(user, password))
+            assert code == 454, (code, words)
+        return time.monotonic() - begin
+
+    assert first_answer() < 4  # it came before the start failed
+    assert re.search("authd: bad command startup -- throttling", i.log(mark))
+    assert first_answer() < 2
+    i.postconf(f"auth_passdb = {before}")
+    i.postfix("reload")
+
+    def login():
+        try:
+            with i.submission():
+                return True
+        except smtplib.SMTPException:
+            return False
+
+    wait_until(login, 40, "authd is back")

@@ -96,14 +96,32 @@ def test_fields_are_answered_as_by_dovecot(pair, user):
 
 
 def test_what_dovecot_lets_in_or_fails_is_later_here():
-    """A proxied user, a time that is none, a scheme that does not exist: nobody is let in, and nobody told that the password is wrong."""
+    """A proxied user, a time that is none: nobody is let in, and nobody told that the password is wrong."""
     users = "proxy:{PLAIN}secret:1:2::/h::proxy=y host=127.0.0.1\ndelay:{PLAIN}secret:1:2::/h::delay_until=soon\nscheme:{NOSUCH}x:1:2::/h::\nuid:{PLAIN}secret:nosuchuser:2::/h::\n"
     rows = [("passwd-file", "DIR/users", {})]
     with OurAuthd(blocks(rows, rows)[0], {"users": users}) as server:
-        for user in "proxy", "delay", "scheme":
+        for user in "proxy", "delay":
             assert server.link("auth").auth(user, "secret") == ["FAIL", "1", f"user={user}", "code=temp_fail"]
         assert "proxy): the user is to be proxied to another host, which is not supported: refused" in server.log().replace(",192.0.2.9", "")
         assert server.link("auth-userdb").ask("USER\t1\tuid\tservice=x") == ["FAIL", "1"]
+
+
+UNUSABLE = {"unk": "{NOSUCH}pw", "bad64": "{SHA256}!!!", "short": "{SSHA}YWJj", "blf": "{BLF-CRYPT}zz", "pb": "{PBKDF2}zz", "scr": "{SCRAM-SHA-1}zz", "crypt": "{CRYPT}zz", "arg": "{ARGON2I}zz"}
+
+
+def test_stored_passwords_that_nobody_can_have():
+    """As Debian's answers: they match nothing. The log says what is wrong with them, without the text."""
+    users = "".join(f"{user}:{stored}:1:2::/h::\n" for user, stored in UNUSABLE.items())
+    rows = [("passwd-file", "DIR/users", {})]
+    ours, debian = blocks(rows, rows)
+    with OurAuthd(ours, {"users": users}) as server:
+        said = {user: server.link("auth").auth(user, "pw") for user in UNUSABLE}
+        log = server.log()
+        for user in set(UNUSABLE) - {"crypt", "arg"}:
+            assert f"warning: passwd-file({user},192.0.2.9): " in log.replace("authd: ", ""), log
+        assert "!!!" not in log
+    with DebianAuth(debian, {"users": users}) as server:
+        assert said == {user: server.link("auth").auth(user, "pw") for user in UNUSABLE}
 
 
 def test_a_success_that_is_told_late():

@@ -1,6 +1,8 @@
 """SASL mechanisms: conversations with our authd and with Debian's Dovecot, compared; what no database can serve stops the start."""
 import base64
 import concurrent.futures
+import hashlib
+import hmac
 import os
 import pathlib
 import re
@@ -313,3 +315,31 @@ def test_only_wanted_plugins_are_loaded(ours):
 
 def test_no_password_is_in_the_log(ours):
     assert "Sesame" not in ours.log() and base64.b64encode(PASSWORD.encode()).decode()[:20] not in ours.log()
+
+
+def scram_stored(iterations, salt):
+    salted = hashlib.pbkdf2_hmac("sha256", PASSWORD.encode(), salt, iterations)
+    client, server = (hmac.digest(salted, word, "sha256") for word in (b"Client Key", b"Server Key"))
+    return "{SCRAM-SHA-256}" + ",".join([str(iterations), *(base64.b64encode(b).decode() for b in (salt, hashlib.sha256(client).digest(), server))])
+
+
+def test_nobody_looks_like_somebody():
+    """SCRAM's first answer about a name that is nobody's has the iterations and the salt's length of a user's, and is the same each time."""
+    stored = {"many": scram_stored(23456, b"0123456789abcdef01234567"), "few": scram_stored(5000, b"0123456789abcdef")}
+
+    def challenge(server, user):
+        link = server.link("auth")
+        said = link.ask(f"AUTH\t1\tSCRAM-SHA-256\tservice=imap\tno-penalty\tresp={base64.b64encode(f'n,,n={user},r=abcdefghijklmnop'.encode()).decode()}")
+        link.sock.close()
+        fields = dict(word.split("=", 1) for word in base64.b64decode(said[2]).decode().split(","))
+        return fields["i"], fields["s"]
+
+    users = "".join(f"{user}:{text}:1:2::/h::\n" for user, text in stored.items())
+    with OurAuthd({"auth_mechanisms": "plain scram-sha-256", "auth_passdb": "passwd-file:DIR/users"}, {"users": users}) as server:
+        assert challenge(server, "many")[0] == "23456"
+        first = challenge(server, "nobody")
+        assert first[0] == "23456" and first == challenge(server, "nobody")
+        assert len(base64.b64decode(first[1])) == len(base64.b64decode(challenge(server, "many")[1]))
+        assert challenge(server, "few")[0] == "5000"
+        seen = {challenge(server, f"nobody{n}")[0] for n in range(40)}
+        assert seen == {"23456", "5000"}

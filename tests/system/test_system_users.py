@@ -1,4 +1,5 @@
 """Users of the system: passwd and PAM, IMAP and POP3 into the home with the user's own uid; modules that hang, crash, are slow, or change the name."""
+import base64
 import concurrent.futures
 import contextlib
 import imaplib
@@ -15,7 +16,7 @@ from conftest import own_instance, wait_until
 from scratch_etc import scratch_etc
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="PAM and another /etc need root")
-PORTS = 26400
+PORTS = 23200
 SERVICE = ("auth required pam_unix.so", "account required pam_unix.so", "session required pam_permit.so")
 
 
@@ -180,36 +181,193 @@ def test_children_hold_nothing_and_lookups_are_not_root(site):
     assert b"0" in uids and len(uids) == 2
 
 
-def test_modules_that_hang(site):
+def test_modules_that_hang(site, setting):
     """Fifty logins at once, ten of them into a module that never answers: the forty are in as if those were not there; the ten are told "later" after
     auth_worker_timeout, and nothing of theirs is left."""
     i, etc = site
-    i.postconf("auth_passdb = {pam:slow}", "auth_worker_timeout = 5s", "auth_worker_max_count = 20", "mail_max_userip_connections = 100")
-    i.reload()
-    try:
-        mark = i.log_mark()
+    setting("auth_passdb = {pam:slow}", "auth_worker_timeout = 5s", "auth_worker_max_count = 20", "mail_max_userip_connections = 100")
+    mark = i.log_mark()
 
-        def login(user):
-            begin = time.monotonic()
-            try:
-                with imap(i, user):
-                    return user, None, time.monotonic() - begin
-            except imaplib.IMAP4.error as x:
-                return user, str(x), time.monotonic() - begin
+    def login(user):
+        begin = time.monotonic()
+        try:
+            with imap(i, user):
+                return user, None, time.monotonic() - begin
+        except imaplib.IMAP4.error as x:
+            return user, str(x), time.monotonic() - begin
 
-        users = ["pbob" if n % 5 == 0 else "palice" for n in range(50)]
-        with concurrent.futures.ThreadPoolExecutor(50) as pool:
-            answers = list(pool.map(login, users))
-        good = [seconds for user, error, seconds in answers if user == "palice" and error is None]
-        assert len(good) == 40, [a for a in answers if a[0] == "palice" and a[1]]
-        assert max(good) < 5, max(good)  # nobody waited for one that hangs
-        late = [(error, seconds) for user, error, seconds in answers if user == "pbob"]
-        assert len(late) == 10 and all(error and "UNAVAILABLE" in error and 4.5 < seconds < 15 for error, seconds in late), late
-        assert len(re.findall(r"no answer within 5 seconds \(auth_worker_timeout\): killed process", i.log(mark))) >= 10
-        wait_until(lambda: not [1 for p in pathlib.Path("/proc").glob("[0-9]*/cmdline") if p.exists() and read(p) == b"sleep\x00300\x00"], what="the module's programs are gone")
-    finally:
-        i.postconf("auth_passdb = pam", "auth_worker_timeout = 60s", "auth_worker_max_count = 30")
+    users = ["pbob" if n % 5 == 0 else "palice" for n in range(50)]
+    with concurrent.futures.ThreadPoolExecutor(50) as pool:
+        answers = list(pool.map(login, users))
+    good = [seconds for user, error, seconds in answers if user == "palice" and error is None]
+    assert len(good) == 40, [a for a in answers if a[0] == "palice" and a[1]]
+    assert max(good) < 5, max(good)  # nobody waited for one that hangs
+    late = [(error, seconds) for user, error, seconds in answers if user == "pbob"]
+    assert len(late) == 10 and all(error and "UNAVAILABLE" in error and 4.5 < seconds < 15 for error, seconds in late), late
+    assert len(re.findall(r"no answer within 5 seconds \(auth_worker_timeout\): killed process", i.log(mark))) >= 10
+    wait_until(lambda: not [1 for p in pathlib.Path("/proc").glob("[0-9]*/cmdline") if p.exists() and read(p) == b"sleep\x00300\x00"], what="the module's programs are gone")
+
+
+@pytest.fixture
+def setting(site):
+    """setting("name = value", ...): until the next test that sets something."""
+    i, _ = site
+    before = {}
+
+    def set_all(*assignments):
+        for line in assignments:
+            name = line.split(" = ")[0]
+            before.setdefault(name, i.tool("postconf", "-h", name).stdout.strip())
+        i.postconf(*assignments)
         i.reload()
+
+    yield set_all
+    i.postconf(*(f"{name} = {value}" for name, value in before.items()))  # obeyed from the next test's reload on
+
+
+def test_what_a_module_says(site, setting):
+    """failure_show_msg=yes: the module's own words, by IMAP and POP3; its name for the user is the user's."""
+    i, etc = site
+    etc.service("closed", "auth required pam_echo.so file=/etc/closed", "auth required pam_deny.so")
+    (etc.etc / "closed").write_text("Closed for %u\n")
+    etc.service("mapped", "auth required pam_user_map.so", "auth required pam_unix.so", "account required pam_unix.so")
+    (etc.etc / "security/user_map.conf").write_text("visitor: palice\n")
+    setting("auth_passdb = {pam:failure_show_msg=yes closed, result_failure=continue} {pam:mapped}")
+    setting("auth_passdb = {pam:failure_show_msg=yes closed}")
+    refused(i, "palice", "x", r"\[AUTHENTICATIONFAILED\] Closed for palice")
+    p = poplib.POP3("127.0.0.1", i.pop3_port, timeout=60)
+    p.user("palice")
+    with pytest.raises(poplib.error_proto, match=r"\[AUTH\] Closed for palice"):
+        p.pass_("x")
+    p.close()
+    setting("auth_passdb = {pam:mapped}")
+    mark = i.log_mark()
+    with imap(i, "visitor", i.password["palice"]) as m:
+        assert m.append("INBOX", None, None, b"Subject: visitor\r\n\r\nhello\r\n")[0] == "OK"
+    i.wait_log(r"imap-login: Login: user=<palice>", mark)
+
+
+def test_setcred_and_session_children_serve_once(site, setting):
+    i, etc = site
+    setting("auth_passdb = {pam:setcred=yes session=yes dovecot}")
+    with imap(i, "palice"):
+        pass
+    parent = next(p for p in workers(i) if ppid(p) == i.master())
+    assert all(uid_line(p).split()[1] != b"0" for p in workers(i) - {parent})
+
+
+def test_shadow_and_passwd(site, setting):
+    """The hash stays with the worker; who has none may not come in; passwd's "x" matches nothing."""
+    i, etc = site
+    setting("auth_passdb = shadow")
+    with imap(i, "palice"):
+        pass
+    refused(i, "palice", "wrong")
+    refused(i, "plocked", "!", "disabled")
+    refused(i, "pstar", "*", "disabled")
+    refused(i, "pempty", "", "disabled")
+    refused(i, "nobodyhere", "x")
+    setting("auth_passdb = passwd")
+    refused(i, "palice", i.password["palice"])
+    refused(i, "palice", "x")
+    setting("auth_passdb = {shadow, deny=yes, username_filter=pbob} {shadow}")
+    with imap(i, "palice"):
+        pass
+    refused(i, "pbob", i.password["pbob"], "disabled")
+
+
+def test_remembered_answers(site, setting):
+    """cache_key=: PAM is asked once; another password is asked of PAM."""
+    i, etc = site
+    count = etc.dir / "count"
+    etc.service("counted", f"auth required pam_exec.so quiet {etc.dir}/counting", "auth required pam_unix.so", "account required pam_unix.so")
+    (etc.dir / "counting").write_text(f"#!/bin/sh\necho $PAM_USER >>{count}\n")
+    (etc.dir / "counting").chmod(0o755)
+    setting("auth_passdb = {pam:cache_key=%u%r%s counted}", "auth_cache_size = 1000000")
+    for _ in range(3):
+        with imap(i, "palice"):
+            pass
+    assert count.read_text().split() == ["palice"]
+    refused(i, "palice", "wrong")
+    with imap(i, "pbob"):
+        pass
+    assert count.read_text().split() == ["palice", "palice", "pbob"]
+
+
+def test_names_of_accounts(site, setting):
+    """uid and gid by name: in the configuration, in a passwd-file; mail_uid and mail_gid where no database says any."""
+    i, etc = site
+    (etc.dir / "users").write_text("named:{PLAIN}pw:palice:pusers::/h::\nbare:{PLAIN}pw:::::\nwrong:{PLAIN}pw:nosuchuser:8::/h::\n")
+    fields = lambda user: re.sub(r" +: ", ":", i.tool("doveadm", "user", "-u", user).stdout)  # noqa: E731
+    setting(f"auth_passdb = passwd-file:{etc.dir}/users", f"auth_userdb = passwd-file:{etc.dir}/users", "mail_uid = pbob", "mail_gid = 2101")
+    assert "uid:2101\n" in fields("named") and "gid:2101\n" in fields("named")
+    assert "uid:2102\n" in fields("bare") and "gid:2101\n" in fields("bare")
+    assert i.tool("doveadm", "user", "wrong", ok=False).returncode == 75
+    setting("auth_userdb = {static:uid=phigh gid=pbob home=/h allow_all_users=yes}")
+    assert "uid:64000\n" in fields("any") and "gid:2102\n" in fields("any")
+    setting("auth_userdb = {passwd:home=/x/%u, override_fields=gid=pusers quota_rule=*:bytes=1}")
+    assert "home:/x/pbob\n" in fields("pbob") and "gid:2101\n" in fields("pbob") and "quota_rule: *:bytes=1\n" in fields("pbob")
+
+
+def test_last_valid_uid(site, setting):
+    i, etc = site
+    setting("last_valid_uid = 3000", "first_valid_gid = 2000")
+    mark = i.log_mark()
+    with pytest.raises(imaplib.IMAP4.error), imap(i, "phigh"):
+        pass
+    i.wait_log(r"user phigh: Mail access for users with UID 64000 not permitted \(see last_valid_uid in main\.cf", mark)
+    with imap(i, "palice"):
+        pass
+    users = i.tool("doveadm", "user", "*").stdout.split()
+    assert "palice" in users and "phigh" not in users and "nobody" not in users
+
+
+@pytest.mark.parametrize("value,given", [("no", None), ("plain", "given password: wr0ng-one"), ("plain:3", "given password: wr0)"),
+                                         ("sha1:6", "SHA1 of given password: 7d0f0d)"), ("sha1", "SHA1 of given password: 7d0f0d")])
+def test_verbose_passwords(site, setting, value, given):
+    i, etc = site
+    setting(f"auth_verbose_passwords = {value}", "auth_passdb = shadow")
+    mark = i.log_mark()
+    refused(i, "palice", "wr0ng-one")
+    text = i.wait_log(r"shadow\(palice,127\.0\.0\.1,<[^>]+>\): Password mismatch(.*)", mark)[1]
+    if given is None:
+        assert text == "" and "wr0ng" not in i.log(mark)
+    else:
+        import hashlib
+        assert given.replace("7d0f0d", hashlib.sha1(b"wr0ng-one").hexdigest()[:6] if value == "sha1:6" else hashlib.sha1(b"wr0ng-one").hexdigest()) in text
+
+
+def test_debug_hides_passwords(site, setting):
+    i, etc = site
+    setting("auth_debug = yes")
+    mark = i.log_mark()
+    with imap(i, "palice"):
+        pass
+    refused(i, "palice", "wr0ng-one")
+    log = i.wait_log(r"(?s)Debug: client in: AUTH.*resp=<hidden>.*Debug: pam\(palice,.*Performing passdb lookup.*Debug: client out: FAIL", mark) and i.log(mark)
+    assert base64_of("palice", i.password["palice"]) not in log and base64_of("palice", "wr0ng-one") not in log
+    assert i.password["palice"] not in log and "wr0ng-one" not in log
+    setting("auth_debug = no", "auth_debug_passwords = yes")
+    mark = i.log_mark()
+    refused(i, "palice", "wr0ng-one")
+    i.wait_log("resp=" + base64_of("palice", "wr0ng-one"), mark)
+
+
+def base64_of(user, password):
+    return base64.b64encode(f"\0{user}\0{password}".encode()).decode()
+
+
+def test_what_nothing_obeys_is_said(site):
+    i, etc = site
+    names = ["auth_policy_server_url", "auth_policy_hash_nonce", "mail_privileged_group", "mail_chroot"]
+    with open(i.config_dir + "/main.cf", "a") as f:
+        f.writelines(f"{name} = x\n" for name in names)
+    try:
+        out = i.postfix("check", ok=False)
+        for name in names:
+            assert re.search(rf"main\.cf, line \d+: .*{name}", out.stdout + out.stderr), name
+    finally:
+        i.tool("postconf", "-X", *names)
 
 
 def read(path):

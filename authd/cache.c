@@ -11,7 +11,7 @@
 enum { KEY_BYTES = 4096, ENTRIES_MAX = 1000000 };
 struct entry {
     struct list node;
-    int64_t made_ms;
+    int64_t made_ms, until_seconds; /* until: Unix time; 0: as long as the parameters say */
     size_t bytes;
     enum lookup found;
     bool matched;
@@ -90,6 +90,10 @@ enum cache_age cache_get(const struct cache_key *k, struct arena *a, struct cach
     struct entry *e = find(k);
 
     *out = (struct cache_answer){ .found = LOOKUP_RETRY };
+    if (e && e->until_seconds != 0 && time_now() >= e->until_seconds) {
+        forget(e);
+        e = NULL;
+    }
     if (e == NULL) {
         misses++;
         return CACHE_NONE;
@@ -155,6 +159,14 @@ void cache_matched(const struct cache_key *k, bool matched)
 
     if (e)
         e->matched = matched;
+}
+
+void cache_until(const struct cache_key *k, int64_t unix_seconds)
+{
+    struct entry *e = find(k);
+
+    if (e)
+        e->until_seconds = unix_seconds;
 }
 
 size_t cache_flush(const char *user)

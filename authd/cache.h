@@ -31,6 +31,8 @@ struct cache_answer {
 enum cache_age cache_get(const struct cache_key *, struct arena *, struct cache_answer *);
 void cache_put(const struct cache_key *, const char *user, enum lookup found, const struct authd_fields *);
 void cache_matched(const struct cache_key *, bool matched);
+/* What was just put is nothing any more from that Unix time on, not even while its database is away. */
+void cache_until(const struct cache_key *, int64_t unix_seconds);
 /* user NULL: all. How many answers went. */
 size_t cache_flush(const char *user);
 void cache_report(void); /* hits, misses and bytes, to the log */

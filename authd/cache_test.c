@@ -2,6 +2,7 @@
  * cache_test - what is remembered, for whom, how long, in how much memory
  */
 #include "cache.h"
+#include "base/time.h"
 #include <assert.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -87,6 +88,30 @@ static void test_time(void)
     cache_ttl_seconds = cache_negative_ttl_seconds = 3600;
 }
 
+static void until(int64_t seconds)
+{
+    struct cache_key k;
+
+    assert(cache_key_make(&k, "p", "%u", who("until", "")) == 0);
+    cache_until(&k, seconds);
+    cache_key_free(&k);
+}
+
+static void test_until(void)
+{
+    until(1); /* nobody is there */
+    put("p", "%u", who("until", ""), "x");
+    until(time_now() + 100);
+    assert(get("p", "%u", who("until", ""), "x") == CACHE_FRESH);
+    until(time_now() - 1);
+    assert(get("p", "%u", who("until", ""), "") == CACHE_NONE);
+    until(0);
+    assert(get("p", "%u", who("until", ""), "") == CACHE_NONE); /* it is gone for good */
+    put("p", "%u", who("until", ""), "y");
+    until(0);
+    assert(get("p", "%u", who("until", ""), "y") == CACHE_FRESH);
+}
+
 static void test_flush(void)
 {
     put("p", "%u", who("f1", ""), "x");
@@ -128,6 +153,7 @@ int main(void)
     test_keys();
     test_matched();
     test_time();
+    test_until();
     test_flush();
     test_size();
     cache_flush(NULL);

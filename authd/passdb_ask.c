@@ -173,10 +173,12 @@ static enum passdb_answer check(struct passdb *p, struct passdb_attempt *t, stru
 {
     struct authd_request *r = t->request;
     struct authd_fields fields = { 0 };
-    enum passdb_answer answer = p->driver->verify(p, r, t->password, &fields, &t->err);
+    enum passdb_answer answer;
     struct str hash;
     struct err err;
 
+    r->valid_until = 0;
+    answer = p->driver->verify(p, r, t->password, &fields, &t->err);
     if (answer == PASSDB_LATER && m->age == CACHE_EXPIRED && remembered(p, t, m) == PASSDB_OK) {
         authd_request_warn(r, "%s: falling back to expired data from cache", t->err.text);
         return PASSDB_OK;
@@ -187,6 +189,7 @@ static enum passdb_answer check(struct passdb *p, struct passdb_attempt *t, stru
         if (scheme_generate(CACHED_SCHEME, &(struct scheme_word){ t->password, NULL }, 0, &hash, &err) == 0) {
             authd_fields_add(&with, r->arena, "password", hash.p);
             remember(p, t, m, LOOKUP_FOUND, &with);
+            cache_until(&m->key, r->valid_until);
         }
         str_free(&hash);
     }

@@ -45,6 +45,7 @@ struct authd_request {
      * any more. NULL: no waiting. */
     bool (*hold)(struct authd_request *);
     void *holder;
+    int64_t valid_until;    /* Unix time up to which what a passdb has just said may be remembered; 0: no limit */
     const char *reason;     /* what a client may be told of its failure; NULL */
     const char *openid;     /* where a client of OAUTHBEARER finds out how to get a token; "" */
     const char *database;   /* driver that answered last, for the log */

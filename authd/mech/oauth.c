@@ -22,6 +22,13 @@ static void add_json(struct str *out, const char *name, const char *value)
     str_addc(out, '"');
 }
 
+static void end_json(const struct mech_exchange *x, struct str *out)
+{
+    if (x->request->openid[0])
+        add_json(out, "openid-configuration", x->request->openid);
+    str_addc(out, '}');
+}
+
 static enum mech_step check(struct mech_exchange *x, const struct oauth_message *m)
 {
     if (mech_names(x, m->user, SLICE("")) != 0)
@@ -47,9 +54,7 @@ static enum mech_step bearer(struct mech_exchange *x, struct slice in, struct st
     if (step != MECH_CONTINUE)
         return step;
     add_json(out, "status", "invalid_token");
-    if (x->request->openid[0])
-        add_json(out, "openid-configuration", x->request->openid);
-    str_addc(out, '}');
+    end_json(x, out);
     return step;
 }
 
@@ -69,7 +74,7 @@ static enum mech_step xoauth2(struct mech_exchange *x, struct slice in, struct s
     add_json(out, "status", "401");
     add_json(out, "schemes", "bearer");
     add_json(out, "scope", "mail");
-    str_addc(out, '}');
+    end_json(x, out);
     return step;
 }
 

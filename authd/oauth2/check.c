@@ -344,7 +344,7 @@ static enum oauth2_verdict meant_for_us(const struct check *c, struct err *err)
     const char *scope = claims_get(&c->claims, "scope"), *audience = claims_get(&c->claims, "aud");
     struct slice rest = slice_of(g->scope), word;
 
-    while (g->mode != OAUTH2_LOCAL && slice_word(&rest, " ", &word)) /* else jwt_valid has looked */
+    while (slice_word(&rest, " ", &word))
         if (!claims_list(scope, " \t", word)) {
             err_set(err, 0, NULL, "Token is not valid for scope '%.100s'%s", g->scope,
                     scope ? "" : " (it has none; for \"aud\" there is the setting audience)");
@@ -424,4 +424,17 @@ enum oauth2_verdict check_token(struct check *c, struct err *err)
     if (v == OAUTH2_VALID)
         v = g->mode == OAUTH2_LOCAL ? check_locally(c, err) : ask_server(c, g->use_grant_password, err);
     return v == OAUTH2_VALID ? judge(c, err) : v;
+}
+
+/* "exp" of RFC 7519 and RFC 7662; "expires_in" of RFC 6749 5.1, from now. */
+int64_t check_until(const struct check *c)
+{
+    const char *at = claims_get(&c->claims, "exp"), *left = claims_get(&c->claims, "expires_in");
+    int64_t seconds;
+
+    if (at && claims_seconds(at, &seconds) == 0)
+        return seconds > 0 ? seconds : 1;
+    if (left && claims_seconds(left, &seconds) == 0)
+        return time_now() + seconds;
+    return 0;
 }

@@ -24,4 +24,6 @@ struct check {
 };
 /* In a fiber; the struct is large: it belongs into an arena. */
 enum oauth2_verdict check_token(struct check *, struct err *);
+/* Unix time at which the token expires, by its claims; 0: they do not say. */
+int64_t check_until(const struct check *);
 #endif

@@ -3,6 +3,7 @@
  */
 #include "claims.h"
 #include <json-c/json.h>
+#include <json-c/json_object_iterator.h>
 
 int claims_set(struct claims *c, const char *name, const char *value)
 {
@@ -23,6 +24,14 @@ const char *claims_get(const struct claims *c, const char *name)
         if (strcmp(c->claim[n].name, name) == 0)
             return c->claim[n].value;
     return NULL;
+}
+
+int claims_seconds(const char *value, int64_t *out)
+{
+    struct slice text = slice_of(value);
+    ptrdiff_t dot = slice_find(text, '.');
+
+    return slice_i64(slice_sub(text, 0, dot < 0 ? text.len : (size_t) dot), 0, INT64_MAX / 2, out);
 }
 
 bool claims_list(const char *value, const char *separators, struct slice word)
@@ -68,10 +77,10 @@ static int take(struct json_object *object, struct arena *a, struct claims *out,
 {
     if (json_object_get_type(object) != json_type_object)
         return err_set(err, 0, NULL, "the answer is no JSON object");
-    json_object_object_foreach(object, name, value)
-    {
-        const char *text = text_of(value, a);
-        if (text && claims_set(out, arena_strdup(a, name), text) != 0)
+    for (struct json_object_iterator at = json_object_iter_begin(object), end = json_object_iter_end(object);
+         !json_object_iter_equal(&at, &end); json_object_iter_next(&at)) {
+        const char *text = text_of(json_object_iter_peek_value(&at), a);
+        if (text && claims_set(out, arena_strdup(a, json_object_iter_peek_name(&at)), text) != 0)
             return err_set(err, 0, NULL, "the JSON object has more than %d members", CLAIMS_MAX);
     }
     return 0;

@@ -27,6 +27,8 @@ struct claims {
 int claims_parse(struct slice json, struct arena *, struct claims *, struct err *);
 int claims_set(struct claims *, const char *name, const char *value); /* -1: too many */
 const char *claims_get(const struct claims *, const char *name);      /* NULL: absent */
+/* A number of seconds, 0 or more and below 2^62; parts of one are cut off (RFC 7519 2 allows them). -1: none. */
+int claims_seconds(const char *value, int64_t *out);
 /* Is one of the value's words this one? NULL in value: no. */
 bool claims_list(const char *value, const char *separators, struct slice word);
 #endif

@@ -1,7 +1,7 @@
 /*
  * config - one dovecot-oauth2.conf.ext: where tokens are checked, and what a good answer must say
  *
- * Callers     authd/oauth2/source.c; the service is told of files by auth_passdb
+ * Callers     authd/oauth2/source.c; tools/postfix/check.c
  * Invariants  every setting is obeyed, or the file is refused with its line; what can change nothing here is warned of
  *             no value gets into an error or the log: client_secret, and user names in URLs, stand there
  * Ownership   texts live in the arena of the struct
@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 
+enum { OAUTH2_FILE_BYTES = 1 << 20 };
 enum oauth2_introspection { OAUTH2_AUTH, OAUTH2_GET, OAUTH2_POST, OAUTH2_LOCAL };
 struct oauth2_url { /* of http and https only */
     const char *text;

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { FILE_BYTES = 1 << 20, LOOK_MS = 1000 };
+enum { LOOK_MS = 1000 };
 
 /* Held open, so that its exchange is seen where no name leads any more. */
 struct opened {
@@ -36,7 +36,7 @@ static void open_one(struct opened *o)
     struct oauth2_source *s = &o->source;
     struct str text;
 
-    str_init(&text, FILE_BYTES);
+    str_init(&text, OAUTH2_FILE_BYTES);
     if (read_file(o, &text, &s->broken) == 0 &&
         oauth2_config_parse(s->file, str_slice(&text), &s->config, &s->broken) == 0)
         s->http = http_open(&s->config, &s->broken);

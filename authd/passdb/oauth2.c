@@ -3,7 +3,8 @@
  *
  * Callers     authd/passdb.c
  * Invariants  the file is never read here; the token goes to the oauth2 service and nowhere else
- * Source      Dovecot 2.3, passdb oauth2: answers are remembered by the user's name
+ *             what is remembered of a token (auth_cache, by the user's name) is forgotten when it expires
+ * Source      Dovecot 2.3, passdb oauth2
  */
 #include "../passdb.h"
 #include "client/oauth2.h"
@@ -38,18 +39,18 @@ static enum passdb_answer verify(struct passdb *p, struct authd_request *r, stru
     enum oauth2_verdict verdict = ask(p, r, token, &reply);
 
     r->openid = reply.openid;
-    if (verdict == OAUTH2_LATER) {
-        err_set(err, 0, NULL, "oauth2 failed: %s", reply.why);
-        return PASSDB_LATER;
-    }
-    if (verdict != OAUTH2_VALID)
-        authd_request_info(r, "oauth2 failed: %s", reply.why);
+    r->valid_until = reply.valid_until;
+    err_set(err, 0, NULL, "oauth2 failed: %s", reply.why);
     for (size_t n = 0; n < reply.fields; n++)
         authd_fields_add(row, r->arena, reply.name[n], reply.value[n]);
-    return verdict == OAUTH2_VALID      ? PASSDB_OK
-           : verdict == OAUTH2_UNKNOWN  ? PASSDB_UNKNOWN
-           : verdict == OAUTH2_DISABLED ? PASSDB_DISABLED
-                                        : PASSDB_MISMATCH;
+    switch (verdict) {
+    case OAUTH2_VALID: return PASSDB_OK;
+    case OAUTH2_MISMATCH: return PASSDB_MISMATCH;
+    case OAUTH2_UNKNOWN: return PASSDB_UNKNOWN;
+    case OAUTH2_DISABLED: return PASSDB_DISABLED;
+    case OAUTH2_LATER: break;
+    }
+    return PASSDB_LATER;
 }
 
 const struct passdb_driver passdb_oauth2 = {

@@ -39,6 +39,7 @@ static enum oauth2_verdict read_answer(struct msg *m, struct arena *a, struct oa
         if (strcmp(msg_name(m), names[n]) == 0) {
             out->why = arena_strdup(a, msg_get_str(m, "why", OAUTH2_WHY_BYTES));
             out->openid = arena_strdup(a, msg_get_str(m, "openid", OAUTH2_VALUE_BYTES));
+            out->valid_until = msg_get_num(m, "until", 0, INT64_MAX);
             return take_fields(m, a, out) ? (enum oauth2_verdict) n
                                           : later(out, "the oauth2 service gave a malformed answer");
         }

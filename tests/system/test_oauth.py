@@ -8,6 +8,7 @@ import pathlib
 import poplib
 import re
 import smtplib
+import ssl
 import subprocess
 import time
 
@@ -328,3 +329,102 @@ def test_mechanisms_need_the_passdb(site, tmp_path):
     build = os.environ.get("POSTHORN_BUILD", "build")
     out = subprocess.run([f"{build}/daemons/authd", "-c", tmp_path, "-n", "auth", "-t", "unix", "--listen", f"unix:{tmp_path}/auth"], capture_output=True, text=True, timeout=20)
     assert out.returncode != 0 and "OAUTHBEARER mechanism can't be supported with given passdbs" in out.stderr, out.stderr
+
+
+# --- remembered ---
+
+
+@pytest.fixture(scope="module")
+def caching(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("oauth-cache")
+    with Identity() as identity:
+        (directory / "oauth2.ext").write_text(f"introspection_url = http://127.0.0.1:{identity.port}/introspect\n")
+        with own_instance(28200, "auth_mechanisms = plain oauthbearer", "auth_penalty = no", "auth_failure_delay = 0", "auth_verbose = yes", "auth_cache_size = 1048576",
+                          f"auth_passdb = {{ oauth2:{directory}/oauth2.ext, mechanisms=oauthbearer }} {{ passwd-file:$auth_passwd_file, mechanisms=plain }}") as instance:
+            yield Site(instance, identity, directory)
+
+
+def ask_often(site, token, times=3):
+    return [site.imap("OAUTHBEARER", bearer(site.user, token))[0] for _ in range(times)]
+
+
+def test_a_good_token_is_remembered(caching):
+    caching.id.say = {"/introspect": {TOKEN: Answer({"email": caching.user}), "second": Answer({"email": caching.user})}}
+    assert all(re.match(GOOD["imap"], said) for said in ask_often(caching, TOKEN))
+    assert len(caching.id.asked) == 1
+    assert all(re.match(GOOD["imap"], said) for said in ask_often(caching, "second"))  # another one of the same user
+    assert len(caching.id.asked) == 2
+    assert all(re.match(BAD["imap"], said) for said in ask_often(caching, WRONG))  # a wrong one is asked about each time
+    assert len(caching.id.asked) == 5
+
+
+def test_a_token_is_forgotten_when_it_expires(caching):
+    caching.id.say = {"/introspect": {"short": Answer({"email": caching.user, "exp": int(time.time()) + 3})}}
+    caching.id.asked = []
+    assert all(re.match(GOOD["imap"], said) for said in ask_often(caching, "short", 2))
+    assert len(caching.id.asked) == 1
+    caching.id.say = {"/introspect": {"short": Answer({}, 500)}}  # nor does it help that nobody can be asked
+    time.sleep(3.1)
+    assert re.match(LATER["imap"], ask_often(caching, "short", 1)[0])
+
+
+# --- the service's end, and TLS ---
+
+
+def test_killed_in_the_middle(known):
+    known.id.say["/introspect"]["slow"] = Answer({"active": True, "email": known.user}, delay=2)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(known.imap, "OAUTHBEARER", bearer(known.user, "slow"))
+        wait_until(lambda: known.id.asked, what="a question")
+        os.kill(known.i.pids("oauth2")[0], 9)
+        assert re.match(f"{LATER['imap']}|{GOOD['imap']}", waiting.result()[0])  # asked anew, or given up; never "wrong"
+    assert re.match(GOOD["imap"], known.imap("OAUTHBEARER", bearer(known.user, TOKEN))[0])
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory):
+    """Two authorities and a server certificate of the first, for localhost; a client's, too."""
+    d = tmp_path_factory.mktemp("oauth-tls")
+
+    def openssl(*argv):
+        subprocess.run(["openssl", *map(str, argv)], check=True, capture_output=True, cwd=d)
+
+    for ca in ("ca", "otherca"):
+        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{ca}.key", "-out", f"{ca}.pem", "-subj", f"/CN={ca}", "-days", "30")
+    for name, host in (("server", "localhost"), ("client", "posthorn")):
+        openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={host}", "-addext", f"subjectAltName=DNS:{host}")
+        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", f"{name}.pem", "-days", "30", "-copy_extensions", "copy")
+    return d
+
+
+def test_certificates(tls):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tls / "server.pem", tls / "server.key")
+    context.load_verify_locations(tls / "ca.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    mine = f"tls_cert_file = {tls}/client.pem\ntls_key_file = {tls}/client.key\n"
+    with Identity(tls=context) as identity:
+        (tls / "hashed").mkdir(exist_ok=True)
+        (tls / "hashed" / "ca.pem").write_text((tls / "ca.pem").read_text())
+        subprocess.run(["openssl", "rehash", tls / "hashed"], check=True)
+        files = {
+            "good": ("localhost", f"tls_ca_cert_file = {tls}/ca.pem\n" + mine), "dir": ("localhost", f"tls_ca_cert_dir = {tls}/hashed\n" + mine),
+            "name": ("127.0.0.1", f"tls_ca_cert_file = {tls}/ca.pem\n" + mine), "authority": ("localhost", f"tls_ca_cert_file = {tls}/otherca.pem\n" + mine), "system": ("localhost", mine),
+            "client": ("localhost", f"tls_ca_cert_file = {tls}/ca.pem\n"), "anything": ("127.0.0.1", "tls_allow_invalid_cert = yes\n" + mine), "nofile": ("localhost", "tls_ca_cert_file = /nonexistent\n"),
+        }
+        for name, (host, lines) in files.items():
+            (tls / f"{name}.ext").write_text(f"introspection_url = https://{host}:{identity.port}/introspect\n{lines}")
+        passdbs = " ".join(f"{{ oauth2:{tls}/{name}.ext, username_filter=*@{name}.test }}" for name in files)
+        with own_instance(28400, "auth_mechanisms = plain oauthbearer", "auth_penalty = no", "auth_failure_delay = 0", f"auth_passdb = {passdbs}") as instance:
+            site, good = Site(instance, identity, tls), set()
+            for name in files:
+                user = f"u@{name}.test"
+                identity.say = {"/introspect": {TOKEN: Answer({"email": user})}}
+                said, _ = site.smtp("OAUTHBEARER", bearer(user, TOKEN))
+                assert re.match(f"{GOOD['smtp']}|{LATER['smtp']}", said), (name, said)
+                if re.match(GOOD["smtp"], said):
+                    good.add(name)
+            assert good == {"good", "dir", "anything"}, instance.log()
+            (tls / "good.ext").write_text("introspection_url = gopher://x/\n")
+            out = instance.postfix("check", ok=False)
+            assert "good.ext line 1: introspection_url: a URL that begins with http:// or https:// was expected" in out.stderr + instance.log()

@@ -4,6 +4,8 @@
 #include "check.h"
 #include "layout.h"
 
+#include "../../authd/oauth2/config.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "conf/builtin.h"
@@ -147,12 +149,33 @@ static void check_programs(const struct mastercf *m)
     }
 }
 
+static void check_oauth2(struct slice name)
+{
+    char *path = mem_strndup(name.p, name.len);
+    struct oauth2_config config;
+    struct str text;
+    struct err err;
+
+    str_init(&text, OAUTH2_FILE_BYTES);
+    if (file_read(path, &text) != 0)
+        log_error("%s: %s", path, strerror(errno));
+    else if (oauth2_config_parse(path, str_slice(&text), &config, &err) != 0)
+        log_error("%s", err.text);
+    else
+        oauth2_config_free(&config);
+    mem_wipe(text.p, text.len);
+    str_free(&text);
+    free(path);
+}
+
 /* Opening says what is wrong in the file. Several values may name one file. */
 static void check_database(void *unused, enum table_named_kind kind, struct slice name)
 {
     char *spec;
 
     (void) unused;
+    if (kind == TABLE_NAMED_OAUTH2)
+        check_oauth2(name);
     if (kind != TABLE_NAMED_SQL && !slice_starts(name, "mysql:"))
         return;
     spec = mem_printf("%s%.*s", kind == TABLE_NAMED_SQL ? "sql:" : "", (int) name.len, name.p);

@@ -322,6 +322,15 @@ static const struct imapd_cmd *find(struct imapd_session *s, struct imap_arg *a)
     return NULL;
 }
 
+/* SELECT has left the messages where they are; commands of the selected state ask for them. */
+static bool load_messages(struct imapd_session *s, const struct imapd_cmd *cmd)
+{
+    if (cmd->states != IMAPD_SELECTED || cmd->run == imapd_cmd_unselect || mailbox_load(s->box) == STORE_OK)
+        return true;
+    imapd_answer_why(s, STORE_DAMAGED, mailbox_name(s->box), NULL);
+    return false;
+}
+
 static void run(struct imapd_session *s)
 {
     struct imap_arg a;
@@ -333,7 +342,7 @@ static void run(struct imapd_session *s)
     if (cmd) {
         if (!imap_arg_end(&a))
             imap_arg_space(&a);
-        if (a.error == NULL)
+        if (a.error == NULL && load_messages(s, cmd))
             cmd->run(s, &a);
         if (a.error)
             bad(s, arena_printf(s->arena, "command %s", cmd->name), a.error);

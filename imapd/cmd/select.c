@@ -7,13 +7,14 @@
 
 static void show(struct imapd_session *s)
 {
-    uint32_t unseen = mailbox_first_unseen(s->box);
+    struct mailbox_summary sum;
 
+    mailbox_summary(s->box, &sum);
     imapd_print_keywords(s);
-    stream_printf(s->io, "* %u EXISTS\r\n", mailbox_count(s->box));
-    stream_printf(s->io, "* %u RECENT\r\n", mailbox_recent(s->box));
-    if (unseen)
-        stream_printf(s->io, "* OK [UNSEEN %u] First unseen.\r\n", unseen);
+    stream_printf(s->io, "* %u EXISTS\r\n", sum.count);
+    stream_printf(s->io, "* %u RECENT\r\n", sum.recent);
+    if (sum.first_unseen)
+        stream_printf(s->io, "* OK [UNSEEN %u] First unseen.\r\n", sum.first_unseen);
     stream_printf(s->io, "* OK [UIDVALIDITY %u] UIDs valid\r\n", mailbox_uid_validity(s->box));
     stream_printf(s->io, "* OK [UIDNEXT %u] Predicted next UID\r\n", mailbox_uid_next(s->box));
 }
@@ -33,7 +34,7 @@ static void open_mailbox(struct imapd_session *s, struct imap_arg *a, bool read_
         imapd_close_mailbox(s);
         stream_puts(s->io, "* OK [CLOSED] Previous mailbox closed.\r\n");
     }
-    why = mailbox_open(s->store, name, read_only, &s->box);
+    why = mailbox_open_lazily(s->store, name, read_only, &s->box);
     if (why != STORE_OK) {
         imapd_answer_why(s, why, name, NULL);
     } else {

@@ -56,6 +56,8 @@ static void on_event(void *ctx, enum dovecot_event event, struct slice name, uin
     struct mailbox *box = l->box;
     uint64_t bit = ~letters;
 
+    if (mailbox_load(box)) /* damaged: the next sync says so */
+        return;
     if (event == DOVECOT_START || l->bits == NULL)
         begin(l, event == DOVECOT_START);
     if (event == DOVECOT_START)

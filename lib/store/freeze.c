@@ -37,11 +37,13 @@ static bool get(struct slice *in, uint64_t *n)
     return false;
 }
 
-int mailbox_freeze(const struct mailbox *box, size_t max, struct str *out)
+int mailbox_freeze(struct mailbox *box, size_t max, struct str *out)
 {
     size_t names = mailbox_keyword_count(box), from = out->len;
     uint32_t last = 0;
 
+    if (mailbox_load(box))
+        return -1;
     put(out, FREEZE_VERSION);
     put(out, box->uids.uid_validity);
     put(out, names);

@@ -185,14 +185,17 @@ bool index_replaced(const struct index *ix, int dir_fd)
            (uint64_t) st.st_ino != ix->inode;
 }
 
+static size_t most_bytes(uint64_t type)
+{
+    return type == INDEX_ITEMS ? (size_t) INDEX_ITEMS_BYTES : (size_t) INDEX_RECORD_BYTES;
+}
+
 /* Of the record that begins with head, room bytes before the end of the file; -1: nothing whole. */
 static int64_t payload_length(const unsigned char head[RECORD_HEAD], uint64_t room)
 {
     uint64_t len = load(head, 4), type = load(head + 4, 4);
 
-    if (type < INDEX_SNAPSHOT || type > INDEX_MESSAGE ||
-        len > (type == INDEX_SNAPSHOT ? (uint64_t) INDEX_SNAPSHOT_BYTES : (uint64_t) INDEX_RECORD_BYTES) ||
-        len > room - RECORD_HEAD)
+    if (type < INDEX_SNAPSHOT || type > INDEX_ITEMS || len > most_bytes(type) || len > room - RECORD_HEAD)
         return -1;
     return (int64_t) len;
 }
@@ -218,6 +221,10 @@ static int hand_over(struct index *ix, uint64_t file, index_fn fn, void *ctx)
 
     if (len < 0)
         return -1;
+    if (type == INDEX_ITEMS) { /* for whom a snapshot names it */
+        ix->offset += RECORD_HEAD + (uint64_t) len;
+        return 0;
+    }
     p = mem_array((size_t) len + 1, 1);
     if (read_at(ix->fd, p, (size_t) len, ix->offset + RECORD_HEAD) < 0 || index_crc32c(p, (size_t) len) != crc) {
         free(p);
@@ -229,7 +236,7 @@ static int hand_over(struct index *ix, uint64_t file, index_fn fn, void *ctx)
     return 0;
 }
 
-int index_read(struct index *ix, index_fn fn, void *ctx)
+int index_read_snapshot(struct index *ix, index_fn fn, void *ctx)
 {
     struct stat st;
     uint64_t settled;
@@ -237,11 +244,20 @@ int index_read(struct index *ix, index_fn fn, void *ctx)
 
     if (fstat(ix->fd, &st) < 0)
         return -1;
-    if (ix->offset == HEAD_BYTES && (snapshot = read_head(ix->fd, &settled)) > 0) {
-        ix->offset = (uint64_t) snapshot;
-        if (hand_over(ix, (uint64_t) st.st_size, fn, ctx) < 0)
-            ix->offset = HEAD_BYTES; /* a pointer into nothing: read all */
-    }
+    if (ix->offset != HEAD_BYTES || (snapshot = read_head(ix->fd, &settled)) <= 0)
+        return 0;
+    ix->offset = (uint64_t) snapshot;
+    if (hand_over(ix, (uint64_t) st.st_size, fn, ctx) < 0)
+        ix->offset = HEAD_BYTES; /* a pointer into nothing: read all */
+    return 0;
+}
+
+int index_read(struct index *ix, index_fn fn, void *ctx)
+{
+    struct stat st;
+
+    if (fstat(ix->fd, &st) < 0)
+        return -1;
     while (ix->offset < (uint64_t) st.st_size)
         if (hand_over(ix, (uint64_t) st.st_size, fn, ctx) < 0) {
             errno = EBADMSG;
@@ -344,9 +360,7 @@ int index_append(struct index *ix, int dir_fd, enum index_type type, struct slic
     struct stat st;
     int ret = -1;
 
-    if (ix->fd < 0 ||
-        payload.len > (type == INDEX_SNAPSHOT ? (size_t) INDEX_SNAPSHOT_BYTES : (size_t) INDEX_RECORD_BYTES) ||
-        lock(ix->fd) < 0)
+    if (ix->fd < 0 || payload.len > most_bytes(type) || lock(ix->fd) < 0)
         return -1;
     if (fstatat(dir_fd, INDEX_NAME, &st, AT_SYMLINK_NOFOLLOW) == 0 && (uint64_t) st.st_ino == ix->inode)
         ret = append(ix, (uint64_t) st.st_size, type, payload, offset);
@@ -402,6 +416,26 @@ int index_fetch(struct index *ix, uint64_t offset, enum index_type want, struct 
         len + RECORD_HEAD <= ix->window_len || read_window(ix, offset, (size_t) len + RECORD_HEAD) < 0)
         return -1;
     return in_window(ix, offset, want, out);
+}
+
+int index_fetch_items(struct index *ix, uint64_t offset, char **payload, size_t *out_len)
+{
+    struct stat st;
+    enum index_type type;
+    uint32_t crc;
+    int64_t len;
+
+    if (ix->fd < 0 || offset < HEAD_BYTES || fstat(ix->fd, &st) < 0 ||
+        (len = record_length(ix->fd, offset, (uint64_t) st.st_size, &type, &crc)) < 0 || type != INDEX_ITEMS)
+        return -1;
+    *payload = mem_grow(NULL, (size_t) len + 1, 1);
+    *out_len = (size_t) len;
+    if (read_at(ix->fd, *payload, (size_t) len, offset + RECORD_HEAD) == 0 &&
+        index_crc32c(*payload, (size_t) len) == crc)
+        return 0;
+    free(*payload);
+    *payload = NULL;
+    return -1;
 }
 
 void index_trim(struct index *ix)

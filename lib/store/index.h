@@ -15,8 +15,8 @@
 #include "proto/mime/part.h"
 
 #define INDEX_NAME "posthorn.index"
-enum { INDEX_RECORD_BYTES = 1 << 20, INDEX_SNAPSHOT_BYTES = 1 << 30, INDEX_VERSION = 1 };
-enum index_type { INDEX_SNAPSHOT = 1, INDEX_MESSAGE = 2 };
+enum { INDEX_RECORD_BYTES = 1 << 20, INDEX_ITEMS_BYTES = 1 << 30, INDEX_VERSION = 1 };
+enum index_type { INDEX_SNAPSHOT = 1, INDEX_MESSAGE = 2, INDEX_ITEMS = 3 };
 
 /* Payloads, little endian, strings with their length before them. */
 struct index_reader {
@@ -40,16 +40,19 @@ struct index {
 };
 typedef void (*index_fn)(void *ctx, enum index_type, uint64_t offset, struct slice payload);
 
-/* Opens an existing file, or makes it (create). Then index_read hands over the last snapshot, if any, and all that
- * follows. */
+/* Opens an existing file, or makes it (create). Then index_read_snapshot hands over the last snapshot, if any, and
+ * index_read all that follows. */
 int index_open(struct index *, int dir_fd, bool create);
 void index_close(struct index *);
 bool index_replaced(const struct index *, int dir_fd);
+int index_read_snapshot(struct index *, index_fn, void *ctx);
 int index_read(struct index *, index_fn, void *ctx);
 /* Appends a record; *offset: where it is. A snapshot is also written into the head. */
 int index_append(struct index *, int dir_fd, enum index_type, struct slice payload, uint64_t *offset);
 /* One record again; the payload is borrowed until the next call. -1: not there, damaged, another type. */
 int index_fetch(struct index *, uint64_t offset, enum index_type, struct slice *payload);
+/* A large one: malloced, the caller's. */
+int index_fetch_items(struct index *, uint64_t offset, char **payload, size_t *len);
 void index_trim(struct index *); /* no record is wanted for now: gives memory back */
 /* A new file of the records at these offsets (in place: their new ones), to be followed by a snapshot. */
 int index_compact(struct index *, int dir_fd, uint64_t *const *offsets, size_t n);

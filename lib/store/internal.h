@@ -33,14 +33,15 @@ struct item {         /* a message file, or a UID whose file is not there */
     char *name;       /* file name; of an absent one the base name */
     uint16_t base_len;
     bool in_new, present, in_view;
-    bool changed;    /* a FLAGS event is due */
-    bool pending;    /* in box->pending */
-    uint32_t listed; /* number of the reading of the uidlist that saw it last */
-    bool told_gone;  /* its UID was shown as expunged */
-    bool ghost;      /* not in box->items: stands in the view for a UID that its file lost */
-    uint32_t scan;   /* number of the scan that saw it */
-    int64_t born;    /* when its record was read; 0: before this view was opened */
-    char *keys;      /* of the uidlist record; NULL: none */
+    bool changed;                        /* a FLAGS event is due */
+    bool pending;                        /* in box->pending */
+    uint32_t listed;                     /* number of the reading of the uidlist that saw it last */
+    bool told_gone;                      /* its UID was shown as expunged */
+    bool ghost;                          /* not in box->items: stands in the view for a UID that its file lost */
+    uint32_t scan;                       /* number of the scan that saw it */
+    int64_t born;                        /* when its record was read; 0: before this view was opened */
+    char *keys;                          /* of the uidlist record; NULL: none */
+    bool in_block, name_lent, keys_lent; /* the item is in box->block; its texts are in box->texts */
     uint64_t physical, virtual;
     int64_t date;
     uint64_t cache; /* offset of its record in the index; 0: none */
@@ -59,9 +60,10 @@ struct mailbox {
     int lock_fd;              /* while its uidlist is locked */
     bool read_only;
     bool viewed; /* not only a handle: the index may keep what it holds */
+    bool shown;  /* a client may have been told of it */
     struct uidlist uids;
     struct dir_state cur, new;
-    struct map *items;  /* base name -> struct item */
+    struct map *items;  /* base name -> struct item; see view_items */
     struct item **view; /* sorted by uid */
     uint32_t count, room, told_count, told_recent;
     uint32_t recent;              /* of the view */
@@ -84,7 +86,14 @@ struct mailbox {
     struct dovecot_index dovecot;         /* Dovecot's log, as far as read */
     bool dovecot_told;                    /* that it cannot be used */
     struct index index;
-    bool index_stale;                 /* a snapshot would tell more than the last one */
+    bool index_stale;               /* a snapshot would tell more than the last one */
+    bool dormant;                   /* opened from a snapshot whose items are not read yet */
+    struct mailbox_summary summary; /* what it says of them */
+    uint64_t items_at;              /* where they are */
+    struct item *block;             /* those that came from it */
+    uint32_t block_count;
+    char *texts;                      /* their names and keys */
+    bool mapped;                      /* box->items has them */
     char scratch[UIDLIST_LINE_BYTES]; /* what message_guid answered */
     struct mailbox_changes changes;
     size_t changes_room;
@@ -136,6 +145,7 @@ void extra_skip_given(struct mailbox *);
 enum store_why extra_changed(struct mailbox *, const struct extra_change *, size_t n);
 
 /* view.c: items and the numbered view */
+struct map *view_items(struct mailbox *); /* box->items, with those of the snapshot */
 struct item *item_new(struct mailbox *, struct slice base);
 void item_free(void *item);
 void item_set_name(struct item *, const char *name);
@@ -151,12 +161,13 @@ void view_sort(struct mailbox *, uint32_t from); /* from: what was added begins 
 void view_event(struct mailbox *, enum mailbox_event_type, uint32_t seq, uint32_t uid);
 
 /* snapshot.c */
-void snapshot_load(struct mailbox *);
+void snapshot_open(struct mailbox *);           /* its head alone: the mailbox is dormant then */
+enum store_why snapshot_load(struct mailbox *); /* and the items; nothing where it is not dormant */
 void snapshot_save(struct mailbox *);
 void snapshot_tail(struct mailbox *); /* records others appended since */
 
 /* scan.c */
-enum store_why scan_sync(struct mailbox *);
+enum store_why scan_sync(struct mailbox *); /* a dormant mailbox stays so while nothing has changed */
 /* Under the uidlist's lock, after catching up: gives UIDs to items (uid 0) in order, durably. */
 enum store_why scan_assign(struct mailbox *, struct item **items, size_t n);
 enum store_why scan_lock(struct mailbox *); /* takes the lock and catches up with the uidlist */

@@ -41,9 +41,10 @@ static void drop(struct mailbox *box, int k)
     struct slice key;
     void *value;
 
+    (void) mailbox_load(box); /* one that cannot be loaded knows no message */
     free(box->keywords[k]);
     box->keywords[k] = NULL;
-    for (size_t at = 0; map_next(box->items, &at, &key, &value);)
+    for (size_t at = 0; map_next(view_items(box), &at, &key, &value);)
         ((struct item *) value)->mail.keywords &= ~(1ull << k);
 }
 

@@ -102,11 +102,9 @@ enum store_why mailbox_open_path(struct store *st, const char *path, const char 
         return why;
     }
     box->viewed = true;
-    snapshot_load(box);
+    snapshot_open(box);
     if (mailbox_unsettled(box)) /* no second look follows: what came in the tick of the last one must be seen now */
         box->cur.mtime_ns = box->new.mtime_ns = -1;
-    if (!read_only)
-        box->to_move |= box->in_new > 0; /* by a session that only read; this one moves them to cur/ */
     if (!read_only)
         clean_tmp(box);
     if ((why = mailbox_sync(box, false, &changes)) != STORE_OK) {
@@ -114,11 +112,36 @@ enum store_why mailbox_open_path(struct store *st, const char *path, const char 
         return why;
     }
     box->changes.count = 0;
+    box->shown = true;
     *out = box;
     return STORE_OK;
 }
 
+enum store_why mailbox_load(struct mailbox *box)
+{
+    struct mailbox_summary told = box->summary;
+    enum store_why why;
+
+    if (!box->dormant)
+        return STORE_OK;
+    if ((why = snapshot_load(box)))
+        return why;
+    box->told_count = told.count;
+    box->told_recent = told.recent;
+    return STORE_OK;
+}
+
 enum store_why mailbox_open(struct store *st, const char *name, bool read_only, struct mailbox **out)
+{
+    enum store_why why = mailbox_open_lazily(st, name, read_only, out);
+
+    if (why == STORE_OK && mailbox_load(*out) == STORE_OK)
+        return STORE_OK;
+    mailbox_close(out);
+    return why ? why : mailbox_open_lazily(st, name, read_only, out); /* without the index, which was damaged */
+}
+
+enum store_why mailbox_open_lazily(struct store *st, const char *name, bool read_only, struct mailbox **out)
 {
     char *path = store_path(st, name);
     enum store_why why;
@@ -140,12 +163,16 @@ void mailbox_close(struct mailbox **pbox)
     if (box == NULL)
         return;
     message_trim(box);
-    if (box->viewed && box->index_stale && box->fd >= 0)
+    if (box->viewed && box->index_stale && box->fd >= 0 && mailbox_load(box) == STORE_OK)
         snapshot_save(box);
     for (uint32_t i = 0; i < box->count; i++)
         if (box->view[i]->ghost)
             item_free(box->view[i]);
     map_free(&box->items);
+    for (uint32_t i = 0; box->block && i < box->block_count; i++)
+        item_free(&box->block[i]);
+    free(box->block);
+    free(box->texts);
     for (size_t k = 0; k < STORE_KEYWORDS_MAX; k++)
         free(box->keywords[k]);
     index_close(&box->index);

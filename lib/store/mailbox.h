@@ -34,6 +34,16 @@ struct mail {
 
 struct mailbox;
 enum store_why mailbox_open(struct store *, const char *name, bool read_only, struct mailbox **out); /* synced */
+/* The same at a cost that does not grow with the mailbox when nothing has changed since it was closed: no message is
+ * known then, and mailbox_load is due before any other call than mailbox_sync, mailbox_summary, mailbox_close and those
+ * that ask for names and UIDs of the mailbox as a whole. */
+enum store_why mailbox_open_lazily(struct store *, const char *name, bool read_only, struct mailbox **out);
+/* STORE_DAMAGED: the index is damaged, and the next opening will do without; what the client was told may be wrong. */
+enum store_why mailbox_load(struct mailbox *);
+struct mailbox_summary {
+    uint32_t count, recent, unseen, first_unseen; /* first_unseen: a sequence number; 0: none */
+};
+void mailbox_summary(const struct mailbox *, struct mailbox_summary *out);
 void mailbox_close(struct mailbox **); /* writes what the index may keep */
 const char *mailbox_name(const struct mailbox *);
 bool mailbox_named(const struct mailbox *, const char *name); /* "inbox/a" names INBOX/a */
@@ -43,7 +53,6 @@ uint32_t mailbox_uid_validity(const struct mailbox *);
 uint32_t mailbox_uid_next(const struct mailbox *);
 uint32_t mailbox_count(const struct mailbox *);
 uint32_t mailbox_recent(const struct mailbox *);
-uint32_t mailbox_first_unseen(const struct mailbox *); /* sequence number; 0: none */
 size_t mailbox_keyword_count(const struct mailbox *);
 const char *mailbox_keyword(const struct mailbox *, size_t n);         /* NULL past the end; "" for a gap */
 const struct mail *mailbox_mail(const struct mailbox *, uint32_t seq); /* NULL when out of range */
@@ -77,7 +86,7 @@ bool mailbox_unsettled(const struct mailbox *);
 /* A session that sleeps: what its client knows, as bytes (appended to *out); later, on the same mailbox opened anew,
  * the changes since. freeze: -1 when it would be more than max bytes, or when the client is still to be told something
  * (sync first). thaw: STORE_DAMAGED when the mailbox is another, or has changed in a way that IMAP cannot tell. */
-int mailbox_freeze(const struct mailbox *, size_t max, struct str *out);
+int mailbox_freeze(struct mailbox *, size_t max, struct str *out);
 enum store_why mailbox_thaw(struct mailbox *, struct slice frozen, const struct mailbox_changes **out);
 
 /* Changing. */

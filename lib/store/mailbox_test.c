@@ -11,6 +11,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <dirent.h>
+#include <endian.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -90,6 +91,18 @@ static struct mailbox *box_of(struct store *st, const char *name, bool ro)
     return box;
 }
 
+/* As if the last change were long ago: what is closed now need not be read once more. */
+static void age(struct mailbox *box)
+{
+    static const char *const dirs[] = { "new", "cur" };
+    struct timespec old[2] = { { .tv_sec = 1500000000 }, { .tv_sec = 1500000000 } };
+    const struct mailbox_changes *c;
+
+    for (int i = 0; i < 2; i++)
+        assert(utimensat(AT_FDCWD, path_of("", dirs[i]), old, 0) == 0);
+    assert(mailbox_sync(box, false, &c) == STORE_OK);
+}
+
 static const struct mailbox_changes *sync_box(struct mailbox *box, bool keep)
 {
     const struct mailbox_changes *c;
@@ -129,7 +142,7 @@ static void test_open(void)
     deliver("1000000003.M1P1.h");
     const struct mailbox_changes *c = sync_box(box, false);
     assert(events(c, MAILBOX_EXISTS) == 1 && events(c, MAILBOX_RECENT_COUNT) == 1 && mailbox_count(box) == 4);
-    assert(mailbox_mail(box, 4)->uid == 4 && mailbox_uid_next(box) == 5 && mailbox_first_unseen(box) == 1);
+    assert(mailbox_mail(box, 4)->uid == 4 && mailbox_uid_next(box) == 5);
     assert(sync_box(box, false)->count == 0);
     mailbox_close(&box);
     list = slurp(path_of("", UIDLIST_NAME));
@@ -570,6 +583,80 @@ static void test_damage(void)
     store_close(&st);
 }
 
+static struct mailbox *lazily(struct store *st, bool ro)
+{
+    struct mailbox *box;
+
+    assert(mailbox_open_lazily(st, "INBOX", ro, &box) == STORE_OK);
+    return box;
+}
+
+/* The end of the items that the last snapshot names: they stand before it. */
+static void corrupt_items(void)
+{
+    int fd = open(path_of("", INDEX_NAME), O_RDWR | O_CLOEXEC);
+    uint64_t snapshot;
+
+    assert(fd >= 0 && pread(fd, &snapshot, 8, 16) == 8);
+    assert(pwrite(fd, "\xff\xff\xff", 3, (off_t) le64toh(snapshot) - 10) == 3);
+    close(fd);
+}
+
+/* What was closed and has not changed is opened by the head of its snapshot: no message is known until one is asked
+ * for. */
+static void test_lazy(void)
+{
+    static const struct mail_change seen = { .how = MAIL_ADD, .flags = MAIL_SEEN };
+    struct store *st = fresh();
+    struct mailbox *box;
+    struct mailbox_summary sum;
+    struct store_status status;
+    uint32_t seqs[] = { 1, 3 };
+
+    deliver("1000000001.M1P1.h");
+    deliver("1000000002.M1P1.h");
+    deliver("1000000003.M1P1.h");
+    box = box_of(st, "INBOX", false);
+    assert(mailbox_store(box, seqs, 2, &seen) == STORE_OK);
+    age(box);
+    mailbox_close(&box);
+    box = lazily(st, false);
+    mailbox_summary(box, &sum);
+    assert(sum.count == 3 && sum.recent == 0 && sum.unseen == 1 && sum.first_unseen == 2);
+    assert(mailbox_count(box) == 0 && mailbox_uid_next(box) == 4); /* nothing was read */
+    assert(sync_box(box, false)->count == 0 && mailbox_count(box) == 0);
+    assert(mailbox_load(box) == STORE_OK && mailbox_count(box) == 3 && mailbox_mail(box, 3)->flags == MAIL_SEEN);
+    assert(sync_box(box, false)->count == 0);
+    mailbox_close(&box);
+    assert(store_status(st, "INBOX", false, &status) == STORE_OK && status.messages == 3 && status.unseen == 1);
+
+    /* News find it asleep: it learns what it had, and tells what came. */
+    box = lazily(st, false);
+    assert(mailbox_count(box) == 0);
+    deliver("1000000004.M1P1.h");
+    const struct mailbox_changes *c = sync_box(box, false);
+    assert(events(c, MAILBOX_EXISTS) == 1 && events(c, MAILBOX_EXPUNGE) == 0 && mailbox_count(box) == 4);
+    assert(mailbox_mail(box, 4)->uid == 4 && mailbox_mail(box, 1)->flags == MAIL_SEEN);
+    age(box);
+    mailbox_close(&box);
+
+    /* Items that are damaged: a client who was told of them must come again, and finds all. */
+    box = lazily(st, false);
+    assert(mailbox_count(box) == 0);
+    corrupt_items();
+    assert(mailbox_load(box) == STORE_DAMAGED);
+    mailbox_close(&box);
+    box = box_of(st, "INBOX", false);
+    assert(mailbox_count(box) == 4 && mailbox_mail(box, 4)->uid == 4 && mailbox_mail(box, 1)->flags == MAIL_SEEN);
+    age(box);
+    mailbox_close(&box);
+    corrupt_items();
+    box = box_of(st, "INBOX", false); /* nobody was told yet: it goes on without */
+    assert(mailbox_count(box) == 4 && mailbox_mail(box, 3)->uid == 3);
+    mailbox_close(&box);
+    store_close(&st);
+}
+
 int main(void)
 {
     snprintf(root, sizeof root, "%s/store-test-%d", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", (int) getpid());
@@ -583,6 +670,7 @@ int main(void)
     test_save();
     test_copy();
     test_damage();
+    test_lazy();
     test_concurrent();
     test_crash();
     wipe();

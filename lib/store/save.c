@@ -85,7 +85,7 @@ enum store_why save_lock(struct mailbox *box)
         if ((why = mailbox_open_path(box->store, box->path, box->name, true, &whole)))
             return why;
         if (whole->uids.version != 3) {
-            if ((why = scan_lock(whole)) == STORE_OK) {
+            if ((why = mailbox_load(whole)) == STORE_OK && (why = scan_lock(whole)) == STORE_OK) {
                 if (scan_rewrite(whole) < 0)
                     why = store_fail_errno(box->store, "write uidlist of", box->path);
                 scan_unlock(whole);

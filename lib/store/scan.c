@@ -116,7 +116,7 @@ static void on_file(struct mailbox *box, const char *name, bool in_new)
 
     if (!file_name_parse(name, &f))
         return;
-    it = map_get(box->items, f.base);
+    it = map_get(view_items(box), f.base);
     if (it == NULL && (it = item_new(box, f.base)) == NULL)
         return;
     if (strcmp(it->name, name) != 0) {
@@ -228,7 +228,7 @@ static void leave_ghost(struct mailbox *box, struct item *it)
 static void on_record(void *ctx, uint32_t uid, struct slice keys, struct slice name)
 {
     struct mailbox *box = ctx;
-    struct item *it = map_get(box->items, name);
+    struct item *it = map_get(view_items(box), name);
 
     if (it == NULL && (it = item_new(box, name)) == NULL)
         return;
@@ -271,7 +271,7 @@ static enum store_why catch_up(struct mailbox *box)
         if (box->awaited[i]->listed == box->listing)
             box->awaited[kept++] = box->awaited[i];
     box->awaited_count = kept;
-    for (size_t at = 0; map_next(box->items, &at, &key, &value);) {
+    for (size_t at = 0; map_next(view_items(box), &at, &key, &value);) {
         struct item *it = value;
         if (it->listed == box->listing || it->mail.uid == 0)
             continue;
@@ -282,7 +282,7 @@ static enum store_why catch_up(struct mailbox *box)
         }
         it->mail.uid = 0;
         if (!it->present && !it->pending)
-            map_del(box->items, key);
+            map_del(view_items(box), key);
     }
     return STORE_OK;
 }
@@ -310,22 +310,22 @@ static bool mostly_waste(struct mailbox *box)
     if (box->waste <= WASTE_RECORDS)
         return false;
     box->waste = 0;
-    for (size_t at = 0; map_next(box->items, &at, &key, &value);)
+    for (size_t at = 0; map_next(view_items(box), &at, &key, &value);)
         waste += ((struct item *) value)->mail.uid && is_waste(value);
-    return waste > WASTE_RECORDS && waste > map_count(box->items) / 4;
+    return waste > WASTE_RECORDS && waste > map_count(view_items(box)) / 4;
 }
 
 /* Writes the whole list. */
 int scan_rewrite(struct mailbox *box)
 {
-    struct item **all = mem_array(map_count(box->items) + 1, sizeof(void *));
+    struct item **all = mem_array(map_count(view_items(box)) + 1, sizeof(void *));
     struct slice key;
     struct str lines;
     void *value;
     size_t n = 0;
     int ret;
 
-    for (size_t at = 0; map_next(box->items, &at, &key, &value);)
+    for (size_t at = 0; map_next(view_items(box), &at, &key, &value);)
         if (((struct item *) value)->mail.uid && !is_waste(value))
             all[n++] = value;
     qsort(all, n, sizeof(void *), by_uid);
@@ -460,7 +460,7 @@ static void forget(struct mailbox *box, struct item *it)
         if (box->awaited[i] == it)
             box->awaited[i--] = box->awaited[--box->awaited_count];
     item_place(box, it, false, false);
-    (void) map_del(box->items, slice_make(base, len));
+    (void) map_del(view_items(box), slice_make(base, len));
 }
 
 /* A message that cannot be shown under the UID it has: one with a higher UID was, or this one was told as expunged. */
@@ -580,7 +580,7 @@ static enum store_why settle(struct mailbox *box, bool doubt)
     return why;
 }
 
-enum store_why scan_sync(struct mailbox *box)
+static enum store_why scan_directories(struct mailbox *box)
 {
     bool scan_new = wants_scan(&box->new, box->new_fd), scan_cur = wants_scan(&box->cur, box->cur_fd);
     enum store_why why = catch_up(box);
@@ -605,6 +605,32 @@ enum store_why scan_sync(struct mailbox *box)
     if ((why = settle(box, any_missed(box, scan_new, scan_cur))) == STORE_OK)
         extra_sync(box);
     return why;
+}
+
+/* Nothing that a snapshot says can have changed. */
+static bool undisturbed(const struct mailbox *box)
+{
+    return !wants_scan(&box->new, box->new_fd) && !wants_scan(&box->cur, box->cur_fd) &&
+           uidlist_unchanged(&box->uids, box->control_fd) && (!box->to_move || box->read_only);
+}
+
+static enum store_why sync_dormant(struct mailbox *box)
+{
+    if (keywords_read(box) < 0)
+        return store_fail_errno(box->store, "read dovecot-keywords of", box->path);
+    extra_sync(box); /* loads it where there is something to learn */
+    return STORE_OK;
+}
+
+enum store_why scan_sync(struct mailbox *box)
+{
+    enum store_why loaded;
+
+    if (box->dormant && undisturbed(box))
+        return sync_dormant(box);
+    if ((loaded = mailbox_load(box)) && box->shown)
+        return loaded;
+    return scan_directories(box); /* if need be without the index, which was damaged */
 }
 
 /* 1: found; 0: not there; -1. */

@@ -1,24 +1,40 @@
 /*
  * snapshot - the state of a mailbox as the index keeps it, so that opening one that did not change reads no directory
  *
+ * It is two records: the items, and behind them a head of some hundred bytes with their number and place. To select a
+ * mailbox the head is enough; the items are read when somebody asks for a message.
+ *
  * Callers     store/mailbox.c, store/scan.c, store/message.c
  * Invariants  a snapshot is believed only for the UIDVALIDITY it names, and each part only while file or directory
  *             have the mtime noted in it; every length is checked
  * Errors      none: without a snapshot the directories are read
  */
+#include "base/log.h"
 #include "base/mem.h"
 #include "store/internal.h"
 
+#include <endian.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <unistd.h>
 
-enum {
-    SNAPSHOT_VERSION = 4,
-    PRESENT = 1,
-    IN_NEW = 2,
-    COMPACT_BYTES = 1 << 20,
-    ITEM_BYTES = 61 /* of an item, at least */
-};
+enum { SNAPSHOT_VERSION = 5, PRESENT = 1, IN_NEW = 2, COMPACT_BYTES = 1 << 20 };
+
+/* What will be in the view of who reads the items back: recent is then what lies in new/. */
+static void summarize(const struct mailbox *box, struct mailbox_summary *out)
+{
+    *out = (struct mailbox_summary){ 0 };
+    for (uint32_t i = 0; i < box->count; i++) {
+        const struct item *it = box->view[i];
+        if (it->ghost || it->mail.uid == 0 || !it->present)
+            continue;
+        out->count++;
+        out->recent += it->in_new;
+        out->unseen += !(it->mail.flags & MAIL_SEEN);
+        if (!(it->mail.flags & MAIL_SEEN) && out->first_unseen == 0)
+            out->first_unseen = out->count;
+    }
+}
 
 static void put_dir(struct str *out, const struct dir_state *d)
 {
@@ -52,18 +68,36 @@ static void get_dovecot(struct index_reader *r, struct dovecot_index *x)
     x->inode = index_get(r, 8);
 }
 
+/* Of fixed size, so that 50,000 of them are read in a few milliseconds; the texts follow, each with its NUL. */
+struct packed_item {
+    uint64_t keywords, modseq, physical, virtual, cache;
+    int64_t date;
+    uint32_t uid;
+    uint16_t name_bytes, keys_bytes, base_len; /* bytes: with the NUL; 0: no text */
+    uint8_t state, flags;
+} __attribute__((packed));
+
 static void put_item(struct str *out, const struct item *it)
 {
-    index_put(out, it->mail.uid, 4);
-    index_put(out, (it->present ? PRESENT : 0u) | (it->in_new ? IN_NEW : 0u), 1);
-    index_put(out, it->mail.keywords, 8);
-    index_put(out, it->mail.modseq, 8);
-    index_put(out, it->physical, 8);
-    index_put(out, it->virtual, 8);
-    index_put(out, (uint64_t) it->date, 8);
-    index_put(out, it->cache, 8);
-    index_put_str(out, slice_of(it->name));
-    index_put_str(out, slice_of(it->keys ? it->keys : ""));
+    size_t name = strlen(it->name) + 1, keys = it->keys ? strlen(it->keys) + 1 : 0;
+    struct packed_item p = {
+        .keywords = htole64(it->mail.keywords),
+        .modseq = htole64(it->mail.modseq),
+        .physical = htole64(it->physical),
+        .virtual = htole64(it->virtual),
+        .cache = htole64(it->cache),
+        .date = (int64_t) htole64((uint64_t) it->date),
+        .uid = htole32(it->mail.uid),
+        .name_bytes = htole16((uint16_t) name),
+        .keys_bytes = htole16((uint16_t) keys),
+        .base_len = htole16(it->base_len),
+        .state = (uint8_t) ((it->present ? PRESENT : 0u) | (it->in_new ? IN_NEW : 0u)),
+        .flags = it->mail.flags & MAIL_SETTABLE,
+    };
+
+    str_add(out, (const char *) &p, sizeof p);
+    str_add(out, it->name, name);
+    str_add(out, it->keys, keys);
 }
 
 static void put_extra_keywords(struct mailbox *box, struct str *out)
@@ -93,10 +127,43 @@ static void save_offsets(struct mailbox *box)
     size_t n = 0;
 
     offsets = mem_array(map_count(box->items) + 1, sizeof *offsets);
+    for (uint32_t i = 0; i < box->count; i++) /* in this order they will be asked for again */
+        if (!box->view[i]->ghost)
+            offsets[n++] = &box->view[i]->cache;
     for (size_t at = 0; map_next(box->items, &at, &key, &value);)
-        offsets[n++] = &((struct item *) value)->cache;
+        if (!((struct item *) value)->in_view)
+            offsets[n++] = &((struct item *) value)->cache;
     (void) index_compact(&box->index, box->index_fd, offsets, n);
     free(offsets);
+}
+
+static void put_head(struct mailbox *box, struct str *out, uint32_t count, uint64_t items_at)
+{
+    struct mailbox_summary sum;
+
+    summarize(box, &sum);
+    index_put(out, SNAPSHOT_VERSION, 4);
+    index_put(out, box->uids.uid_validity, 4);
+    index_put(out, box->uids.next_uid, 4);
+    index_put(out, box->uids.last_uid, 4);
+    index_put(out, (uint64_t) box->uids.version, 1);
+    index_put_str(out, slice_of(box->uids.header));
+    index_put(out, box->uids.offset, 8);
+    index_put(out, box->uids.inode, 8);
+    index_put(out, box->uids.size, 8);
+    index_put(out, (uint64_t) box->uids.mtime_ns, 8);
+    put_dir(out, &box->cur);
+    put_dir(out, &box->new);
+    index_put(out, box->modseq, 8);
+    index_put(out, (uint64_t) box->tmp_checked, 8);
+    put_dovecot(out, &box->dovecot);
+    put_extra_keywords(box, out);
+    index_put(out, sum.count, 4);
+    index_put(out, sum.recent, 4);
+    index_put(out, sum.unseen, 4);
+    index_put(out, sum.first_unseen, 4);
+    index_put(out, count, 4);
+    index_put(out, items_at, 8);
 }
 
 void snapshot_save(struct mailbox *box)
@@ -105,95 +172,145 @@ void snapshot_save(struct mailbox *box)
     struct str out;
     struct slice key;
     void *value;
-    uint64_t at_offset;
-    size_t count = 0;
+    uint64_t at_offset, items_at = 0;
+    uint32_t count = 0;
+    bool good;
 
-    if (box->uids.version == 0)
+    if (box->uids.version == 0 || box->dormant)
         return;
     if (box->index.fd < 0 && index_open(&box->index, box->index_fd, true) < 0)
         return;
+    (void) view_items(box);
     snapshot_tail(box);
-    str_init(&out, INDEX_SNAPSHOT_BYTES);
-    for (size_t at = 0; map_next(box->items, &at, &key, &value);)
-        count += ((struct item *) value)->mail.uid != 0;
     /* Snapshots of the past and records of the expunged: start a new file when they are most of it. */
     if (fstat(box->index.fd, &st) == 0 && st.st_size > COMPACT_BYTES &&
-        (uint64_t) st.st_size > 4096 * (uint64_t) count)
+        (uint64_t) st.st_size > 4096 * (uint64_t) map_count(box->items))
         save_offsets(box);
     if (box->index.fd < 0)
         return;
-    index_put(&out, SNAPSHOT_VERSION, 4);
-    index_put(&out, box->uids.uid_validity, 4);
-    index_put(&out, box->uids.next_uid, 4);
-    index_put(&out, box->uids.last_uid, 4);
-    index_put(&out, (uint64_t) box->uids.version, 1);
-    index_put_str(&out, slice_of(box->uids.header));
-    index_put(&out, box->uids.offset, 8);
-    index_put(&out, box->uids.inode, 8);
-    index_put(&out, box->uids.size, 8);
-    index_put(&out, (uint64_t) box->uids.mtime_ns, 8);
-    put_dir(&out, &box->cur);
-    put_dir(&out, &box->new);
-    index_put(&out, box->modseq, 8);
-    index_put(&out, (uint64_t) box->tmp_checked, 8);
-    put_dovecot(&out, &box->dovecot);
-    put_extra_keywords(box, &out);
-    index_put(&out, count, 4);
+    str_init(&out, INDEX_ITEMS_BYTES);
     for (uint32_t i = 0; i < box->count; i++) /* by uid: reading it back then sorts nothing */
-        if (!box->view[i]->ghost && box->view[i]->mail.uid)
+        if (!box->view[i]->ghost && box->view[i]->mail.uid && ++count)
             put_item(&out, box->view[i]);
     for (size_t at = 0; map_next(box->items, &at, &key, &value);)
-        if (((struct item *) value)->mail.uid && !((struct item *) value)->in_view)
+        if (((struct item *) value)->mail.uid && !((struct item *) value)->in_view && ++count)
             put_item(&out, value);
-    if (!str_over(&out) && index_append(&box->index, box->index_fd, INDEX_SNAPSHOT, str_slice(&out), &at_offset) == 0)
+    good = !str_over(&out) && index_append(&box->index, box->index_fd, INDEX_ITEMS, str_slice(&out), &items_at) == 0;
+    str_free(&out);
+    str_init(&out, INDEX_RECORD_BYTES);
+    if (good)
+        put_head(box, &out, count, items_at);
+    if (good && index_append(&box->index, box->index_fd, INDEX_SNAPSHOT, str_slice(&out), &at_offset) == 0)
         box->index_stale = false;
     str_free(&out);
 }
 
-static void get_item(struct mailbox *box, struct index_reader *r)
+/* One of the index's items; *p moves behind it. A mail user can write them: nothing is taken that could do more harm
+ * than show a message wrongly. */
+static bool get_item(struct mailbox *box, struct item *it, char **p, const char *end)
 {
-    uint32_t uid = (uint32_t) index_get(r, 4);
-    unsigned state = (unsigned) index_get(r, 1);
-    uint64_t keywords = index_get(r, 8), modseq = index_get(r, 8), physical = index_get(r, 8),
-             virtual = index_get(r, 8);
-    int64_t date = (int64_t) index_get(r, 8);
-    uint64_t cache = index_get(r, 8);
-    struct slice name = index_get_str(r), keys = index_get_str(r);
-    char text[FILE_NAME_BYTES + 1];
-    struct file_name f;
-    struct item *it;
+    struct packed_item k;
 
-    if (r->bad || name.len > FILE_NAME_BYTES || uid == 0 || memchr(name.p, '\0', name.len) ||
-        memchr(name.p, '/', name.len) || keys.len > UIDLIST_LINE_BYTES || memchr(keys.p, '\n', keys.len)) {
-        r->bad = true;
-        return;
-    }
-    memcpy(text, name.p, name.len);
-    text[name.len] = '\0';
-    if (!file_name_parse(text, &f) || map_get(box->items, f.base) || (it = item_new(box, f.base)) == NULL) {
-        r->bad = true;
-        return;
-    }
-    item_set_name(it, text);
-    item_set_keys(it, keys);
-    it->mail = (struct mail){ .uid = uid,
-                              .flags = f.flags,
-                              .modseq = modseq,
-                              .keywords = (keywords & ~((1ull << FILE_KEYWORDS) - 1)) | f.keywords };
-    item_place(box, it, state & PRESENT, state & IN_NEW);
+    if ((size_t) (end - *p) < sizeof k)
+        return false;
+    memcpy(&k, *p, sizeof k);
+    char *name = *p + sizeof k;
+    size_t name_bytes = le16toh(k.name_bytes), keys_bytes = le16toh(k.keys_bytes), base = le16toh(k.base_len);
+    if (name_bytes < 2 || name_bytes > FILE_NAME_BYTES + 1 || keys_bytes > UIDLIST_LINE_BYTES ||
+        (size_t) (end - name) < name_bytes + keys_bytes || memchr(name, '\0', name_bytes) != name + name_bytes - 1 ||
+        memchr(name, '/', name_bytes) || base == 0 || (name[base] != ':' && name[base] != '\0') || base >= name_bytes)
+        return false;
+    char *keys = name + name_bytes;
+    if (keys_bytes && (memchr(keys, '\0', keys_bytes) != keys + keys_bytes - 1 || memchr(keys, '\n', keys_bytes)))
+        return false;
+    *p = keys + keys_bytes;
+    *it = (struct item){
+        .mail = { .uid = le32toh(k.uid),
+                  .flags = k.flags & MAIL_SETTABLE,
+                  .modseq = le64toh(k.modseq),
+                  .keywords = le64toh(k.keywords) },
+        .name = name,
+        .keys = keys_bytes ? keys : NULL,
+        .base_len = (uint16_t) base,
+        .in_block = true,
+        .name_lent = true,
+        .keys_lent = true,
+        .physical = le64toh(k.physical),
+        .virtual = le64toh(k.virtual),
+        .date = (int64_t) le64toh((uint64_t) k.date),
+        .cache = le64toh(k.cache),
+    };
+    item_place(box, it, k.state & PRESENT, k.state & IN_NEW);
     if (it->in_new)
         it->mail.flags |= MAIL_RECENT;
-    it->physical = physical;
-    it->virtual = virtual;
-    it->date = date;
-    it->cache = cache;
     box->waste += !it->present;
     if (it->present)
         view_add(box, it);
+    return it->mail.uid > 0;
 }
 
-/* All or nothing. */
-static bool load(struct mailbox *box, struct slice payload)
+static bool get_items(struct mailbox *box, size_t len)
+{
+    char *p = box->texts, *end = box->texts + len;
+    uint32_t last = 0;
+
+    for (uint32_t i = 0; i < box->block_count; i++) {
+        if (!get_item(box, &box->block[i], &p, end) || box->block[i].mail.uid >= box->uids.next_uid)
+            return false;
+        if (box->block[i].present && box->block[i].mail.uid <= last)
+            return false;
+        if (box->block[i].present)
+            last = box->block[i].mail.uid;
+    }
+    return p == end;
+}
+
+static void forget_all(struct mailbox *box)
+{
+    box->count = box->recent = box->in_new = 0;
+    map_clear(box->items);
+    free(box->block);
+    free(box->texts);
+    box->block = NULL;
+    box->texts = NULL;
+    box->block_count = 0;
+    box->dormant = box->mapped = false;
+    memset(&box->uids, 0, sizeof box->uids);
+    memset(&box->dovecot, 0, sizeof box->dovecot);
+    box->cur = box->new = (struct dir_state){ .mtime_ns = -1 };
+    for (size_t k = FILE_KEYWORDS; k < STORE_KEYWORDS_MAX; k++) {
+        free(box->keywords[k]);
+        box->keywords[k] = NULL;
+    }
+}
+
+enum store_why snapshot_load(struct mailbox *box)
+{
+    struct mailbox_summary now;
+    size_t len = 0;
+
+    if (!box->dormant)
+        return STORE_OK;
+    box->dormant = false;
+    if (index_fetch_items(&box->index, box->items_at, &box->texts, &len) == 0 &&
+        box->block_count <= len / sizeof(struct packed_item)) {
+        box->block = mem_array(box->block_count + 1u, sizeof *box->block);
+        if (get_items(box, len)) {
+            snapshot_tail(box);
+            summarize(box, &now);
+            if (memcmp(&now, &box->summary, sizeof now) == 0)
+                return STORE_OK;
+        }
+    }
+    log_warn("%s: %s is damaged: made anew", box->path, INDEX_NAME);
+    (void) unlinkat(box->index_fd, INDEX_NAME, 0);
+    index_close(&box->index);
+    forget_all(box);
+    return store_fail(box->store, STORE_DAMAGED, "%s: the index is damaged", box->path);
+}
+
+/* All but the items. */
+static bool get_head(struct mailbox *box, struct slice payload)
 {
     struct index_reader r = { (const unsigned char *) payload.p, (const unsigned char *) payload.p + payload.len,
                               false };
@@ -216,34 +333,20 @@ static bool load(struct mailbox *box, struct slice payload)
     box->tmp_checked = (int64_t) index_get(&r, 8);
     get_dovecot(&r, &box->dovecot);
     get_extra_keywords(box, &r);
-    if (header.len >= sizeof box->uids.header || memchr(header.p, '\n', header.len))
+    box->summary.count = (uint32_t) index_get(&r, 4);
+    box->summary.recent = (uint32_t) index_get(&r, 4);
+    box->summary.unseen = (uint32_t) index_get(&r, 4);
+    box->summary.first_unseen = (uint32_t) index_get(&r, 4);
+    box->to_move = box->summary.recent > 0; /* by a session that only read */
+    box->block_count = (uint32_t) index_get(&r, 4);
+    box->items_at = index_get(&r, 8);
+    if (r.bad || r.p != r.end || header.len >= sizeof box->uids.header || memchr(header.p, '\n', header.len))
         return false;
     memcpy(box->uids.header, header.p, header.len);
     box->uids.header[header.len] = '\0';
-    uint64_t n = index_get(&r, 4);
-    map_reserve(box->items, n < payload.len / ITEM_BYTES ? (size_t) n : payload.len / ITEM_BYTES);
-    for (; n && !r.bad; n--)
-        get_item(box, &r);
-    view_sort(box, 0);
-    for (uint32_t i = 1; i < box->count; i++)
-        r.bad |= box->view[i - 1]->mail.uid == box->view[i]->mail.uid;
-    r.bad |= box->uids.uid_validity == 0 || (box->uids.version != 1 && box->uids.version != 3) ||
-             box->uids.last_uid >= box->uids.next_uid ||
-             (box->count && box->view[box->count - 1]->mail.uid >= box->uids.next_uid);
-    return !r.bad && r.p == r.end;
-}
-
-static void forget_all(struct mailbox *box)
-{
-    map_clear(box->items);
-    box->count = box->recent = box->in_new = 0;
-    memset(&box->uids, 0, sizeof box->uids);
-    memset(&box->dovecot, 0, sizeof box->dovecot);
-    box->cur = box->new = (struct dir_state){ .mtime_ns = -1 };
-    for (size_t k = FILE_KEYWORDS; k < STORE_KEYWORDS_MAX; k++) {
-        free(box->keywords[k]);
-        box->keywords[k] = NULL;
-    }
+    return box->uids.uid_validity && (box->uids.version == 1 || box->uids.version == 3) &&
+           box->uids.last_uid < box->uids.next_uid && box->summary.count <= box->block_count &&
+           box->block_count <= STORE_MESSAGES_MAX;
 }
 
 /* Is the uidlist still the one the snapshot was made with, or the same with lines added? */
@@ -264,7 +367,7 @@ static void on_message(struct mailbox *box, uint64_t offset, struct slice payloa
 
     if (!index_message_get(payload, &m) || m.base.len == 0)
         return;
-    if ((it = map_get(box->items, m.base)) == NULL && (it = item_new(box, m.base)) == NULL)
+    if ((it = map_get(view_items(box), m.base)) == NULL && (it = item_new(box, m.base)) == NULL)
         return;
     it->cache = offset;
     if (it->virtual == FILE_SIZE_UNKNOWN && (it->physical == FILE_SIZE_UNKNOWN || it->physical == m.physical))
@@ -273,21 +376,28 @@ static void on_message(struct mailbox *box, uint64_t offset, struct slice payloa
 
 static void on_record(void *ctx, enum index_type type, uint64_t offset, struct slice payload)
 {
-    struct mailbox *box = ctx;
-
-    if (type == INDEX_MESSAGE) {
-        on_message(box, offset, payload);
-    } else if (map_count(box->items) == 0 && box->uids.version == 0) {
-        if (!load(box, payload) || !uidlist_matches(box))
-            forget_all(box);
-    }
+    if (type == INDEX_MESSAGE)
+        on_message(ctx, offset, payload);
 }
 
-void snapshot_load(struct mailbox *box)
+static void on_snapshot(void *ctx, enum index_type type, uint64_t offset, struct slice payload)
+{
+    struct mailbox *box = ctx;
+
+    (void) offset;
+    if (type == INDEX_SNAPSHOT && get_head(box, payload) && uidlist_matches(box))
+        box->dormant = true;
+    else
+        forget_all(box);
+}
+
+void snapshot_open(struct mailbox *box)
 {
     if (index_open(&box->index, box->index_fd, false) < 0)
         return;
-    snapshot_tail(box);
+    (void) index_read_snapshot(&box->index, on_snapshot, box);
+    if (!box->dormant)
+        snapshot_tail(box);
 }
 
 void snapshot_tail(struct mailbox *box)

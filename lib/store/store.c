@@ -347,23 +347,24 @@ enum store_why store_rename(struct store *st, const char *from, const char *to)
 
 enum store_why store_status(struct store *st, const char *name, bool size, struct store_status *out)
 {
+    struct mailbox_summary sum;
     struct mailbox *box;
-    enum store_why why = mailbox_open(st, name, true, &box);
+    enum store_why why = size ? mailbox_open(st, name, true, &box) : mailbox_open_lazily(st, name, true, &box);
     uint64_t bytes;
 
     *out = (struct store_status){ 0 };
     if (why)
         return why;
-    out->messages = mailbox_count(box);
-    out->recent = mailbox_recent(box);
+    mailbox_summary(box, &sum);
+    out->messages = sum.count;
+    out->recent = sum.recent;
+    out->unseen = sum.unseen;
     out->uid_next = mailbox_uid_next(box);
     out->uid_validity = mailbox_uid_validity(box);
     out->highest_modseq = box->modseq;
-    for (uint32_t seq = 1; seq <= box->count; seq++) {
-        out->unseen += !(mailbox_mail(box, seq)->flags & MAIL_SEEN);
-        if (size && message_size(box, seq, &bytes) == STORE_OK)
+    for (uint32_t seq = 1; size && seq <= sum.count; seq++)
+        if (message_size(box, seq, &bytes) == STORE_OK)
             out->size_bytes += bytes;
-    }
     mailbox_close(&box);
     return STORE_OK;
 }

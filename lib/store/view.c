@@ -20,7 +20,7 @@ struct item *item_new(struct mailbox *box, struct slice base)
     it->base_len = (uint16_t) base.len;
     it->physical = it->virtual = FILE_SIZE_UNKNOWN;
     it->date = DATE_UNKNOWN;
-    if (!map_set(box->items, base, it)) {
+    if (!map_set(view_items(box), base, it)) {
         item_free(it);
         return NULL;
     }
@@ -31,9 +31,14 @@ void item_free(void *p)
 {
     struct item *it = p;
 
-    free(it->name);
-    free(it->keys);
-    free(it);
+    if (!it->name_lent)
+        free(it->name);
+    if (!it->keys_lent)
+        free(it->keys);
+    if (!it->in_block)
+        free(it);
+    else
+        it->name_lent = it->keys_lent = true;
 }
 
 void item_set_name(struct item *it, const char *name)
@@ -41,8 +46,10 @@ void item_set_name(struct item *it, const char *name)
     struct file_name f;
     char *copy = mem_strdup(name);
 
-    free(it->name);
+    if (!it->name_lent)
+        free(it->name);
     it->name = copy;
+    it->name_lent = false;
     if (file_name_parse(copy, &f)) {
         it->base_len = (uint16_t) f.base.len;
         if (f.physical != FILE_SIZE_UNKNOWN)
@@ -54,8 +61,27 @@ void item_set_name(struct item *it, const char *name)
 
 void item_set_keys(struct item *it, struct slice keys)
 {
-    free(it->keys);
+    if (it->keys && slice_eq(keys, it->keys))
+        return;
+    if (!it->keys_lent)
+        free(it->keys);
     it->keys = keys.len ? mem_strndup(keys.p, keys.len) : NULL;
+    it->keys_lent = false;
+}
+
+struct map *view_items(struct mailbox *box)
+{
+    if (box->mapped || box->block == NULL)
+        return box->items;
+    box->mapped = true;
+    map_reserve(box->items, map_count(box->items) + box->block_count);
+    for (uint32_t i = 0; i < box->block_count; i++) {
+        struct item *it = &box->block[i];
+        if (map_get(box->items, item_base(it)) == NULL && map_set(box->items, item_base(it), it))
+            continue;
+        it->ghost = it->mail.gone = box->some_gone = true; /* two of one name: only a damaged index says so */
+    }
+    return box->items;
 }
 
 void item_place(struct mailbox *box, struct item *it, bool present, bool in_new)
@@ -168,6 +194,8 @@ enum store_why mailbox_sync(struct mailbox *box, bool keep_expunged, const struc
     if (box->keywords_changed)
         view_event(box, MAILBOX_KEYWORDS, 0, 0);
     box->keywords_changed = false;
+    if (box->dormant)
+        return STORE_OK;
     uint32_t told = box->told_count;
     if (!keep_expunged)
         drop_gone(box);
@@ -219,10 +247,18 @@ uint32_t mailbox_seq(const struct mailbox *box, uint32_t uid)
 uint32_t mailbox_count(const struct mailbox *box) { return box->count; }
 uint32_t mailbox_recent(const struct mailbox *box) { return box->recent; }
 
-uint32_t mailbox_first_unseen(const struct mailbox *box)
+void mailbox_summary(const struct mailbox *box, struct mailbox_summary *out)
 {
-    for (uint32_t i = 0; i < box->count; i++)
-        if (!(box->view[i]->mail.flags & MAIL_SEEN))
-            return i + 1;
-    return 0;
+    if (box->dormant) {
+        *out = box->summary;
+        return;
+    }
+    *out = (struct mailbox_summary){ .count = box->count };
+    for (uint32_t i = 0; i < box->count; i++) {
+        uint8_t flags = box->view[i]->mail.flags;
+        out->recent += (flags & MAIL_RECENT) != 0;
+        out->unseen += !(flags & MAIL_SEEN);
+        if (!(flags & MAIL_SEEN) && out->first_unseen == 0)
+            out->first_unseen = i + 1;
+    }
 }

@@ -46,9 +46,8 @@ static void repair(uint8_t *b, size_t size)
         return;
     memcpy(b, head, sizeof head);
     memset(b + 12, 0, 12);
-    put32(b + 16, b[24] & 1 ? 40 : 0);
+    unsigned nth = b[24] & 1 ? 1 + (b[24] >> 1) % 3 : 0, n = 0;
     memset(b + 24, 0, 8);
-    put32(b + 32, index_crc32c(b, 32));
     for (size_t at = 40; at + 12 <= size;) {
         uint32_t len = le32(b + at) & 0xfff;
         if (len > size - at - 12)
@@ -56,8 +55,11 @@ static void repair(uint8_t *b, size_t size)
         put32(b + at, len);
         put32(b + at + 4, b[at + 4] % 4 + 1u);
         put32(b + at + 8, index_crc32c(b + at + 12, len));
+        if (++n == nth)
+            put32(b + 16, (uint32_t) at);
         at += 12 + len;
     }
+    put32(b + 32, index_crc32c(b, 32));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -13,11 +13,14 @@
 #include "cmd/cmd.h"
 #include "section.h"
 
+enum { SHORT_AT_ONCE = 64 }; /* replies without a text, between two looks at the clock */
+
 struct fetch {
     struct imapd_session *s;
     struct imap_fetch what;
     bool sets_seen;
-    bool skipped; /* a message was gone */
+    bool skipped;        /* a message was gone */
+    struct arena *arena; /* of the message at hand */
 };
 
 /* Numbers, flags and dates go first; what may be long follows in the order asked for. */
@@ -37,12 +40,15 @@ static enum store_why short_item(struct fetch *f, const struct imap_fetch_item *
     int64_t seconds;
 
     if (item->what == IMAP_FETCH_UID) {
-        str_printf(&s->out, "UID %u", m->uid);
+        str_adds(&s->out, "UID ");
+        str_addu(&s->out, m->uid);
     } else if (item->what == IMAP_FETCH_FLAGS) {
         imapd_add_flags(s, &s->out, m);
     } else if (item->what == IMAP_FETCH_SIZE) {
-        if ((why = message_size(s->box, seq, &size)) == STORE_OK)
-            str_printf(&s->out, "RFC822.SIZE %llu", (unsigned long long) size);
+        if ((why = message_size(s->box, seq, &size)) == STORE_OK) {
+            str_adds(&s->out, "RFC822.SIZE ");
+            str_addu(&s->out, size);
+        }
     } else if ((why = message_date(s->box, seq, &seconds)) == STORE_OK) {
         time_imap((time_t) seconds, time_local_zone_minutes((time_t) seconds), date);
         str_printf(&s->out, "INTERNALDATE \"%s\"", date);
@@ -103,7 +109,9 @@ static enum store_why short_items(struct fetch *f, uint32_t seq, bool seen)
     bool has_flags = false;
     const char *blank = "";
 
-    str_printf(&s->out, "* %u FETCH (", seq);
+    str_adds(&s->out, "* ");
+    str_addu(&s->out, seq);
+    str_adds(&s->out, " FETCH (");
     for (size_t i = 0; i < f->what.count && why == STORE_OK; i++) {
         const struct imap_fetch_item *item = &f->what.items[i];
 
@@ -151,7 +159,7 @@ static int send_reply(struct fetch *f, struct imapd_message *m, const struct ima
 static enum store_why one(struct fetch *f, uint32_t seq, struct imapd_section *sections)
 {
     struct imapd_session *s = f->s;
-    struct imapd_message m = { .box = s->box, .seq = seq, .arena = arena_new() };
+    struct imapd_message m = { .box = s->box, .seq = seq, .arena = f->arena };
     enum store_why why = find_long_items(f, &m, sections);
 
     if (why == STORE_OK)
@@ -167,7 +175,7 @@ static enum store_why one(struct fetch *f, uint32_t seq, struct imapd_section *s
     }
     str_reset(&s->out);
     imapd_message_close(&m);
-    arena_free(&m.arena);
+    arena_reset(f->arena);
     return why;
 }
 
@@ -196,13 +204,17 @@ static bool all(struct fetch *f, const uint32_t *seqs, size_t n, struct imapd_se
 {
     struct imapd_session *s = f->s;
     enum store_why why = STORE_OK;
+    bool long_items = false;
 
+    for (size_t i = 0; i < f->what.count; i++)
+        long_items |= !is_short(&f->what.items[i]);
     for (size_t i = 0; i < n && (why == STORE_OK || why == STORE_EXPUNGED); i++) {
         why = one(f, seqs[i], sections);
         if (s->ended || stream_error(s->io))
             return false;
         f->skipped |= why == STORE_EXPUNGED;
-        fiber_slice();
+        if (long_items || i % SHORT_AT_ONCE == 0)
+            fiber_slice();
     }
     message_trim(s->box);
     if (why == STORE_OK || why == STORE_EXPUNGED)
@@ -224,7 +236,10 @@ void imapd_cmd_fetch(struct imapd_session *s, struct imap_arg *a)
         return;
     f.sets_seen &= !mailbox_read_only(s->box);
     sections = arena_alloc(s->arena, f.what.count * sizeof *sections);
-    if (all(&f, seqs, n, sections))
+    f.arena = arena_new();
+    bool done = all(&f, seqs, n, sections);
+    arena_free(&f.arena);
+    if (done)
         imapd_answer(s,
                      f.skipped ? "OK [EXPUNGEISSUED] Some messages were already expunged." : "OK Fetch completed.");
 }

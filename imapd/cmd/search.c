@@ -234,8 +234,10 @@ void imapd_cmd_search(struct imapd_session *s, struct imap_arg *a)
     mime_charset_close(&x.charset);
     str_adds(&s->out, "* SEARCH");
     for (uint32_t seq = 1; seq <= count && x.why == STORE_OK; seq++) {
-        if (!mailbox_mail(s->box, seq)->gone && matches(&x, program.root, seq))
-            str_printf(&s->out, " %u", s->uid ? mailbox_mail(s->box, seq)->uid : seq);
+        if (!mailbox_mail(s->box, seq)->gone && matches(&x, program.root, seq)) {
+            str_addc(&s->out, ' ');
+            str_addu(&s->out, s->uid ? mailbox_mail(s->box, seq)->uid : seq);
+        }
         fiber_slice();
     }
     message_trim(s->box);

@@ -87,6 +87,16 @@ void str_adds(struct str *s, const char *t) { str_add(s, t, strlen(t)); }
 void str_addc(struct str *s, char c) { str_add(s, &c, 1); }
 void str_addslice(struct str *s, struct slice t) { str_add(s, t.p, t.len); }
 
+void str_addu(struct str *s, uint64_t n)
+{
+    char digits[20], *p = digits + sizeof digits;
+
+    do
+        *--p = (char) ('0' + n % 10);
+    while (n /= 10);
+    str_add(s, p, (size_t) (digits + sizeof digits - p));
+}
+
 void str_set(struct str *s, const char *t)
 {
     str_reset(s);
@@ -99,16 +109,23 @@ void str_vprintf(struct str *s, const char *fmt, va_list ap)
     int n;
 
     va_copy(again, ap);
-    n = vsnprintf(NULL, 0, fmt, ap);
+    if (!s->over)
+        str_reserve(s, FIRST_BYTES); /* what is short, as most is, is formatted once */
+    size_t room = s->cap - s->len;
+    n = vsnprintf(room ? s->p + s->len : NULL, room, fmt, ap);
     if (n < 0)
         log_panic("cannot format \"%s\"", fmt);
-    if (!s->over && (size_t) n > s->max - s->len)
+    bool fits = !s->over && (size_t) n <= s->max - s->len;
+    if (!fits)
         s->over = true;
-    if (!s->over && n > 0) {
+    if (fits && (size_t) n >= room) {
         str_reserve(s, (size_t) n);
         vsnprintf(s->p + s->len, (size_t) n + 1, fmt, again);
-        s->len += (size_t) n;
     }
+    if (fits)
+        s->len += (size_t) n;
+    else if (room)
+        s->p[s->len] = 0;
     va_end(again);
 }
 

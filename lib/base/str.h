@@ -36,6 +36,7 @@ void str_add(struct str *, const void *p, size_t len);
 void str_adds(struct str *, const char *s);
 void str_addc(struct str *, char c);
 void str_addslice(struct str *, struct slice);
+void str_addu(struct str *, uint64_t);                                                     /* decimal */
 void str_printf(struct str *, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* appends */
 void str_vprintf(struct str *, const char *fmt, va_list) __attribute__((format(printf, 2, 0)));
 void str_set(struct str *, const char *s);   /* reset, then add */

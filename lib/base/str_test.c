@@ -42,6 +42,11 @@ static void grows_to_its_limit(void)
     taken = str_take(&s);
     assert(strcmp(taken, "") == 0);
     free(taken);
+    str_free(&s);
+    str_init(&s, 1000);
+    str_addu(&s, UINT64_MAX);
+    str_printf(&s, "%0*d", 300, 7); /* longer than what is reserved at first */
+    assert(s.len == 320 && strncmp(s.p, "184467440737095516150", 21) == 0 && s.p[319] == '7' && s.p[320] == 0);
     str_set(&s, "x");
     str_free(&s);
     assert(s.len == 0 && strcmp(s.p, "") == 0);

@@ -268,6 +268,7 @@ int pool_start(void)
 {
     char name[USER_BYTES];
 
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* passwords pass through: no core, also none of the children's */
     for (int n = 0; n < POOLS; n++) {
         pools[n].free.permits = (size_t) max_count;
         list_init(&pools[n].idle);

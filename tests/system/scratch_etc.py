@@ -1,5 +1,6 @@
 """A copy of /etc with users and PAM services of a test's own, which takes /etc's place for the programs that are run `inside` it: root only."""
 import contextlib
+import os
 import pathlib
 import shutil
 import subprocess
@@ -28,6 +29,7 @@ def hashed(password):
 class ScratchEtc:
     def __init__(self, directory):
         self.dir = pathlib.Path(directory)
+        self.instead = []  # (file of this machine, what takes its place)
         self.etc, self.home = self.dir / "etc", self.dir / "home"
         subprocess.run(["cp", "-a", "/etc", self.etc], check=True)
         self.home.mkdir(mode=0o755)
@@ -44,6 +46,15 @@ class ScratchEtc:
         (self.home / name).mkdir(mode=0o700)
         shutil.chown(self.home / name, uid, gid)
 
+    def library(self, old, new):
+        """nsswitch.conf's hesiod, which comes with the C library, is another library then. False: it is not there to be replaced."""
+        if not os.path.exists(old):
+            return False
+        self.instead.append((old, new))
+        path = self.etc / "nsswitch.conf"
+        path.write_text("".join(line for line in path.read_text().splitlines(True) if not line.startswith("passwd:")) + "passwd: files hesiod\n")
+        return True
+
     def passwords(self):
         return {name: password for name, password, *_ in USERS}
 
@@ -57,7 +68,8 @@ class ScratchEtc:
 
     def inside(self, *argv):
         """The command with this /etc, in a mount namespace that nobody else sees."""
-        return ["unshare", "--mount", "sh", "-c", 'mount --bind "$1" /etc && shift && exec "$@"', "sh", str(self.etc), *map(str, argv)]
+        mounts = "".join(f'mount --bind "{new}" "{old}" && ' for old, new in [("/etc", self.etc), *self.instead])
+        return ["unshare", "--mount", "sh", "-c", mounts + 'exec "$@"', "sh", *map(str, argv)]
 
 
 @contextlib.contextmanager

@@ -7,16 +7,18 @@ import os
 import pathlib
 import poplib
 import re
+import shutil
 import signal
 import time
 
 import pytest
 
-from conftest import own_instance, wait_until
+from conftest import ROOT, own_instance, wait_until
 from scratch_etc import scratch_etc
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="PAM and another /etc need root")
 PORTS = 23200
+NSS = f"/lib/{os.uname().machine}-linux-gnu/libnss_hesiod.so.2"
 SERVICE = ("auth required pam_unix.so", "account required pam_unix.so", "session required pam_permit.so")
 
 
@@ -57,6 +59,10 @@ def site():
         etc.service("slow", f"auth required pam_exec.so expose_authtok quiet {etc.dir}/slow", "account required pam_permit.so")
         (etc.dir / "slow").write_text('#!/bin/sh\ncase $PAM_USER in pbob) exec sleep 300;; esac\ncat >/dev/null\n')
         (etc.dir / "slow").chmod(0o755)
+        etc.library(NSS, pathlib.Path(os.environ.get("POSTHORN_BUILD", ROOT / "build")) / "tests/nss_probe.so")
+        (etc.etc / "nss_probe").write_text(f"{etc.home}/pnss\n")
+        (etc.home / "pnss").mkdir(mode=0o700)
+        shutil.chown(etc.home / "pnss", 2300, 2101)
 
     with system_users(PORTS, prepare=prepare) as both:
         yield both
@@ -83,6 +89,30 @@ def test_imap_and_pop3_in_the_home(site):
     with imap(i, "pbob") as m:  # a stranger to it
         assert m.select("INBOX")[1] == [b"0"]
     assert (etc.home / "pbob/Maildir").stat().st_uid == 2102
+
+
+def test_accounts_that_are_in_no_file(site, setting):
+    """nsswitch.conf says where accounts are: one that only another library knows reads mail in its home, and one at which that library hangs holds up nobody
+    else."""
+    i, etc = site
+    if not os.path.exists(NSS):
+        pytest.skip(f"{NSS} is not there")
+    etc.service("anybody", "auth required pam_permit.so", "account required pam_permit.so")
+    setting("auth_passdb = {pam:anybody}", "auth_worker_timeout = 4s")
+    with imap(i, "pnss", "x") as m:
+        assert m.select("INBOX")[0] == "OK"
+    assert (etc.home / "pnss/Maildir").stat().st_uid == 2300
+    mark = i.log_mark()
+    with concurrent.futures.ThreadPoolExecutor(10) as pool:
+        hanging = [pool.submit(i.tool, "doveadm", "user", f"phang{n}", ok=False) for n in range(5)]
+        wait_until(lambda: len(workers(i)) > 5, what="children at work")
+        begin = time.monotonic()
+        for user in "palice", "pnss", "pbob":
+            with imap(i, user, "x"):
+                pass
+        assert time.monotonic() - begin < 3
+        assert {h.result().returncode for h in hanging} == {75}
+    i.wait_log(r"no answer within 4 seconds \(auth_worker_timeout\): killed process", mark)
 
 
 def uid_line(pid):

@@ -3,6 +3,7 @@
  * once
  */
 #include "table/build.h"
+#include "base/codec.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/map.h"
@@ -20,6 +21,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+enum { FILES_BYTES = 16 << 20 /* of one value */ };
 struct pair {
     struct slice key, value; /* value.p NULL: removed */
 };
@@ -30,7 +32,8 @@ struct build {
     struct map *by_key;
     struct pair **order;
     size_t count, room;
-    bool refused; /* a duplicate that the options forbid */
+    bool refused;       /* a duplicate that the options forbid */
+    const char *source; /* while build_read goes through it */
 };
 
 struct build *build_new(const char *file, const struct build_options *options, struct err *err)
@@ -129,13 +132,51 @@ bool build_remove(struct build *b, struct slice key)
     return true;
 }
 
+int build_read_files(struct slice names, struct str *out, struct err *err)
+{
+    struct slice word;
+    bool first = true;
+
+    while (slice_word(&names, ", \t\r\n", &word)) {
+        char *path = mem_strndup(word.p, word.len);
+        if (!first)
+            str_addc(out, '\n');
+        first = false;
+        int rc = file_read(path, out);
+        if (rc != 0)
+            err_set(err, 0, NULL, "open %s: %s", path, strerror(errno));
+        free(path);
+        if (rc != 0)
+            return -1;
+    }
+    return first ? err_set(err, 0, NULL, "no file is named") : 0;
+}
+
 static void from_source(void *ctx, struct slice key, struct slice value, int line)
 {
-    build_add(ctx, key, value, line);
+    struct build *b = ctx;
+    struct str contents, coded;
+    struct err err;
+
+    if (!b->options.files) {
+        build_add(b, key, value, line);
+        return;
+    }
+    str_init(&contents, FILES_BYTES);
+    str_init(&coded, STR_UNLIMITED);
+    if (build_read_files(value, &contents, &err) != 0) {
+        log_warn("%s, line %d: %s: skipping this entry", b->source, line, err.text);
+    } else {
+        base64_encode(&coded, str_slice(&contents));
+        build_add(b, key, str_slice(&coded), line);
+    }
+    str_free(&contents);
+    str_free(&coded);
 }
 
 size_t build_read(struct build *b, enum build_syntax syntax, const char *name, struct slice text)
 {
+    b->source = name;
     return syntax == BUILD_ALIASES ? source_aliases(name, text, from_source, b)
                                    : source_postmap(name, text, from_source, b);
 }

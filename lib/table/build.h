@@ -18,6 +18,7 @@ struct build_options {
     enum build_duplicate duplicate; /* of a key that is there: the first stays, unless REPLACE */
     bool keep_case;                 /* keys are not folded */
     bool own_mode;                  /* do not take mode and owner of the source */
+    bool files;                     /* build_read: values are names of files; their contents are kept, as base64 */
 };
 struct build;
 struct build *build_new(const char *file, const struct build_options *,
@@ -48,6 +49,8 @@ enum build_state build_state(const char *file);
 /* What FILE.db holds, read by the postmap command. Forks: before threads and jail. -1 with *err. */
 int build_import(struct build *, const char *file, struct err *);
 int build_add_pairs(struct build *, struct slice text); /* cdbmake's form; -1: malformed */
+/* Contents of files named in a list, a line end between each two, appended. -1 with *err. */
+int build_read_files(struct slice names, struct str *out, struct err *);
 /* All in one: FILE -> FILE.cdb. */
 int build_file(const char *file, enum build_syntax, const struct build_options *, struct err *);
 /* Does alias_maps or alias_database name this table? Then its source is aliases(5). */

@@ -9,6 +9,7 @@
  *             always follows. Built without libdb, it is moved to FILE.db.old instead: none is better than a stale one
  * Errors      exit status 1: a key was not found, or something failed; the reason is on standard error
  */
+#include "base/codec.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -20,6 +21,7 @@
 #include "table/sql/mysql.h"
 #include "table/table.h"
 #include "berkeley.h"
+#include "message.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -32,12 +34,16 @@
 enum { STDIN_BYTES = 1 << 30, SOURCE_BYTES = 1 << 30, SPECS_MAX = 1000 };
 enum action { ACTION_BUILD, ACTION_INCREMENT, ACTION_QUERY, ACTION_DELETE, ACTION_DUMP };
 
-static const char usage[] = "usage: %s [-finoprsvw] [-c config_dir] [-d key] [-q key] [type:]file ...\n"
-                            "  build the index of each file; a file without type has $default_database_type\n"
-                            "  -i add entries from standard input    -s list all entries\n"
-                            "  -q key look up, -d key delete (\"-\": keys from standard input)\n"
-                            "  -f do not fold keys to lower case     -r replace duplicates   -w ignore duplicates\n"
-                            "  -p, -o do not take mode and owner of the source\n";
+static const char usage[] =
+    "usage: %s [-bfFhimoprsvw] [-c config_dir] [-d key] [-q key] [type:]file ...\n"
+    "  build the index of each file; a file without type has $default_database_type\n"
+    "  -i add entries from standard input    -s list all entries\n"
+    "  -q key look up, -d key delete (\"-\": keys from standard input)\n"
+    "  -f do not fold keys to lower case     -r replace duplicates   -w ignore duplicates\n"
+    "  -p, -o do not take mode and owner of the source\n"
+    "  -F values are names of files; what is looked up are their contents\n"
+    "  -h, -b with -q -: a message is on standard input; its headers, its body lines are keys\n"
+    "  -m with them: those of MIME parts too\n";
 enum { OPTION_HELP = 1000, OPTION_PAIRS }; /* no letter */
 static const struct option long_options[] = { { "help", no_argument, NULL, OPTION_HELP },
                                               { "pairs", required_argument, NULL, OPTION_PAIRS },
@@ -48,6 +54,7 @@ static enum action action;
 static enum build_syntax syntax;
 static struct build_options options;
 static const char *key;
+static unsigned message;     /* enum message_keys: of what is on standard input */
 static const char *pairs_of; /* --pairs */
 static const char *specs[SPECS_MAX];
 static int spec_count, status;
@@ -243,6 +250,21 @@ static int pairs(const char *file)
     return rc < 0 ? 1 : 0;
 }
 
+static bool (*each_fn)(const char *, bool show_key);
+static void one_of_message(void *any, const char *what) { *(bool *) any |= each_fn(what, true); }
+
+static bool each_of_message(void)
+{
+    struct str text;
+    bool any = false;
+
+    str_init(&text, STDIN_BYTES);
+    if (read_stdin(&text) == 0)
+        message_keys(str_slice(&text), message, one_of_message, &any);
+    str_free(&text);
+    return any;
+}
+
 /* Runs fn for the key, or for each line of standard input when it is "-". */
 static void each_key(bool (*fn)(const char *, bool show_key))
 {
@@ -251,8 +273,11 @@ static void each_key(bool (*fn)(const char *, bool show_key))
     ssize_t n;
     bool any = false;
 
+    each_fn = fn;
     if (strcmp(key, "-") != 0) {
         any = fn(key, false);
+    } else if (message) {
+        any = each_of_message();
     } else {
         while ((n = getline(&line, &room, stdin)) > 0) {
             if (line[n - 1] == '\n')
@@ -295,6 +320,41 @@ static enum lookup look_up(struct table *t, const char *what, struct str *out)
     return table_error(t) ? LOOKUP_RETRY : table_lookup(t, what, out);
 }
 
+/* -F: what the value stands for. An index holds base64 of the contents; a text says which files. */
+static int contents(const char *spec, struct slice value, struct str *out, struct err *err)
+{
+    static const char *const texts[] = { "texthash:", "inline:", "static:", "regexp:", "pcre:", "cidr:" };
+
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        if (strncmp(spec, texts[i], strlen(texts[i])) == 0)
+            return build_read_files(value, out, err);
+    str_reserve(out, value.len);
+    if (base64_decode(out, value) != 0)
+        return err_set(err, 0, NULL, "malformed BASE64 value: %.30s", value.p);
+    return 0;
+}
+
+static void print_value(struct table *t, const char *what, bool show_key, struct str *value)
+{
+    struct str text;
+    struct err err;
+
+    if (show_key)
+        printf("%s\t", what);
+    if (!options.files) {
+        puts(value->p);
+        return;
+    }
+    str_init(&text, STDIN_BYTES);
+    if (contents(table_spec(t), str_slice(value), &text, &err) != 0) {
+        log_error("table %s: key %s: %s", table_spec(t), what, err.text);
+        exit(1);
+    }
+    fwrite(text.p, 1, text.len, stdout);
+    putchar('\n');
+    str_free(&text);
+}
+
 /* The first table with the key answers. */
 static bool query_one(const char *what, bool show_key)
 {
@@ -315,10 +375,8 @@ static bool query_one(const char *what, bool show_key)
         found = answer == LOOKUP_FOUND;
         if (found && value.len == 0)
             log_warn("table %s: key %s: empty string result is not allowed", table_spec(t), what);
-        if (found && show_key)
-            printf("%s\t%s\n", what, value.p);
-        else if (found)
-            puts(value.p);
+        if (found)
+            print_value(t, what, show_key, &value);
         str_free(&value);
         if (spec_count > 1)
             table_close(&t);
@@ -357,7 +415,21 @@ static void delete_from(const char *spec)
 
 static void print_pair(void *ctx, struct slice k, struct slice value)
 {
-    (void) ctx;
+    const char *spec = ctx;
+    struct str text;
+    struct err err;
+
+    if (options.files) {
+        char *copy = mem_strndup(value.p, value.len);
+        str_init(&text, STDIN_BYTES);
+        if (contents(spec, slice_of(copy), &text, &err) == 0)
+            printf("%.*s\t%.*s\n", (int) k.len, k.p, (int) text.len, text.p);
+        else
+            log_warn("table %s: key %.*s: %s", spec, (int) k.len, k.p, err.text);
+        str_free(&text);
+        free(copy);
+        return;
+    }
     printf("%.*s%s\t%.*s\n", (int) k.len, k.p, syntax == BUILD_ALIASES ? ":" : "", (int) value.len, value.p);
 }
 
@@ -365,7 +437,7 @@ static void dump(const char *spec)
 {
     struct table *t = open_table(spec);
 
-    if (table_each(t, print_pair, NULL) < 0) {
+    if (table_each(t, print_pair, (char *) (uintptr_t) table_spec(t)) < 0) {
         log_error("table %s: %s", spec, table_error(t) ? table_error(t) : "it cannot be listed");
         status = 1;
     }
@@ -415,6 +487,10 @@ static int parse(int argc, char **argv, const char **directory)
         case 'w': options.duplicate = BUILD_DUP_IGNORE; break;
         case 'o':
         case 'p': options.own_mode = true; break;
+        case 'F': options.files = true; break;
+        case 'h': message |= MESSAGE_HEADERS; break;
+        case 'b': message |= MESSAGE_BODY; break;
+        case 'm': message |= MESSAGE_MIME; break;
         case 'v': log_verbose(1); break;
         case 'N':
         case 'n':
@@ -425,6 +501,13 @@ static int parse(int argc, char **argv, const char **directory)
         case '?': fprintf(stderr, usage, program_invocation_short_name); return 1;
         default: log_error("option -%c is not supported", letter); return 1;
         }
+    if (message == MESSAGE_MIME) {
+        log_warn("ignoring -m option without -b or -h");
+        message = 0;
+    } else if (message && (action != ACTION_QUERY || strcmp(key, "-") != 0)) {
+        log_error("specify -b -h or -m only with \"-q -\"");
+        return 1;
+    }
     return 0;
 }
 

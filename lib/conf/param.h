@@ -90,6 +90,9 @@ const char *conf_default(const char *name); /* unexpanded default, computed ones
 struct mastercf;
 void conf_unused(const struct mastercf *,
                  void (*fn)(void *ctx, const char *where, const char *name, const char *value), void *ctx);
+/* Parameters that services of master.cf have by their name, and their unexpanded defaults; name is fn's for the call. */
+void conf_service_params(const struct mastercf *, void (*fn)(void *ctx, const char *name, const char *def),
+                         void *ctx);
 bool conf_is_set(const char *name);                              /* by main.cf or an override */
 bool conf_where(const char *name, const char **file, int *line); /* where main.cf sets it */
 int conf_expand(const char *text, char **out); /* $name in a value that is expanded late; the caller frees */

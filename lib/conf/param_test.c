@@ -25,6 +25,7 @@ static const struct param table[] = {
     { .name = "t_text", .type = PARAM_STRING, .str = &text, .def = "$myhostname/$t_number" },
     { .name = "t_raw", .type = PARAM_RAW, .str = &raw, .def = "$myhostname" },
     { .name = "t_must", .type = PARAM_STRING, .str = &must, .def = "x", .min = 1 },
+    { .name = "default_destination_rate_delay", .type = PARAM_STRING, .def = "0s" },
     { .type = PARAM_END },
 };
 static const struct param *const tables[] = { table, NULL };
@@ -111,12 +112,13 @@ static void unused(void)
 
     str_init(&got, STR_UNLIMITED);
     assert(load("myhostname=a.test\nmine = x\nother = y\nt_text = $mine\nrelay_rate_delay = 1\n"
-                "relay_destination_rate_delay = 1s\nt_must = mysql:users\nusers_hosts = h\n") == 0);
+                "relay_destination_rate_delay = 1s\nt_must = mysql:users\nusers_hosts = h\nrelay_recipient_limit = "
+                "5\n") == 0);
     assert(mastercf_parse(&m, "master.cf", slice_of("relay unix - - n - - smtp -o foo=bar -o t_yes=no\n"), &err) ==
            0);
     conf_unused(&m, on_unused, &got);
-    assert(strcmp(got.p, "main.cf, line 3 other=y;main.cf, line 5 relay_rate_delay=1;master.cf, line 1 foo=bar;") ==
-           0);
+    assert(strcmp(got.p, "main.cf, line 3 other=y;main.cf, line 5 relay_rate_delay=1;"
+                         "main.cf, line 9 relay_recipient_limit=5;master.cf, line 1 foo=bar;") == 0);
     mastercf_free(&m);
     str_free(&got);
 }

@@ -1,5 +1,5 @@
 /*
- * unused - settings that nothing obeys
+ * unused - settings that nothing obeys, and those that a service has by its name
  *
  * A name is in use when a parameter table has it, when another value names it ($name), when it belongs to a service
  * of master.cf (relay_destination_concurrency_limit) or to a restriction class, or to a database that a value
@@ -13,25 +13,28 @@
 
 #include <stdlib.h>
 
-static const char *const service_suffix[] = {
-    "_time_limit",
-    "_destination_concurrency_limit",
-    "_destination_recipient_limit",
-    "_destination_concurrency_positive_feedback",
-    "_destination_concurrency_negative_feedback",
-    "_destination_concurrency_failed_cohort_limit",
-    "_initial_destination_concurrency",
-    "_destination_rate_delay",
-    "_transport_rate_delay",
-    "_recipient_limit",
-    "_extra_recipient_limit",
-    "_recipient_refill_limit",
-    "_recipient_refill_delay",
-    "_minimum_delivery_slots",
-    "_delivery_slot_cost",
-    "_delivery_slot_loan",
-    "_delivery_slot_discount",
+static const char time_limit[] = "_time_limit", time_limit_def[] = "$command_time_limit";
+static const struct {
+    const char *suffix, *def;
+} service_param[] = {
+    { "_destination_concurrency_limit", "$default_destination_concurrency_limit" },
+    { "_destination_recipient_limit", "$default_destination_recipient_limit" },
+    { "_destination_concurrency_positive_feedback", "$default_destination_concurrency_positive_feedback" },
+    { "_destination_concurrency_negative_feedback", "$default_destination_concurrency_negative_feedback" },
+    { "_destination_concurrency_failed_cohort_limit", "$default_destination_concurrency_failed_cohort_limit" },
+    { "_initial_destination_concurrency", "$initial_destination_concurrency" },
+    { "_destination_rate_delay", "$default_destination_rate_delay" },
+    { "_transport_rate_delay", "$default_transport_rate_delay" },
+    { "_recipient_limit", "$default_recipient_limit" },
+    { "_extra_recipient_limit", "$default_extra_recipient_limit" },
+    { "_recipient_refill_limit", "$default_recipient_refill_limit" },
+    { "_recipient_refill_delay", "$default_recipient_refill_delay" },
+    { "_minimum_delivery_slots", "$default_minimum_delivery_slots" },
+    { "_delivery_slot_cost", "$default_delivery_slot_cost" },
+    { "_delivery_slot_loan", "$default_delivery_slot_loan" },
+    { "_delivery_slot_discount", "$default_delivery_slot_discount" },
 };
+enum { SERVICE_PARAMS = sizeof service_param / sizeof *service_param };
 static const char *const database_type[] = { "ldap:", "mysql:", "pgsql:", "sqlite:", "memcache:" };
 
 static bool name_char(char c) { return ascii_isalnum(c) || c == '_'; }
@@ -51,19 +54,57 @@ static void note_names(struct map *used, struct slice text)
     }
 }
 
+static bool named_after(const struct mastercf *m, const char *name, const char *suffix)
+{
+    size_t len = strlen(name), n = strlen(suffix);
+
+    if (len <= n || strcmp(name + len - n, suffix) != 0)
+        return false;
+    for (size_t s = 0; m && s < m->count; s++)
+        if (strlen(m->service[s].name) == len - n && memcmp(m->service[s].name, name, len - n) == 0)
+            return true;
+    return false;
+}
+
+/* Who knows the parameter that is the default obeys those of services too. */
+static bool obeyed(const char *def) { return conf_known_get(def + 1) != NULL; }
+
 static bool of_service(const struct mastercf *m, const char *name)
 {
-    size_t len = strlen(name);
+    for (size_t i = 0; i < SERVICE_PARAMS; i++)
+        if (obeyed(service_param[i].def) && named_after(m, name, service_param[i].suffix))
+            return true;
+    return obeyed(time_limit_def) && named_after(m, name, time_limit);
+}
 
-    for (size_t i = 0; i < sizeof service_suffix / sizeof *service_suffix; i++) {
-        size_t n = strlen(service_suffix[i]);
-        if (len <= n || strcmp(name + len - n, service_suffix[i]) != 0)
-            continue;
-        for (size_t s = 0; m && s < m->count; s++)
-            if (strlen(m->service[s].name) == len - n && memcmp(m->service[s].name, name, len - n) == 0)
-                return true;
-    }
-    return false;
+void conf_service_params(const struct mastercf *m, void (*fn)(void *ctx, const char *name, const char *def),
+                         void *ctx)
+{
+    static const struct {
+        const char *program;
+        bool transport, time_limit;
+    } kinds[] = { { "pipe", true, true },  { "spawn", false, true }, { "smtp", true, false },
+                  { "lmtp", true, false }, { "local", true, false }, { "virtual", true, false },
+                  { "error", true, false } };
+
+    for (size_t s = 0; s < m->count; s++)
+        for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+            const char *service = m->service[s].name;
+            char *name;
+
+            if (strcmp(m->service[s].program, kinds[k].program) != 0)
+                continue;
+            for (size_t i = 0; kinds[k].transport && i < SERVICE_PARAMS; i++) {
+                name = mem_printf("%s%s", service, service_param[i].suffix);
+                if (obeyed(service_param[i].def) && conf_known_get(name) == NULL)
+                    fn(ctx, name, service_param[i].def);
+                free(name);
+            }
+            name = mem_printf("%s%s", service, time_limit);
+            if (kinds[k].time_limit && obeyed(time_limit_def) && conf_known_get(name) == NULL)
+                fn(ctx, name, time_limit_def);
+            free(name);
+        }
 }
 
 static bool restriction_class(const char *name)

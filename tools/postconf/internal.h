@@ -19,6 +19,7 @@ enum postconf_mode {                        /* flags */
                      MODE_CHANGES = MODE_EDIT | MODE_REMOVE | MODE_COMMENT,
 };
 enum { FOLD_COLUMNS = 80, FOLD_INDENT = 4 };
+enum postconf_class { CLASS_BUILTIN = 1, CLASS_SERVICE = 2, CLASS_USER = 4, CLASS_ALL = 7 }; /* -C */
 
 /* print.c */
 void print_pair(unsigned mode, const char *name, const char *value);
@@ -28,7 +29,7 @@ void print_words(unsigned mode, struct str *out, size_t column, struct slice tex
 void print_service(unsigned mode, const struct mastercf_service *, struct str *out);
 
 /* main_cf.c: 0, or an exit status */
-int main_show(unsigned mode, char **names, int count, bool warn);
+int main_show(unsigned mode, unsigned classes, char **names, int count, bool warn);
 int main_edit(unsigned mode, char **args, int count);
 
 /* master_cf.c: name/type patterns, "*" stands for any */

@@ -20,17 +20,40 @@ static void read_master(struct mastercf *m)
     free(path);
 }
 
-static void show(unsigned mode, const char *name)
+/* What is shown, and what it is known by. */
+struct view {
+    unsigned mode, classes;
+    struct mastercf master;
+    struct map *unused;  /* names of main.cf that nothing obeys */
+    struct map *service; /* parameters of services: name to default */
+};
+
+static const char *text_of(const struct view *v, const char *name)
 {
-    const char *text = mode & MODE_DEFAULTS ? conf_default(name) : conf_raw(name);
+    const char *text = v->mode & MODE_DEFAULTS ? conf_default(name) : conf_raw(name);
+
+    return text ? text : map_get(v->service, slice_of(name));
+}
+
+static void show(const struct view *v, const char *name)
+{
+    const char *text = text_of(v, name);
     char *expanded = NULL;
 
     if (text == NULL)
         return;
-    if (mode & MODE_EXPAND && conf_expand(text, &expanded) < 0)
+    if (v->mode & MODE_EXPAND && conf_expand(text, &expanded) < 0)
         exit(1);
-    print_pair(mode, name, expanded ? expanded : text);
+    print_pair(v->mode, name, expanded ? expanded : text);
     free(expanded);
+}
+
+static void note_service(void *ctx, const char *name, const char *def)
+{
+    char *old = map_take(ctx, slice_of(name));
+
+    free(old);
+    map_set(ctx, slice_of(name), mem_strdup(def));
 }
 
 static int by_name(const void *a, const void *b)
@@ -51,55 +74,62 @@ static void warn_unused(void *ctx, const char *where, const char *name, const ch
     log_warn("%s: unused parameter: %s=%s", where, name, value);
 }
 
-/* Names to show when none were asked for: all that are known, and what main.cf makes up and uses. */
-static void show_all(unsigned mode, const struct map *unused)
+/* Names to show when none were asked for: those of each class. */
+static void show_all(const struct view *v)
 {
     const struct maincf *main_cf = conf_main();
-    const char **names = mem_array(conf_known_count() + main_cf->count + 1, sizeof *names);
-    size_t count = 0;
+    const char **names = mem_array(conf_known_count() + main_cf->count + map_count(v->service) + 1, sizeof *names);
+    size_t count = 0, at = 0;
+    struct slice key;
+    void *def;
 
-    for (size_t i = 0; i < conf_known_count(); i++) {
+    for (size_t i = 0; v->classes & CLASS_BUILTIN && i < conf_known_count(); i++) {
         const char *name = conf_known_at(i)->name;
-        if (!(mode & MODE_SET) || conf_is_set(name))
+        if (!(v->mode & MODE_SET) || conf_is_set(name))
             names[count++] = name;
     }
-    for (size_t i = 0; i < main_cf->count && !(mode & MODE_DEFAULTS); i++) {
+    while (v->classes & CLASS_SERVICE && map_next(v->service, &at, &key, &def))
+        if (!(v->mode & MODE_SET) || conf_is_set(key.p))
+            names[count++] = key.p;
+    for (size_t i = 0; v->classes & CLASS_USER && i < main_cf->count && !(v->mode & MODE_DEFAULTS); i++) {
         const char *name = main_cf->setting[i]->name;
         if (strcmp(name, "config_directory") != 0 && conf_known_get(name) == NULL &&
-            map_get(unused, slice_of(name)) == NULL)
+            map_get(v->service, slice_of(name)) == NULL && map_get(v->unused, slice_of(name)) == NULL)
             names[count++] = name;
     }
-    if (!(mode & MODE_DEFAULTS) && conf_is_set("config_directory"))
+    if (v->classes & CLASS_BUILTIN && !(v->mode & MODE_DEFAULTS) && conf_is_set("config_directory"))
         names[count++] = "config_directory"; /* set by -c or the environment */
     qsort(names, count, sizeof *names, by_name);
     for (size_t i = 0; i < count; i++)
-        show(mode, names[i]);
+        show(v, names[i]);
     free(names);
 }
 
-int main_show(unsigned mode, char **names, int count, bool warn)
+int main_show(unsigned mode, unsigned classes, char **names, int count, bool warn)
 {
-    struct map *unused = map_new(SIZE_MAX, NULL);
-    struct mastercf m = { 0 };
+    struct view v = {
+        .mode = mode, .classes = classes, .unused = map_new(SIZE_MAX, NULL), .service = map_new(SIZE_MAX, free)
+    };
 
     if (!(mode & MODE_DEFAULTS)) {
-        read_master(&m);
-        conf_unused(&m, note_unused, unused);
+        read_master(&v.master);
+        conf_unused(&v.master, note_unused, v.unused);
+        conf_service_params(&v.master, note_service, v.service);
     }
     if (count == 0)
-        show_all(mode, unused);
+        show_all(&v);
     for (int i = 0; i < count; i++) {
-        bool known = mode & MODE_DEFAULTS ? conf_default(names[i]) != NULL : conf_raw(names[i]) != NULL;
-        if (!known)
+        if (text_of(&v, names[i]) == NULL)
             log_warn("%s: unknown parameter", names[i]);
         else if (!(mode & MODE_SET) || conf_is_set(names[i]))
-            show(mode, names[i]);
+            show(&v, names[i]);
     }
     fflush(stdout);
     if (warn && !(mode & MODE_DEFAULTS))
-        conf_unused(&m, warn_unused, NULL);
-    mastercf_free(&m);
-    map_free(&unused);
+        conf_unused(&v.master, warn_unused, NULL);
+    mastercf_free(&v.master);
+    map_free(&v.unused);
+    map_free(&v.service);
     return 0;
 }
 

@@ -12,6 +12,7 @@
 #include "table/table.h"
 
 #include <getopt.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -21,7 +22,9 @@ static const char usage[] =
     "       postconf -M[fx] [service[/type] ...] | -Me name/type=line | -MX name/type | -M# name/type\n"
     "       postconf -F[fhHx] [service[/type[/field]] ...] | -Fe service/type/field=value\n"
     "       postconf -P[fhHx] [service[/type[/name]] ...] | -Pe service/type/name=value | -PX service/type/name\n"
-    "       postconf -m | -l | -a                        table types, lock types, SASL server types\n"
+    "       postconf -m | -l | -a | -A                   table types, lock types, SASL server and client types\n"
+    "       postconf -C class,...                        builtin, service, user, all: parameters of these\n"
+    "       postconf -T compile-version | run-version | public-key-algorithms    the TLS library\n"
     "Manual: postconf(1)\n";
 
 enum { OPTION_HELP = 1000 }; /* no letter */
@@ -45,12 +48,55 @@ static unsigned mode_of(int letter)
 
 static int list(int what)
 {
-    static const char *const locks[] = { "flock", "fcntl", "dotlock", NULL }, *const sasl[] = { "dovecot", NULL };
-    const char *const *names = what == 'm' ? table_types() : what == 'l' ? locks : sasl;
+    static const char *const locks[] = { "flock", "fcntl", "dotlock", NULL },
+                             *const servers[] = { "cyrus", "dovecot", NULL }, *const clients[] = { "cyrus", NULL };
+    const char *const *names = what == 'm' ? table_types() : what == 'l' ? locks : what == 'a' ? servers : clients;
 
     for (; *names; names++)
         puts(*names);
     return 0;
+}
+
+/* -T: what the TLS library says of itself. */
+static int tls(const char *what)
+{
+    static const char *const algorithms[] = { "dsa", "ecdsa", "rsa", NULL };
+
+    if (strcmp(what, "compile-version") == 0)
+        puts(OPENSSL_VERSION_TEXT);
+    else if (strcmp(what, "run-version") == 0)
+        puts(OpenSSL_version(OPENSSL_VERSION));
+    else if (strcmp(what, "public-key-algorithms") == 0)
+        for (const char *const *name = algorithms; *name; name++)
+            puts(*name);
+    else {
+        log_warn("unknown 'postconf -T' mode: %s", what);
+        return 1;
+    }
+    return 0;
+}
+
+static unsigned classes_of(const char *list)
+{
+    static const struct {
+        const char *name;
+        unsigned class;
+    } classes[] = {
+        { "builtin", CLASS_BUILTIN }, { "service", CLASS_SERVICE }, { "user", CLASS_USER }, { "all", CLASS_ALL }
+    };
+    struct slice rest = slice_of(list), word;
+    unsigned out = 0;
+
+    while (slice_word(&rest, ", \t\r\n", &word)) {
+        size_t i = 0;
+
+        while (i < sizeof classes / sizeof *classes && !slice_caseeq(word, classes[i].name))
+            i++;
+        if (i == sizeof classes / sizeof *classes)
+            log_fatal("unknown -C option value \"%.*s\" in \"%s\"", (int) word.len, word.p, list);
+        out |= classes[i].class;
+    }
+    return out;
 }
 
 static void override(const char *arg)
@@ -66,7 +112,9 @@ static void override(const char *arg)
 
 struct command {
     unsigned mode;
-    int what; /* M, F, P, or m, l, a; 0: main.cf */
+    int what;         /* M, F, P, or m, l, a, A, T; 0: main.cf */
+    const char *tls;  /* -T; NULL: not asked */
+    unsigned classes; /* -C */
     bool quiet;
     const char *directory;
     const char *overrides[100];
@@ -84,8 +132,12 @@ static int parse(int argc, char **argv, struct command *c)
         }
         if (mode_of(letter))
             c->mode |= mode_of(letter);
-        else if (strchr("MFPmla", letter))
+        else if (strchr("MFPmlaA", letter))
             c->what = letter;
+        else if (letter == 'T')
+            c->tls = optarg;
+        else if (letter == 'C')
+            c->classes = classes_of(optarg);
         else if (letter == 'c')
             c->directory = optarg;
         else if (letter == 'o' && c->override_count < 100)
@@ -94,7 +146,7 @@ static int parse(int argc, char **argv, struct command *c)
             c->quiet = true;
         else if (letter == 'v')
             log_verbose(1);
-        else if (letter != 'p' && letter != 'C') {
+        else if (letter != 'p') {
             log_error("option -%c is not supported", letter);
             return 1;
         }
@@ -110,13 +162,15 @@ static int parse(int argc, char **argv, struct command *c)
 
 int main(int argc, char **argv)
 {
-    struct command c = { 0 };
+    struct command c = { .classes = CLASS_ALL };
     int rc = (log_tag("postconf"), parse(argc, argv, &c));
 
     if (rc)
         return rc < 0 ? 0 : rc;
-    if (c.what && strchr("mla", c.what))
+    if (c.what && strchr("mlaA", c.what))
         return list(c.what);
+    if (c.tls)
+        return tls(c.tls);
     enum master_view view = c.what == 'M' ? VIEW_SERVICES : c.what == 'F' ? VIEW_FIELDS : VIEW_PARAMETERS;
     char **args = argv + optind;
     int count = argc - optind;
@@ -131,7 +185,7 @@ int main(int argc, char **argv)
         override(c.overrides[i]);
     conf_load(NULL); /* what is wrong was logged; it is shown as it is written */
     conf_registry_open();
-    rc = c.what ? master_show(view, c.mode, args, count) : main_show(c.mode, args, count, !c.quiet);
+    rc = c.what ? master_show(view, c.mode, args, count) : main_show(c.mode, c.classes, args, count, !c.quiet);
     if (fflush(stdout) == EOF || ferror(stdout)) {
         log_error("write to standard output failed");
         rc = 1;

@@ -22,8 +22,8 @@ enum {
     LOG_BYTES = 8192,
     MECHS_MAX = 32,
     NAME_BYTES = 32,
-    OPTIONS = 2,
-    FILES_MAX = 8,
+    OPTIONS = 3,
+    FILES_MAX = 12,
     PATHS_FIXED = 14,
     PATHS_MAX = 32
 };
@@ -53,9 +53,11 @@ struct service_path library_paths[PATHS_MAX + 1] = {
 static struct moved {
     const char *option;
     const char *as_written; /* or libsasl2's default */
+    bool file;              /* that is opened here, and may be another one tomorrow */
     char *below;
 } moved[OPTIONS] = { { .option = "saslauthd_path", .as_written = "/var/run/saslauthd/mux" },
-                     { .option = "sasldb_path", .as_written = "/etc/sasldb2" } };
+                     { .option = "sasldb_path", .as_written = "/etc/sasldb2", .file = true },
+                     { .option = "sql_database", .as_written = "", .file = true } }; /* SQLite's */
 static struct watched {
     const char *path;
     bool contents; /* else only which file it is */
@@ -215,16 +217,15 @@ static void find_files(const char *config_path)
         watch(mem_printf("%.*s/%s.conf", (int) dir.len, dir.p, library_application), true);
     }
     for (size_t n = 0; n < OPTIONS; n++) {
-        if (moved[n].as_written[0] == '/')
-            moved[n].below = mem_printf("%s%s", conf_queue_directory, moved[n].as_written);
-        if (strcmp(moved[n].option, "sasldb_path") != 0)
+        if (moved[n].as_written[0] != '/')
+            continue;
+        moved[n].below = mem_printf("%s%s", conf_queue_directory, moved[n].as_written);
+        if (!moved[n].file)
             continue;
         may_read(moved[n].as_written);
         watch(moved[n].as_written, false);
-        if (moved[n].below) {
-            may_read(moved[n].below);
-            watch(moved[n].below, false);
-        }
+        may_read(moved[n].below);
+        watch(moved[n].below, false);
     }
 }
 

@@ -12,6 +12,7 @@ import re
 import shutil
 import smtplib
 import socketserver
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ import time
 
 import pytest
 from conftest import ROOT, own_instance, wait_until
+from mariadb import own_database
 from sasl_client import Digest, Scram, cram_md5
 
 sys.path.insert(0, str(ROOT / "tests/peer"))
@@ -346,6 +348,40 @@ def test_below_the_queue_directory(ours):
     ours.site.start(OURS)
     assert last(ours, "CRAM-MD5", *cram())[0] == 235
     assert last(ours, "PLAIN", plain(FAR, FAR_PASSWORD))[0] == 235
+
+
+def sql_configuration(c, engine, place, user="none", password="none"):
+    c.configure("auxprop", f"auxprop_plugin: sql\nsql_engine: {engine}\nsql_hostnames: {place}\nsql_user: {user}\nsql_passwd: {password}\n"
+                f"sql_database: {'postfixadmin' if engine == 'mysql' else place}\nsql_select: SELECT %p FROM secrets WHERE name = '%u' AND realm = '%r'\n")
+    conf = c.site.etc(OURS) / "sasl/smtpd.conf"
+    conf.write_text(conf.read_text().replace("auxprop_plugin: sasldb\n", ""))
+    os.chmod(conf, 0o600)  # a password is in it: root alone
+
+
+@pytest.mark.skipif(not list(pathlib.Path("/usr/lib").glob("*/sasl2/libsql.so")), reason="no sql plug-in (package libsasl2-modules-sql)")
+@pytest.mark.parametrize("engine", ["sqlite3", "mysql"])
+def test_sql_plugin(ours, engine):
+    """The jail leaves the sql plug-in what it needs; a database that is away is "later"."""
+    rows = f"CREATE TABLE secrets (name VARCHAR(50), realm VARCHAR(50), userPassword VARCHAR(50)); INSERT INTO secrets VALUES ('{USER}', '{REALM}', '{PASSWORD}');"
+    with contextlib.ExitStack() as stack:
+        if engine == "mysql":
+            db = stack.enter_context(own_database("--port", "24306"))
+            db.sql(rows + f"GRANT SELECT ON secrets TO '{db.login()['user']}'@'%';", ok=False)
+            sql_configuration(ours, engine, "127.0.0.1:24306", db.login()["user"], db.login()["password"])
+        else:
+            file = ours.top / "secrets.db"
+            with contextlib.closing(sqlite3.connect(file)) as base:
+                base.executescript(rows)
+            shutil.chown(file, "root", "postfix")
+            os.chmod(file, 0o640)
+            sql_configuration(ours, engine, file)
+        ours.site.start(OURS)
+        for mech, steps in (("PLAIN", [plain()]), ("CRAM-MD5", cram()), ("SCRAM-SHA-256", scram("SCRAM-SHA-256"))):
+            assert last(ours, mech, *steps)[0] == 235, ours.site.log()[-2000:]
+        assert last(ours, "PLAIN", plain(password="wrong"))[0] == 535
+        assert last(ours, "PLAIN", plain("nobody"))[0] == 535
+    if engine == "mysql":
+        assert last(ours, "PLAIN", plain())[0] == 454, ours.site.log()[-2000:]
 
 
 def test_refusals(ours):

@@ -294,9 +294,13 @@ class Site:
                 found.update({n: pathlib.Path(folder) / n for n in names})
         return found
 
+    def finished(self, *queues):
+        """files() without those whose writer was killed before it said 250 to anybody."""
+        return {i: p for i, p in self.files(*queues).items() if not p.exists() or p.stat().st_mode & 0o100}
+
     def quiet(self):
         """Nothing is on its way: what is left waits in deferred or hold."""
-        return not self.files("incoming", "active", "maildrop")
+        return not self.finished("incoming", "active", "maildrop")
 
 
 def alive(pid):

@@ -216,7 +216,7 @@ def test_nothing_is_lost_with_our_half(imap_half, how):
                 site.start(DEBIAN)
     finally:
         taken = flood.end()
-    site.wait(lambda: not site.files(), "an empty queue", SETTLE)
+    site.wait(lambda: not site.finished(), "an empty queue", SETTLE)
     got = numbers(ours.messages(ours.user2))
     assert len(taken) > 5 and set(taken) <= set(got)
     # A process that is killed between delivery and answer makes a second copy; nothing else does.
@@ -383,12 +383,14 @@ def test_nothing_is_lost_with_their_half(mta_half, how):
         taken = flood.end()
     wait_until(lambda: ours.tool("postqueue", "-j").stdout == "", SETTLE, "an empty queue")
     got = numbers(their_messages(theirs, ours.user2))
-    assert len(taken) > 5 and set(taken) <= set(got) and (len(got) == len(set(got)) or how == "kill ours")
-    assert "status=bounced" not in ours.log(mark)
     with theirs.imap(ours.user2) as m:
         m.select("INBOX")
         m.store("1:*", "+FLAGS.SILENT", r"(\Deleted)")
         m.expunge()
+    # A server that goes away between the message and its answer may have kept it.
+    unanswered = ours.log(mark).count("sending end of data")
+    assert len(taken) > 5 and set(taken) <= set(got) and (len(got) - len(set(got)) <= unanswered or how == "kill ours")
+    assert "status=bounced" not in ours.log(mark)
 
 
 def test_a_dovecot_that_was_there_first_keeps_its_sockets():

@@ -125,7 +125,7 @@ def machine():
 
 def unpack_debian(m):
     """What installing the package leaves behind."""
-    m.sh(f"for d in {debian_root('postfix').parent}/deb/postfix*.deb; do dpkg-deb --fsys-tarfile $d | tar -x -C / --keep-directory-symlink; done")
+    m.sh(f"for d in {debian_root('postfix').parent}/deb/postfix[_-]*.deb {debian_root('dovecot').parent}/deb/dovecot-core*.deb; do dpkg-deb --fsys-tarfile $d | tar -x -C / --keep-directory-symlink; done")
     m.sh("cp /usr/share/postfix/main.cf.debian /etc/postfix/main.cf; cp /usr/share/postfix/master.cf.dist /etc/postfix/master.cf;"
          "cp /usr/share/postfix/dynamicmaps.cf /etc/postfix/; echo mail.example.test >/etc/mailname; mkdir -p /var/spool/postfix/etc;"
          "cp /etc/resolv.conf /etc/services /etc/hosts /var/spool/postfix/etc/ || true; mkdir -p /var/lib/postfix; chown postfix /var/lib/postfix")
@@ -140,7 +140,7 @@ def unpack_debian(m):
 
 def programs(m):
     """Of Debian's package, what we put aside or might have touched: name to owner, mode and contents."""
-    out = m.sh("for f in /usr/lib/postfix/sbin/* /usr/sbin/post* /usr/sbin/sendmail /usr/bin/mailq /usr/bin/newaliases; do"
+    out = m.sh("for f in /usr/lib/postfix/sbin/* /usr/sbin/post* /usr/sbin/sendmail /usr/bin/mailq /usr/bin/newaliases /usr/bin/doveadm /usr/sbin/dovecot; do"
                " [ ! -e $f ] || { stat -c '%n %U %G %a' $f; sha256sum $f; }; done")
     return [line for line in out.splitlines() if line]
 
@@ -154,10 +154,13 @@ def test_swap_and_back(machine):
     m.run("sendmail", "-f", "sender@example.test", USER, input="Subject: dropped\n\nx\n", user="nobody")
     wait_until(lambda: len(re.findall("status=deferred", m.log())) >= 2, what="deferrals")
     assert m.sh("postqueue -p").count("sender@example.test") == 2
+    refused = m.run("cmake", "--install", BUILD, "--prefix", "/usr", ok=False)
+    assert refused.returncode != 0 and "the mail system is running" in refused.stderr and programs(m) == before
     m.stop()
 
     m.swap_in()
-    assert "dpkg-divert" in m.sh("dpkg-divert --list '*.before-posthorn' | head -1; echo dpkg-divert")
+    aside = re.findall("local diversion of (\\S+) to", m.sh("dpkg-divert --list '*.before-posthorn'"))
+    assert {"/usr/sbin/postfix", "/usr/bin/doveadm", "/usr/lib/postfix/sbin/local", "/usr/lib/postfix/sbin/pipe"} <= set(aside)
     m.users()
     m.sh(readme("postconf -e auth_passwd_file=/etc/postfix/users"))
     check = m.run("sh", "-c", readme("postfix check")).stderr
@@ -175,6 +178,7 @@ def test_swap_and_back(machine):
     m.send("x@elsewhere.test", "waits")  # there is no DNS
     wait_until(lambda: re.search("to=<x@elsewhere.test>.*status=deferred", m.log()), what="a deferral")
     m.swap_in()  # once more, over ourselves: nothing of ours is taken for Debian's
+    assert "the mail system is running" in m.run("/usr/share/posthorn/swap", "back", ok=False).stderr
     m.stop()
 
     m.sh(readme("/usr/share/posthorn/swap back"))

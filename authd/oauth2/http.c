@@ -5,10 +5,12 @@
  * libcurl, on the loop's own stack.
  */
 #include "http.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/time.h"
 #include "client/dns.h"
 #include "event/event.h"
+#include "hosts.h"
 
 #include <arpa/inet.h>
 #include <curl/curl.h>
@@ -20,8 +22,17 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-enum { HASH_CHARACTERS = 8, EVENTS = 64, CLIENTS = 64, RESOLVED_BYTES = 4096, HEADER_BYTES = 20000, LATE_MS = 1000 };
-#define AGENT "posthorn-oauth2"
+enum {
+    HASH_CHARACTERS = 8,
+    EVENTS = 64,
+    CLIENTS = 64,
+    RESOLVED_BYTES = 4096,
+    HEADER_BYTES = 20000,
+    HOSTS_BYTES = 1 << 20,
+    LATE_MS = 1000
+};
+#define AGENT      "posthorn-oauth2"
+#define HOSTS_FILE "/etc/hosts"
 
 struct http_client {
     uint32_t number;
@@ -35,6 +46,7 @@ struct ask {
     CURL *easy;
     CURLMcode added;
     struct str *body;
+    size_t header_bytes;
     bool done, too_long;
     CURLcode result;
     struct event_cond ended;
@@ -42,6 +54,7 @@ struct ask {
 static struct http_client *clients[CLIENTS]; /* set before the jail */
 static uint32_t client_count;
 static int sockets = -1; /* epoll */
+static struct str hosts; /* the text of /etc/hosts */
 
 /* --- what libcurl calls --- */
 
@@ -79,11 +92,22 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *ask)
     struct ask *a = ask;
     size_t len = size * count;
 
-    a->too_long = a->body->len + len > HTTP_BODY_BYTES;
+    a->too_long |= a->body->len + len > HTTP_BODY_BYTES;
     if (a->too_long)
         return 0; /* ends the transfer */
     str_add(a->body, bytes, len);
     return len;
+}
+
+/* Also of what comes before the answer ("100 Continue") and behind a chunked one; libcurl keeps them all. */
+static size_t on_header(char *bytes, size_t size, size_t count, void *ask)
+{
+    struct ask *a = ask;
+
+    (void) bytes;
+    a->header_bytes += size * count;
+    a->too_long |= a->header_bytes > HTTP_BODY_BYTES;
+    return a->too_long ? 0 : size * count;
 }
 
 static CURLcode on_tls(CURL *easy, void *made, void *client)
@@ -159,6 +183,9 @@ static void serve(void *unused)
 
 int http_start(void)
 {
+    str_init(&hosts, HOSTS_BYTES);
+    if (file_read(HOSTS_FILE, &hosts) != 0 && errno != ENOENT)
+        log_warn("%s: %s", HOSTS_FILE, strerror(errno));
     sockets = epoll_create1(EPOLL_CLOEXEC);
     if (sockets >= 0 && curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK)
         return 0;
@@ -247,30 +274,39 @@ struct http_client *http_open(const struct oauth2_config *config, struct err *er
 
 /* --- one question --- */
 
-/* "+host:port:address,address", so that libcurl asks nobody. NULL with words. */
-static struct curl_slist *resolve(const struct oauth2_url *place, struct err *err)
+static enum lookup ask_resolver(const char *host, struct str *out, struct err *err)
 {
-    bool local = strcmp(place->host, "localhost") == 0;
-    struct curl_slist *list = NULL;
-    struct dns_reply reply = { 0 };
-    enum lookup found = local ? LOOKUP_FOUND : dns_addresses(place->host, DNS_IPV4 | DNS_IPV6, &reply);
     char address[INET6_ADDRSTRLEN];
-    struct str entry;
+    struct dns_reply reply;
+    enum lookup found = dns_addresses(host, DNS_IPV4 | DNS_IPV6, &reply);
 
-    str_init(&entry, RESOLVED_BYTES);
-    str_printf(&entry, "+%s:%u:%s", place->host, place->port, local ? "127.0.0.1,[::1]" : "");
     for (size_t n = 0; found == LOOKUP_FOUND && n < reply.count; n++) {
         bool v4 = reply.records[n].data.len == 4;
         if (inet_ntop(v4 ? AF_INET : AF_INET6, reply.records[n].data.p, address, sizeof address))
-            str_printf(&entry, v4 ? "%s%s" : "%s[%s]", n > 0 ? "," : "", address);
+            str_printf(out, v4 ? "%s%s" : "%s[%s]", n > 0 ? "," : "", address);
     }
     if (found != LOOKUP_FOUND)
-        err_set(err, 0, NULL, "%s: %s", place->host, found == LOOKUP_NONE ? "it has no address" : reply.why);
-    else if (str_over(&entry))
-        err_set(err, 0, NULL, "%s: it has too many addresses", place->host);
-    else
-        list = curl_slist_append(NULL, entry.p);
+        err_set(err, 0, NULL, "%s: %s", host, found == LOOKUP_NONE ? "it has no address" : reply.why);
     dns_reply_free(&reply);
+    return found;
+}
+
+/* "+host:port:address,address", so that libcurl asks nobody. NULL with words. */
+static struct curl_slist *resolve(const struct oauth2_url *place, struct err *err)
+{
+    struct curl_slist *list = NULL;
+    struct str entry;
+
+    str_init(&entry, RESOLVED_BYTES);
+    str_printf(&entry, "+%s:%u:", place->host, place->port);
+    if (hosts_find(str_slice(&hosts), place->host, &entry) > 0 ||
+        ask_resolver(place->host, &entry, err) == LOOKUP_FOUND)
+        list = curl_slist_append(NULL, entry.p);
+    if (list && str_over(&entry)) {
+        err_set(err, 0, NULL, "%s: it has too many addresses", place->host);
+        curl_slist_free_all(list);
+        list = NULL;
+    }
     str_free(&entry);
     return list;
 }
@@ -327,6 +363,8 @@ static void set_options(struct ask *a, const struct http_question *q)
         curl_easy_setopt(e, CURLOPT_SSL_CIPHER_LIST, g->tls_ciphers);
     curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(e, CURLOPT_WRITEDATA, a);
+    curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(e, CURLOPT_HEADERDATA, a);
     curl_easy_setopt(e, CURLOPT_PRIVATE, a);
     if (q->post) {
         curl_easy_setopt(e, CURLOPT_POST, 1L);

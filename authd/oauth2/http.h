@@ -5,8 +5,8 @@
  * Invariants  one client for each configuration file; a client has at most max_parallel_connections open, further
  *             questions wait, and those of other files do not
  *             http and https only; no redirect is followed, no proxy of the environment used; an answer is at most
- *             HTTP_BODY_BYTES; every question ends within its time
- *             host names are asked of the resolver daemon: no thread, no other socket than to the server
+ *             HTTP_BODY_BYTES, and so are its headers; every question ends within its time
+ *             host names are looked up in /etc/hosts as it was at start, then asked of the resolver daemon: no thread, no other socket than to the server
  *             certificates are loaded before the jail and checked against the name in the URL, unless the file says
  *             tls_allow_invalid_cert
  * Errors      http_ask: -1 with words that hold neither URL nor token: "later"

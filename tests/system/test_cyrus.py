@@ -232,7 +232,7 @@ def compared():
 
 
 def test_offered(compared):
-    assert sorted(compared[OURS][0]) == sorted(compared[DEBIAN][0])
+    assert compared[OURS][0] == compared[DEBIAN][0]
     assert len(compared[OURS][0]) == 6
 
 
@@ -290,6 +290,25 @@ def test_saslauthd(ours):
     assert not ours.site.log().count("fatal") and not ours.site.log().count("panic")
     text = ours.site.log()
     assert FAR_PASSWORD not in text and b64(FAR_PASSWORD) not in text and "Sesame" not in text
+
+
+def test_saslauthd_as_debian(ours):
+    """Replies and smtpd's lines, with saslauthd and without it."""
+    asked = {"good": ("PLAIN", plain(FAR, FAR_PASSWORD)), "with realm": ("PLAIN", plain(f"{FAR}@{REALM}", FAR_PASSWORD)), "wrong": ("PLAIN", plain(FAR, "wrong")),
+             "login": ("LOGIN", *login(FAR, FAR_PASSWORD)), "login, wrong": ("LOGIN", *login(FAR, "wrong")), "empty password": ("PLAIN", plain(FAR, "")),
+             "long": ("PLAIN", plain(FAR, "x" * 1000)), "no proof": ("CRAM-MD5", *cram())}
+    ours.configure("saslauthd", mechs="PLAIN LOGIN")
+    ours.saslauthd()
+    alive = both(ours, asked)
+    ours.no_saslauthd()
+    dead = both(ours, asked)
+    for name in asked:
+        assert alive[OURS][1][name] == alive[DEBIAN][1][name], name
+        assert alive[OURS][2][name] == alive[DEBIAN][2][name], name
+        assert dead[OURS][1][name] == dead[DEBIAN][1][name], name
+        assert dead[OURS][2][name] == dead[DEBIAN][2][name], name
+    assert alive[OURS][1]["good"][-1][0] == 235 and dead[OURS][1]["good"][-1][0] == 454
+    assert alive[OURS][0] == alive[DEBIAN][0]
 
 
 def test_all_calls_wait(ours):

@@ -17,6 +17,7 @@
 #include "service/service.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -29,7 +30,7 @@ const struct param mailboxd_params[] = {
     { .name = "mailboxd_process_limit",
       .type = PARAM_INT,
       .num = &process_limit,
-      .def = "50",
+      .def = "100",
       .min = 1,
       .max = 10000,
       .doc =
@@ -146,7 +147,7 @@ static void let_go(struct worker *w)
             w->idle = event_timer_new(idle_time * 1000, on_idle, w);
         }
     }
-    release(w);
+    release(w); /* NOLINT(clang-analyzer-unix.Malloc): the caller holds it */
 }
 
 static void settle(struct worker *w, struct msg **m)
@@ -334,6 +335,7 @@ static struct worker *hold(const struct userdb_mailbox *box)
         }
         event_cond_broadcast(&w->started);
     }
+    /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): this fiber holds it */
     while (w->stream == NULL && !w->failed && event_cond_wait(&w->started, until) == 0) {
     }
     if (w->stream && !w->failed)
@@ -378,8 +380,7 @@ static void show_path(struct err *err, const char *directory, const char *path)
     if (at == NULL)
         return;
     whole = mem_printf("%.*s%s%s", (int) (at - err->text), err->text, directory, at);
-    err->text[0] = '\0';
-    strncat(err->text, whole, sizeof err->text - 1);
+    snprintf(err->text, sizeof err->text, "%s", whole);
     free(whole);
 }
 
@@ -388,7 +389,7 @@ static int result(struct msg *answer, const struct worker *w, const char *path, 
     int code = (int) msg_get_num(answer, "code", 0, 599);
     char dsn[ERR_DSN_BYTES] = "";
 
-    strncat(dsn, msg_get_str(answer, "dsn", sizeof dsn - 1), sizeof dsn - 1);
+    snprintf(dsn, sizeof dsn, "%s", msg_get_str(answer, "dsn", sizeof dsn - 1));
     const char *text = msg_get_str(answer, "text", ERR_TEXT_BYTES);
     *bytes = (uint64_t) msg_get_num(answer, "bytes", 0, INT64_MAX);
     if (strcmp(msg_name(answer), MAILBOXD_W_DONE) != 0 || !msg_done(answer))
@@ -451,7 +452,7 @@ static int try_once(const struct userdb_mailbox *box, struct slice head, int64_t
     else
         ret = err_set(err, 451, "4.3.0", "the process that delivers as uid %u has ended", (unsigned) box->uid);
     msg_free(&answer);
-    let_go(w);
+    let_go(w); /* NOLINT(clang-analyzer-unix.Malloc): hold counted this fiber */
     return unsent ? 1 : ret;
 }
 

@@ -90,8 +90,11 @@ const char *jail_ids_forbidden(int64_t uid, int64_t gid)
 static void drop_bounding_set(void)
 {
     for (unsigned long cap = 0; cap < CAPABILITIES; cap++)
-        if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno != EINVAL)
-            log_fatal("cannot drop capability %lu: %s", cap, strerror(errno));
+        if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0) {
+            if (errno != EINVAL)
+                log_fatal("cannot drop capability %lu: %s", cap, strerror(errno));
+            break; /* the kernel knows no more */
+        }
 }
 
 static void drop_capabilities(void)

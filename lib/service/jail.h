@@ -45,5 +45,7 @@ int jail_landlock_prepare(const struct service *, int abi);           /* ruleset
 int jail_landlock_prepare_user(const struct service_user *, int abi); /* its directory and places */
 void jail_landlock_enforce(int ruleset);
 void jail_calls(const struct service *);
+/* A spawner, for its children: jail_calls is then quick in each. */
+void jail_calls_prepare(const struct service *);
 void jail_calls_spawner(void);
 #endif

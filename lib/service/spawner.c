@@ -264,6 +264,7 @@ int spawner_main(void)
     poll_fds[1].fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (poll_fds[1].fd < 0)
         log_fatal("cannot watch for signals: %s", strerror(errno));
+    jail_calls_prepare(service_state.svc);
     jail_close_spawner();
     say_ready();
     for (;;) {

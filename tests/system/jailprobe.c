@@ -228,6 +228,8 @@ int service_main(const struct service *svc, int argc, char **argv)
         return FAILED;
     }
     load(svc);
+    if (probe.directory)
+        jail_calls_prepare(svc); /* as a spawner does */
     len = strlen(conf_queue_directory);
     setvbuf(stdout, NULL, _IONBF, 0);
     for (int i = optind; i < argc; i++) {

@@ -60,6 +60,7 @@ static int open_tables(void)
 struct question {
     struct table *table;
     const char *key;
+    struct table_asked *asked;
     struct str *out;
     enum lookup answer;
 };
@@ -68,15 +69,16 @@ static void look(void *arg)
 {
     struct question *q = arg;
 
-    q->answer = table_lookup(q->table, q->key, q->out);
+    q->answer = table_lookup_asked(q->table, q->key, q->asked, q->out);
 }
 
 /* One table's answer, by its name on the wire. */
-static const char *answer(const char *spec, unsigned flags, const char *key, struct str *value)
+static const char *answer(const char *spec, unsigned flags, const char *key, struct table_asked *asked,
+                          struct str *value)
 {
     bool blocks = false;
     struct question q = {
-        .table = sources_table(spec, flags, &blocks), .key = key, .out = value, .answer = LOOKUP_RETRY
+        .table = sources_table(spec, flags, &blocks), .key = key, .asked = asked, .out = value, .answer = LOOKUP_RETRY
     };
 
     if (!sources_known(spec)) {
@@ -113,12 +115,14 @@ static bool take_request(struct msg *in, struct lookup_request *out)
 /* The first answer of any table to any key, keys before tables. */
 static const char *first_answer(const struct lookup_request *q, struct str *value, struct proxy_place *at)
 {
+    struct table_asked asked = { .count = 0 };
+
     for (size_t n = 0; n < q->keys * q->specs; n++) {
         const char *status;
 
         *at = (struct proxy_place){ .table = n % q->specs, .key = n / q->specs };
         str_reset(value);
-        status = answer(q->spec[at->table], q->flags, q->key[at->key], value);
+        status = answer(q->spec[at->table], q->flags, q->key[at->key], &asked, value);
         if (strcmp(status, "none") != 0)
             return status;
     }

@@ -62,7 +62,8 @@ static bool ask(struct query *q, bool partial)
 static bool ask_address(struct query *q, struct slice local, struct slice domain, bool at, bool partial)
 {
     str_reset(&q->key);
-    addr_quote_local(&q->key, local);
+    if (local.len) /* "@domain" has no local part; it is not the address ""@domain */
+        addr_quote_local(&q->key, local);
     bool same = slice_same(str_slice(&q->key), local);
     if (at)
         str_addc(&q->key, '@');

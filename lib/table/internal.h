@@ -25,6 +25,7 @@ struct table_type {
     unsigned traits;
     int (*open)(struct table *, struct err *); /* name is what stands behind "type:"; sets state */
     enum lookup (*lookup)(struct table *, const char *key, struct str *out);
+    enum lookup (*lookup_asked)(struct table *, const char *key, struct table_asked *, struct str *out); /* or NULL */
     int (*each)(struct table *, void (*fn)(void *, struct slice, struct slice), void *ctx); /* NULL: cannot */
     void (*close)(struct table *);
 };

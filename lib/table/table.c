@@ -173,7 +173,17 @@ bool table_say(struct table *t)
     return true;
 }
 
+static enum lookup ask_type(struct table *t, const char *key, struct table_asked *asked, struct str *out)
+{
+    return asked && t->type->lookup_asked ? t->type->lookup_asked(t, key, asked, out) : t->type->lookup(t, key, out);
+}
+
 enum lookup table_lookup(struct table *t, const char *key, struct str *out)
+{
+    return table_lookup_asked(t, key, NULL, out);
+}
+
+enum lookup table_lookup_asked(struct table *t, const char *key, struct table_asked *asked, struct str *out)
 {
     struct str folded;
     enum lookup answer;
@@ -188,11 +198,11 @@ enum lookup table_lookup(struct table *t, const char *key, struct str *out)
         return LOOKUP_RETRY;
     }
     if (!(t->flags & TABLE_FOLD) || t->type->traits & TABLE_OWN_CASE) {
-        answer = t->type->lookup(t, key, out);
+        answer = ask_type(t, key, asked, out);
     } else {
         str_init(&folded, STR_UNLIMITED);
         table_fold(&folded, key);
-        answer = t->type->lookup(t, folded.p, out);
+        answer = ask_type(t, folded.p, asked, out);
         str_free(&folded);
     }
     if (answer == LOOKUP_FOUND && str_over(out)) {

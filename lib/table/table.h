@@ -33,6 +33,17 @@ const char *table_error(const struct table *);  /* why it cannot be used; NULL w
 bool table_full_key_only(const struct table *); /* regexp, pcre, cidr, ... */
 /* Appends the result to *out (which should have a max of TABLE_VALUE_BYTES). */
 enum lookup table_lookup(struct table *, const char *key, struct str *out);
+/* What one asker has asked on the way to its answer, by digests: a question that found nothing is not asked again for his
+ * next key or table (a catch-all is the same question for user@domain and @domain). Zero-initialised is empty. */
+enum { TABLE_ASKED = 32, TABLE_DIGEST_BYTES = 32 };
+struct table_asked {
+    size_t count;
+    struct {
+        unsigned char digest[TABLE_DIGEST_BYTES];
+        size_t columns;
+    } none[TABLE_ASKED];
+};
+enum lookup table_lookup_asked(struct table *, const char *key, struct table_asked *, struct str *out);
 /* Calls fn for each pair, in the order of the table; -1 when the type cannot be listed. */
 int table_each(struct table *, void (*fn)(void *ctx, struct slice key, struct slice value), void *ctx);
 /* A file behind a table of this process was replaced or written: spec says which. Asked between sessions; asks the

@@ -20,10 +20,10 @@
 #include <sys/random.h>
 
 enum {
-    STALE_WAIT_MS = 3000, /* an old answer is used when the new one has not come by then */
-    SILENT_MS = 2500,     /* and at once, when no question at all has been answered for so long */
-    ENTRY_BYTES = 256,    /* what an answer costs beside its rows */
-    KEY_BYTES = 32,       /* SHA-256 */
+    STALE_WAIT_MS = 3000,           /* an old answer is used when the new one has not come by then */
+    SILENT_MS = 2500,               /* and at once, when no question at all has been answered for so long */
+    ENTRY_BYTES = 256,              /* what an answer costs beside its rows */
+    KEY_BYTES = TABLE_DIGEST_BYTES, /* SHA-256 */
 };
 
 struct answer { /* one block of memory: rows and all they point at follow */
@@ -171,15 +171,17 @@ static void key_add(EVP_MD_CTX *digest, const void *p, size_t len)
 static void question_key(const struct sql_pool *p, const struct sql_question *q, size_t rows_max,
                          unsigned char key[KEY_BYTES])
 {
+    static EVP_MD *sha256; /* fetched once: EVP_sha256() would be looked up at each use */
     static EVP_MD_CTX *digest;
     static unsigned char secret[KEY_BYTES];
 
     if (digest == NULL) {
         digest = EVP_MD_CTX_new();
-        if (digest == NULL || getrandom(secret, sizeof secret, 0) != (ssize_t) sizeof secret)
+        sha256 = EVP_MD_fetch(NULL, "SHA2-256", NULL);
+        if (digest == NULL || sha256 == NULL || getrandom(secret, sizeof secret, 0) != (ssize_t) sizeof secret)
             log_fatal("cannot make keys of questions");
     }
-    EVP_DigestInit_ex(digest, EVP_sha256(), NULL);
+    EVP_DigestInit_ex2(digest, sha256, NULL);
     key_add(digest, secret, sizeof secret);
     key_add(digest, &p, sizeof p);
     key_add(digest, &rows_max, sizeof rows_max);
@@ -192,19 +194,17 @@ static void question_key(const struct sql_pool *p, const struct sql_question *q,
     EVP_DigestFinal_ex(digest, key, NULL);
 }
 
-static struct entry *entry_of(const struct sql_pool *p, const struct sql_question *q, size_t rows_max)
+static struct entry *entry_of(const unsigned char key[KEY_BYTES])
 {
-    unsigned char key[KEY_BYTES];
-    struct slice name = slice_make((const char *) key, sizeof key);
+    struct slice name = slice_make((const char *) key, KEY_BYTES);
     struct entry *e;
 
-    question_key(p, q, rows_max, key);
     if (entries == NULL)
         entries = map_new(SIZE_MAX, free);
     e = map_get(entries, name);
     if (e == NULL) {
         e = mem_new(sizeof *e);
-        memcpy(e->key, key, sizeof key);
+        memcpy(e->key, key, KEY_BYTES);
         list_init(&e->used);
         map_set(entries, name, e);
     }
@@ -322,17 +322,40 @@ static void wait_for(struct flight *f, bool have_stale, int64_t came, int64_t de
         ;
 }
 
+static bool found_nothing_before(const struct sql_question *q, const unsigned char key[KEY_BYTES],
+                                 struct sql_rows *out)
+{
+    for (size_t i = 0; q->asked && i < q->asked->count; i++)
+        if (memcmp(q->asked->none[i].digest, key, KEY_BYTES) == 0) {
+            out->columns = q->asked->none[i].columns;
+            return true;
+        }
+    return false;
+}
+
+static void found_nothing(const struct sql_question *q, const unsigned char key[KEY_BYTES], size_t columns)
+{
+    if (q->asked == NULL || q->asked->count == TABLE_ASKED)
+        return;
+    memcpy(q->asked->none[q->asked->count].digest, key, KEY_BYTES);
+    q->asked->none[q->asked->count++].columns = columns;
+}
+
 enum lookup sql_answer(struct sql_pool *p, const struct sql_question *q, size_t rows_max, struct arena *arena,
                        struct sql_rows *out, struct err *err)
 {
     uint64_t order = sql_order();
     int64_t came = time_mono_ms(), patience = sql_pool_patience_ms(p);
+    unsigned char key[KEY_BYTES];
     struct answer *old = NULL;
     int result = -1;
 
     *out = (struct sql_rows){ 0 };
+    question_key(p, q, rows_max, key);
+    if (found_nothing_before(q, key, out))
+        return LOOKUP_NONE;
     while (result < 0) {
-        struct entry *e = entry_of(p, q, rows_max);
+        struct entry *e = entry_of(key);
         struct flight *f;
 
         if (e->answer && !q->fresh && recent(e->asked)) {
@@ -359,7 +382,7 @@ enum lookup sql_answer(struct sql_pool *p, const struct sql_question *q, size_t 
             *err = f->err;
         }
         if (result == LOOKUP_NONE)
-            out->columns = f->columns;
+            found_nothing(q, key, out->columns = f->columns);
         flight_drop(&f);
         answer_drop(&old);
     }

@@ -94,13 +94,18 @@ enum lookup sql_template_query(const struct sql_template *t, const char *key, st
     if (*key == 0 || !has(&parts, t->uses, KEY_USER, KEY_DOMAIN) || parts.labels < t->labels)
         return LOOKUP_NONE;
     sql_mix_init(&mix, arena);
-    for (const char *at = t->query; *at; at++)
-        if (*at != '%')
-            str_addc(&mix.text, *at);
-        else if (*++at == '%')
+    for (const char *at = t->query; *at; at++) {
+        size_t plain = strcspn(at, "%");
+
+        str_add(&mix.text, at, plain);
+        at += plain;
+        if (*at == '\0')
+            break;
+        if (*++at == '%')
             str_addc(&mix.text, '%');
         else
             sql_mix_value(&mix, escape(&parts, &parts, *at));
+    }
     return sql_mix_finish(&mix, out, err) < 0 ? LOOKUP_RETRY : LOOKUP_FOUND;
 }
 

@@ -113,7 +113,8 @@ static enum lookup results(struct table *t, const char *key, const struct sql_ro
     return answer;
 }
 
-static enum lookup ask(struct table *t, const char *key, struct arena *arena, struct str *out)
+static enum lookup ask(struct table *t, const char *key, struct table_asked *asked, struct arena *arena,
+                       struct str *out)
 {
     struct mysql *m = t->state;
     struct sql_question question;
@@ -126,6 +127,7 @@ static enum lookup ask(struct table *t, const char *key, struct arena *arena, st
     if (answer != LOOKUP_FOUND)
         return answer;
     question.source = t->name;
+    question.asked = asked;
     answer = sql_pool_ask(m->pool, &question, ROWS_MAX, arena, &rows, &err);
     if (answer == LOOKUP_FOUND)
         return results(t, key, &rows, out);
@@ -136,7 +138,7 @@ static enum lookup ask(struct table *t, const char *key, struct arena *arena, st
     return answer;
 }
 
-static enum lookup mysql_lookup(struct table *t, const char *key, struct str *out)
+static enum lookup mysql_lookup_asked(struct table *t, const char *key, struct table_asked *asked, struct str *out)
 {
     struct arena *arena;
     enum lookup answer;
@@ -147,9 +149,14 @@ static enum lookup mysql_lookup(struct table *t, const char *key, struct str *ou
     if (answer != LOOKUP_FOUND)
         return answer;
     arena = arena_new();
-    answer = ask(t, key, arena, out);
+    answer = ask(t, key, asked, arena, out);
     arena_free(&arena);
     return answer;
+}
+
+static enum lookup mysql_lookup(struct table *t, const char *key, struct str *out)
+{
+    return mysql_lookup_asked(t, key, NULL, out);
 }
 
 static int source_open(struct table *t, struct err *err)
@@ -253,7 +260,11 @@ int sql_source_each(struct table *t, sql_row_fn fn, void *ctx, struct err *err)
 }
 
 static const struct table_type type_mysql = {
-    .name = "mysql", .open = mysql_open, .lookup = mysql_lookup, .close = mysql_close_table
+    .name = "mysql",
+    .open = mysql_open,
+    .lookup = mysql_lookup,
+    .lookup_asked = mysql_lookup_asked,
+    .close = mysql_close_table,
 };
 static const struct table_type type_sql = {
     .name = "sql", .open = source_open, .lookup = source_lookup, .close = source_close

@@ -8,7 +8,8 @@
  *             identical questions in flight are asked once. A found answer is served again for sql_cache_time from
  *             the moment it was asked for, and for sql_stale_time while the database does not answer: no connection,
  *             a refusal, or silence for three seconds. "None" is never
- *             remembered, nor shared with who asked after it was on its way: who was inserted a moment ago is found
+ *             remembered beyond the request that asked it, nor shared with who asked after it was on its way: who was
+ *             inserted a moment ago is found
  * Units       milliseconds in struct sql_connect; 0 means the default
  * Ownership   a pool lives as long as the process; rows are the caller's arena's. Remembered answers are wiped when
  *             they go: there are passwords among them
@@ -21,6 +22,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "conf/param.h"
+#include "table/table.h"
 
 enum { SQL_RESULT_BYTES = 4 << 20, SQL_HOSTS = 64, SQL_WAITING = 4000 /* questions for a connection of one pool */ };
 
@@ -38,8 +40,9 @@ struct sql_question {
     const char *text; /* '?' where a parameter stands, one each; params 0: as it is */
     size_t params;
     const struct slice *param;
-    bool fresh;         /* no answer that was asked for before this moment will do */
-    const char *source; /* the file it comes from, for the log; NULL: the one that opened the pool */
+    struct table_asked *asked; /* what its asker has asked before; NULL: nothing that helps */
+    bool fresh;                /* no answer that was asked for before this moment will do */
+    const char *source;        /* the file it comes from, for the log; NULL: the one that opened the pool */
 };
 struct sql_rows {
     size_t columns, rows;

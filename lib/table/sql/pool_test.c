@@ -114,6 +114,25 @@ static void test_remembered(struct sql_pool *p)
     expect(p, path_of, "late@x", LOOKUP_NONE, "");
 }
 
+/* "None" holds for the request that heard it, and for no other. */
+static void test_asked(struct sql_pool *p)
+{
+    struct slice name = SLICE("soon@x");
+    struct table_asked one = { .count = 0 }, other = { .count = 0 };
+    struct sql_question q = { .text = path_of, .params = 1, .param = &name, .asked = &one };
+    struct arena *arena = arena_new();
+    struct sql_rows rows;
+    struct err err;
+
+    assert(sql_pool_ask(p, &q, 10, arena, &rows, &err) == LOOKUP_NONE && rows.columns == 1 && one.count == 1);
+    server_sql("insert into mail.box values ('soon@x', 'soon', 0, NULL)");
+    assert(sql_pool_ask(p, &q, 10, arena, &rows, &err) == LOOKUP_NONE && rows.columns == 1 && one.count == 1);
+    q.asked = &other;
+    assert(sql_pool_ask(p, &q, 10, arena, &rows, &err) == LOOKUP_FOUND && other.count == 0);
+    server_sql("delete from mail.box where name = 'soon@x'");
+    arena_free(&arena);
+}
+
 static int running;
 static struct sql_pool *the_pool;
 
@@ -365,6 +384,7 @@ static void all(void *arg)
     test_types(p);
     test_bounds(p);
     test_remembered(p);
+    test_asked(p);
     test_joined(p);
     test_not_joined(p);
     test_beside_each_other(p);

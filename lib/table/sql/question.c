@@ -295,6 +295,16 @@ static void put_comment(struct writer *w, size_t end)
         w->next++;
 }
 
+/* Where the text that means nothing to us ends. */
+static size_t plain_end(const struct writer *w)
+{
+    size_t stop = w->next < w->mix->count ? w->mix->value[w->next].at : w->in.len, end = w->at + 1;
+
+    while (end < stop && end < w->in.len && strchr("'\"`/-#?", w->in.p[end]) == NULL)
+        end++;
+    return end;
+}
+
 static void write_all(struct writer *w)
 {
     size_t end;
@@ -313,7 +323,7 @@ static void write_all(struct writer *w)
             put_comment(w, end);
         } else {
             w->marks = w->marks || c == '?';
-            copy_to(w, w->at + 1);
+            copy_to(w, plain_end(w));
         }
     }
 }

@@ -105,9 +105,9 @@ int file_replace(int dir_fd, const char *path, struct slice bytes, mode_t mode, 
 
 int file_set_nonblock(int fd, bool on)
 {
-    int fl = fcntl(fd, F_GETFL);
+    int fl = fcntl(fd, F_GETFL), want = on ? fl | O_NONBLOCK : fl & ~O_NONBLOCK;
 
-    return fl < 0 ? -1 : fcntl(fd, F_SETFL, on ? fl | O_NONBLOCK : fl & ~O_NONBLOCK);
+    return fl < 0 ? -1 : fl == want ? 0 : fcntl(fd, F_SETFL, want);
 }
 
 int file_set_cloexec(int fd, bool on)

@@ -65,8 +65,11 @@ static void *work(void *arg)
         bool wake = pool->finished == NULL;
         j->next = pool->finished;
         pool->finished = j;
-        if (wake)
-            loop_wake();
+        if (!wake)
+            continue;
+        pthread_mutex_unlock(&pool->lock); /* likewise the loop */
+        loop_wake();
+        pthread_mutex_lock(&pool->lock);
     }
     return NULL;
 }

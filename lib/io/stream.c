@@ -26,6 +26,7 @@ static struct stream *make(int rfd, int wfd)
     s->shared_fd = rfd == wfd;
     s->timeout_ms = EVENT_NEVER;
     s->deadline = EVENT_NEVER;
+    s->drained = true; /* most peers wait for our greeting: the first read would be in vain */
     file_set_nonblock(rfd, true);
     if (!s->shared_fd)
         file_set_nonblock(wfd, true);

@@ -138,7 +138,7 @@ static void log_active(const struct message *m)
 }
 
 /* The file is in active/ and ours. */
-static void start(const char *id, int fd, mode_t mode)
+static void start(const char *id, int fd, mode_t mode, bool new)
 {
     struct message *m = mem_new(sizeof *m);
     struct err err;
@@ -149,6 +149,7 @@ static void start(const char *id, int fd, mode_t mode)
     m->active_us = time_now_us();
     m->expire = (mode & QUEUE_MODE_EXPIRE) != 0;
     m->flush = (mode & QUEUE_MODE_UNTHROTTLE) != 0;
+    m->logs = new ? 0 : DELIVER_LOGS;
     if (queue_envelope_read(fd, recipients_max(), &m->env, &err) < 0) {
         bool corrupt = errno == EBADMSG;
 
@@ -185,25 +186,24 @@ static void remove_abandoned(const char *queue, const char *id, int fd, const st
         log_warn("%s: remove from %s: %s", id, queue, strerror(errno));
 }
 
-void active_feed(const char *queue, const char *id, bool ignore_time)
+static void feed(const char *queue, const char *id, bool ignore_time, bool new)
 {
-    int fd = queue_open(queue, id, O_RDWR);
     char log[QUEUE_PATH_BYTES];
     struct stat st = { 0 };
+    int fd = queue_open_stat(queue, id, O_RDWR, &st);
 
     if (fd < 0) {
         if (errno != ENOENT)
             log_warn("%s: open queue file in %s: %s", id, queue, strerror(errno));
         return;
     }
-    if (fstat(fd, &st) < 0 || !queue_is_ready(&st) ||
-        (st.st_mtime > time_now() && !ignore_time && !(st.st_mode & QUEUE_MODE_UNTHROTTLE))) {
-        if (st.st_mode && !queue_is_ready(&st))
+    if (!queue_is_ready(&st) || (st.st_mtime > time_now() && !ignore_time && !(st.st_mode & QUEUE_MODE_UNTHROTTLE))) {
+        if (!queue_is_ready(&st))
             remove_abandoned(queue, id, fd, &st);
         close(fd);
         return;
     }
-    if (queue_lock(fd, true, false) < 0) {
+    if (!new &&queue_lock(fd, true, false) < 0) { /* a new one has had no agent */
         if (strcmp(queue, QUEUE_INCOMING) != 0)
             log_info("%s: skipped, still being delivered", id);
         scan_incoming_in(LOCKED_SECONDS);
@@ -220,5 +220,8 @@ void active_feed(const char *queue, const char *id, bool ignore_time)
     queue_path(log, QUEUE_DEFER, id);
     if (unlink(log) < 0 && errno != ENOENT)
         log_warn("%s: remove %s: %s", id, log, strerror(errno));
-    start(id, fd, st.st_mode);
+    start(id, fd, st.st_mode, new);
 }
+
+void active_feed(const char *queue, const char *id, bool ignore_time) { feed(queue, id, ignore_time, false); }
+void active_arrived(const char *id) { feed(QUEUE_INCOMING, id, false, true); }

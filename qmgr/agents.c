@@ -100,6 +100,7 @@ static void drop_done(struct deliver_request *rq)
 int agent_ask(struct transport *t, struct deliver_request *rq, struct deliver_answer *out, const char **why)
 {
     struct agents *a = agents_of(t);
+    unsigned lost = 0; /* what agents that died may have written to */
     int fresh = 0;
 
     while (fresh < FRESH_TRIES) {
@@ -115,6 +116,7 @@ int agent_ask(struct transport *t, struct deliver_request *rq, struct deliver_an
         }
         stream_timeout(s, DELIVERY_MS);
         if (deliver_ask(s, rq, out) == 0) {
+            out->logs |= lost;
             idle_keep(a, s);
             return 0;
         }
@@ -128,10 +130,11 @@ int agent_ask(struct transport *t, struct deliver_request *rq, struct deliver_an
             log_warn("%s: transport %s did not answer: %s", rq->queue_id, t->name,
                      errno ? strerror(errno) : "connection closed");
         stream_free(&s);
+        lost = DELIVER_LOGS;
         idle_close(a, a->count); /* its process is gone: the others are no better */
         drop_done(rq);
         if (rq->rcpt_count == 0) {
-            *out = (struct deliver_answer){ 0 };
+            *out = (struct deliver_answer){ .logs = lost };
             return 0;
         }
     }

@@ -111,6 +111,7 @@ static void run(void *arg)
     asked = fd >= 0 ? agent_ask(t, &rq, &answer, &why) : 1;
     answered = asked == 0;
     str_free(&sender);
+    m->logs |= answered ? answer.logs : DELIVER_LOGS;
     if (answered)
         m->deferred += answer.deferred;
     else

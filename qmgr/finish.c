@@ -45,7 +45,7 @@ static bool tell(const struct message *m, int fd, enum bounce_log log, const cha
     struct bounce_mail mail = about(m, fd);
     struct err err;
 
-    if (!log_exists(queue, m->id) || bounce_flush(log, &mail, &err) == 0)
+    if (!(m->logs & 1u << log) || !log_exists(queue, m->id) || bounce_flush(log, &mail, &err) == 0)
         return true;
     log_warn("%s: notification of the sender: %s", m->id, err.text);
     return false;
@@ -128,7 +128,8 @@ static void end(const struct message *m)
             log_warn("%s: remove queue file: %s", m->id, strerror(errno));
         return;
     }
-    remove_log(QUEUE_DEFER, m->id);
+    if (m->logs & 1u << BOUNCE_LOG_DEFER)
+        remove_log(QUEUE_DEFER, m->id);
     log_info("%s: removed", m->id);
 }
 

@@ -66,6 +66,7 @@ void message_defer(struct message *m, const char *transport, const char *nexthop
         rq.fd = message_open(m); /* a probe ends with this answer: its recipients are marked */
     deliver_defer_open(&rq, &(struct deliver_result){ .dsn = dsn, .text = reason });
     m->deferred += rq.deferred;
+    m->logs |= rq.logs;
     message_close(m, rq.fd);
 }
 
@@ -191,6 +192,7 @@ static void settle_here(struct message *m, struct routed *r)
         &rq, &r->rcpt,
         &(struct deliver_result){ .dsn = "2.0.0", .text = "undeliverable postmaster notification discarded" });
     m->deferred += rq.deferred;
+    m->logs |= rq.logs;
     message_close(m, fd);
 }
 

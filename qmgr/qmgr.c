@@ -112,7 +112,7 @@ static void on_arrived(struct service_conn *c, struct msg *in)
     else if (active_count() >= (size_t) qmgr_active_limit)
         scan_request(true, false, false);
     else
-        active_feed(QUEUE_INCOMING, id, false);
+        active_arrived(id);
 }
 
 static void on_trigger(const char *bytes, size_t len)

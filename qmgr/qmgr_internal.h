@@ -20,9 +20,10 @@ struct message {
     struct job *jobs;
     size_t pending;  /* entries not yet done, and work that holds the message */
     size_t deferred; /* recipients that stay */
-    size_t counted;  /* recipients counted against qmgr_message_recipient_limit */
-    bool expire;     /* postsuper -e */
-    bool flush;      /* postqueue -i: dead destinations are tried */
+    unsigned logs; /* 1 << BOUNCE_LOG_...: which may exist; of a message that just came, those that were written to */
+    size_t counted; /* recipients counted against qmgr_message_recipient_limit */
+    bool expire;    /* postsuper -e */
+    bool flush;     /* postqueue -i: dead destinations are tried */
 };
 
 /* Parameters (qmgr.c). Times in seconds. */
@@ -43,6 +44,7 @@ size_t active_count(void);
 int active_recover(void); /* active/ back to incoming/, at start */
 /* Takes QUEUE/ID into active/ and schedules it; does nothing when it is not ready, not due, or gone. */
 void active_feed(const char *queue, const char *id, bool ignore_time);
+void active_arrived(const char *id); /* likewise, from incoming/: its cleanup says that it is new */
 void message_hold(struct message *);
 void message_release(struct message *); /* the last one ends the message, in a fiber of its own */
 int message_open(struct message *);     /* its descriptor; give it back by message_close */

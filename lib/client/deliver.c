@@ -94,7 +94,7 @@ static void fit_dsn(char class, const char *dsn, char out[DSN_BYTES])
     out[0] = class;
 }
 
-static int append(enum bounce_log log, const struct deliver_request *rq, const struct deliver_rcpt *rcpt,
+static int append(enum bounce_log log, struct deliver_request *rq, const struct deliver_rcpt *rcpt,
                   const struct deliver_result *res, const char *dsn, const char *action)
 {
     struct bounce_rcpt entry = {
@@ -111,6 +111,7 @@ static int append(enum bounce_log log, const struct deliver_request *rq, const s
         .mta_type = res->mta_name ? "dns" : NULL,
         .mta_name = res->mta_name,
     };
+    rq->logs |= 1u << log;
     return bounce_append(log, rq->queue_id, &entry);
 }
 
@@ -265,6 +266,7 @@ void deliver_serve(struct service_conn *conn, struct msg *in, void (*run)(struct
     deliver_defer_open(rq, &(struct deliver_result){ .dsn = "4.3.0", .text = "delivery was interrupted" });
     answer = msg_new("done");
     msg_put_num(answer, "deferred", (int64_t) rq->deferred);
+    msg_put_num(answer, "logs", rq->logs);
     msg_put_str(answer, "dsn", rq->dead_dsn);
     msg_put_str(answer, "reason", rq->dead_reason);
     service_reply(conn, &answer);

@@ -3,8 +3,8 @@
  *
  * On private/TRANSPORT (protocol "deliver"), one connection one delivery at a time, kept and reused:
  *   deliver {queue file as a descriptor, what struct deliver_request holds}
- *   answered by done {deferred, dsn, reason}, or malformed
- * deferred: how many recipients stay in the queue. dsn and reason are set when the destination as a whole could not
+ *   answered by done {deferred, logs, dsn, reason}, or malformed
+ * deferred: how many recipients stay in the queue. logs: which logs of the message the agent has written to. dsn and reason are set when the destination as a whole could not
  * be used (no connection, refused greeting): the queue manager then thinks of its other mail for that place.
  *
  * Callers     qmgr: deliver_ask. Agents (smtp, lmtp, virtual, error, discard...): deliver_serve and deliver_sent,
@@ -28,7 +28,7 @@
 #include <stdint.h>
 
 #define DELIVER_PROTOCOL "deliver"
-enum { DELIVER_VERSION = 1, DELIVER_RCPTS_MAX = 5000, DELIVER_ADDRESS_BYTES = 2048, DELIVER_TEXT_BYTES = 4096 };
+enum { DELIVER_VERSION = 2, DELIVER_RCPTS_MAX = 5000, DELIVER_ADDRESS_BYTES = 2048, DELIVER_TEXT_BYTES = 4096 };
 
 /* Flags of a queue file's trace_flags, as Postfix stores them. */
 enum { DELIVER_MTA_VERIFY = 1 << 8, DELIVER_USER_VERIFY = 1 << 9, DELIVER_RECORD = 1 << 10 };
@@ -66,6 +66,7 @@ struct deliver_request {
     struct arena *arena;  /* for what the agent makes during this delivery */
     /* The answer. */
     size_t deferred;
+    unsigned logs; /* bit 1 << BOUNCE_LOG_... */
     char dead_dsn[ERR_DSN_BYTES];
     char dead_reason[DELIVER_TEXT_BYTES];
 };
@@ -98,8 +99,10 @@ void deliver_split_dsn(const char *text, const char *fallback, char dsn[ERR_DSN_
 bool deliver_wants_success(const struct deliver_rcpt *); /* NOTIFY=SUCCESS */
 
 /* The queue manager's side: over a stream of ipc_open("private/TRANSPORT", DELIVER_PROTOCOL, ...). */
+enum { DELIVER_LOGS = 1 << BOUNCE_LOG_BOUNCE | 1 << BOUNCE_LOG_DEFER | 1 << BOUNCE_LOG_TRACE };
 struct deliver_answer {
     size_t deferred;
+    unsigned logs;                /* 1 << BOUNCE_LOG_... */
     char dead_dsn[ERR_DSN_BYTES]; /* "" when the destination is alive */
     char dead_reason[DELIVER_TEXT_BYTES];
 };

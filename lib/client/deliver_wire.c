@@ -72,7 +72,7 @@ struct msg *deliver_encode(const struct deliver_request *rq)
         msg_put_str(m, "original", r->original ? r->original : "");
         msg_put_str(m, "orcpt", r->orcpt ? r->orcpt : "");
     }
-    msg_put_fd(m, rq->fd);
+    msg_lend_fd(m, rq->fd);
     return m;
 }
 
@@ -143,6 +143,7 @@ int deliver_ask(struct stream *s, const struct deliver_request *rq, struct deliv
     ok = slice_eq(slice_of(msg_name(m)), "done");
     if (ok) {
         out->deferred = (size_t) msg_get_num(m, "deferred", 0, (int64_t) rq->rcpt_count);
+        out->logs = (unsigned) msg_get_num(m, "logs", 0, DELIVER_LOGS);
         snprintf(out->dead_dsn, sizeof out->dead_dsn, "%s", msg_get_str(m, "dsn", ERR_DSN_BYTES - 1));
         snprintf(out->dead_reason, sizeof out->dead_reason, "%s", msg_get_str(m, "reason", DELIVER_TEXT_BYTES - 1));
         ok = msg_done(m);

@@ -176,7 +176,7 @@ static void test_many(void)
     free(rcpts);
 }
 
-static int64_t deferred;
+static int64_t deferred, logs = 1 << BOUNCE_LOG_TRACE;
 static const char *dsn = "";
 
 static struct msg *right(struct msg *in)
@@ -190,6 +190,7 @@ static struct msg *right(struct msg *in)
     arena = rq->arena;
     arena_free(&arena);
     msg_put_num(m, "deferred", deferred);
+    msg_put_num(m, "logs", logs);
     msg_put_str(m, "dsn", dsn);
     msg_put_str(m, "reason", "no route to host");
     return m;
@@ -229,7 +230,7 @@ static void test_ask(void *unused)
     peer_init("private/smtp", DELIVER_PROTOCOL, DELIVER_VERSION, right);
     size_t before = open_descriptors();
     deferred = 1;
-    assert(ask() == 0 && answer.deferred == 1 && answer.dead_dsn[0] == '\0');
+    assert(ask() == 0 && answer.deferred == 1 && answer.logs == 1 << BOUNCE_LOG_TRACE && answer.dead_dsn[0] == '\0');
     dsn = "4.4.1";
     assert(ask() == 0 && strcmp(answer.dead_dsn, "4.4.1") == 0 &&
            strcmp(answer.dead_reason, "no route to host") == 0);

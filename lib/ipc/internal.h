@@ -19,6 +19,7 @@ struct msg {
     size_t count, cap, taken, cursor;
     int fds[MSG_FDS];
     size_t fds_count, fds_taken;
+    uint32_t lent;       /* bit n: fds[n] is the caller's */
     size_t fds_promised; /* as the frame says; checked against what came beside it */
 };
 int msg_parse(struct str *frame, struct msg **out);

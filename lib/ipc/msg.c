@@ -48,7 +48,8 @@ void msg_free(struct msg **mp)
         return;
     *mp = NULL;
     for (size_t i = m->fds_taken; i < m->fds_count; i++)
-        close(m->fds[i]);
+        if (!(m->lent & 1u << i))
+            close(m->fds[i]);
     str_free(&m->body);
     free(m->values);
     free(m);
@@ -112,6 +113,16 @@ void msg_put_fd(struct msg *m, int fd)
         return;
     }
     m->fds[m->fds_count++] = copy;
+}
+
+void msg_lend_fd(struct msg *m, int fd)
+{
+    if (m->fds_count == MSG_FDS || fd < 0) {
+        m->bad = true;
+        return;
+    }
+    m->lent |= 1u << m->fds_count;
+    m->fds[m->fds_count++] = fd;
 }
 
 static bool value_is(const struct msg *m, const struct msg_value *v, const char *name, size_t len)
@@ -193,6 +204,8 @@ int msg_take_fd(struct msg *m)
         m->bad = true;
         return -1;
     }
+    if (m->lent & 1u << m->fds_taken)
+        return fcntl(m->fds[m->fds_taken++], F_DUPFD_CLOEXEC, 0);
     return m->fds[m->fds_taken++];
 }
 

@@ -32,7 +32,8 @@ uint32_t msg_id(const struct msg *);
 void msg_put(struct msg *, const char *name, struct slice value);
 void msg_put_str(struct msg *, const char *name, const char *value);
 void msg_put_num(struct msg *, const char *name, int64_t value);
-void msg_put_fd(struct msg *, int fd); /* duplicated: the caller keeps its own */
+void msg_put_fd(struct msg *, int fd);  /* duplicated: the caller keeps its own */
+void msg_lend_fd(struct msg *, int fd); /* not duplicated: the caller keeps it open until the message is freed */
 
 struct slice msg_get(struct msg *, const char *name,
                      size_t max); /* borrowed from the msg; marks bad when absent or longer than max */

@@ -202,8 +202,14 @@ int queue_mkdirs(const char *queue, const char *id)
 
 int queue_open(const char *queue, const char *id, int flags)
 {
-    char path[QUEUE_PATH_BYTES];
     struct stat st;
+
+    return queue_open_stat(queue, id, flags, &st);
+}
+
+int queue_open_stat(const char *queue, const char *id, int flags, struct stat *st)
+{
+    char path[QUEUE_PATH_BYTES];
     int fd;
 
     queue_path(path, queue, id);
@@ -212,7 +218,7 @@ int queue_open(const char *queue, const char *id, int flags)
         fd = open(path, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, QUEUE_MODE_OPEN);
     if (fd < 0)
         return -1;
-    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+    if (fstat(fd, st) < 0 || !S_ISREG(st->st_mode)) {
         close(fd);
         errno = EINVAL;
         return -1;

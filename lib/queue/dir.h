@@ -46,6 +46,7 @@ int queue_mkdirs(const char *queue, const char *id); /* the hash directories of 
 
 /* Opens ID in that queue: O_NOFOLLOW, a regular file. flags as open(2). */
 int queue_open(const char *queue, const char *id, int flags);
+int queue_open_stat(const char *queue, const char *id, int flags, struct stat *out);
 int queue_move(const char *id, const char *from, const char *to); /* rename; makes hash directories as needed */
 int queue_remove(const char *queue, const char *id);
 /* Finds the message in the queues maildrop, hold, incoming, active, deferred, corrupt: name of the queue, or NULL

@@ -12,9 +12,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+enum { FIRST_BYTES = 8 << 10 }; /* an envelope and a small message; who reads on reads more at a time */
+
 struct queue_reader {
     int fd;
-    bool raw;
+    bool raw, ended; /* ended: the file does, where buf does */
     int jumps_back;
     off_t offset; /* of the next record */
     off_t base;   /* where in the file buf begins */
@@ -48,6 +50,7 @@ static ssize_t have_bytes(struct queue_reader *r, size_t need)
 {
     if (r->offset < r->base || r->offset > r->base + (off_t) r->buf.len) {
         r->base = r->offset;
+        r->ended = false;
         str_reset(&r->buf);
     }
     size_t skip = (size_t) (r->offset - r->base);
@@ -55,17 +58,20 @@ static ssize_t have_bytes(struct queue_reader *r, size_t need)
         return (ssize_t) (r->buf.len - skip);
     str_drop(&r->buf, skip);
     r->base = r->offset;
-    while (r->buf.len < need) {
-        size_t want = need - r->buf.len < QUEUE_BUFFER_BYTES ? QUEUE_BUFFER_BYTES : need - r->buf.len;
+    while (r->buf.len < need && !r->ended) {
+        size_t want = r->buf.cap ? QUEUE_BUFFER_BYTES : FIRST_BYTES;
+        if (want < need - r->buf.len)
+            want = need - r->buf.len;
         str_reserve(&r->buf, want);
         size_t room = r->buf.cap - r->buf.len - 1;
-        ssize_t n = pread(r->fd, r->buf.p + r->buf.len, room < want ? room : want, r->base + (off_t) r->buf.len);
+        if (room < want)
+            want = room;
+        ssize_t n = pread(r->fd, r->buf.p + r->buf.len, want, r->base + (off_t) r->buf.len);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
             return -1;
-        if (n == 0)
-            break;
+        r->ended = (size_t) n < want;
         r->buf.len += (size_t) n;
         r->buf.p[r->buf.len] = 0;
     }

@@ -12,6 +12,7 @@ static char tag[101] = "posthorn";
 static log_fn sink;
 static void *sink_ctx;
 static void (*sink_push)(void);
+static const size_t *sink_kept;
 static int verbose;
 static const char *const prefix[] = { "", "", "warning: ", "error: ", "fatal: ", "panic: " };
 
@@ -25,11 +26,17 @@ void log_sink(log_fn fn, void *ctx)
     sink_ctx = ctx;
 }
 
-void log_sink_push(void (*push)(void)) { sink_push = push; }
+void log_sink_push(void (*push)(void), const size_t *kept)
+{
+    sink_push = push;
+    sink_kept = kept;
+}
+
+bool log_kept(void) { return sink_kept && *sink_kept; }
 
 void log_push(void)
 {
-    if (sink_push)
+    if (log_kept())
         sink_push();
 }
 

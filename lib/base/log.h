@@ -22,9 +22,10 @@ typedef void (*log_fn)(void *ctx, enum log_level, const char *tag, const char *t
 
 void log_tag(const char *tag); /* "postfix/smtpd"; copied, cut at 100 bytes */
 const char *log_tag_get(void);
-void log_sink(log_fn, void *ctx);       /* NULL: standard error again */
-void log_sink_push(void (*push)(void)); /* what log_push calls; NULL: the sink keeps nothing */
+void log_sink(log_fn, void *ctx);                           /* NULL: standard error again */
+void log_sink_push(void (*push)(void), const size_t *kept); /* what log_push calls, and how much there is to push */
 void log_push(void);
+bool log_kept(void);
 void log_verbose(int level); /* >0: log_debug lines are written (as info) */
 bool log_is_verbose(void);
 

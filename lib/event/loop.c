@@ -15,13 +15,13 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { EVENTS_A_TURN = 256, TURNS_A_LOOK = 8 };
+enum { EVENTS_A_TURN = 256, TURNS_A_LOOK = 8, TURNS_A_PUSH = 8 };
 
 struct loop event_loop = { .epoll = -1, .wake = -1 };
 
 void loop_init(void)
 {
-    struct epoll_event ev = { .events = EPOLLIN };
+    struct epoll_event ev = { .events = EPOLLIN | EPOLLET }; /* each write to it is an event: nobody need read it */
 
     if (event_loop.epoll >= 0)
         return;
@@ -56,7 +56,7 @@ void loop_wake(void)
 {
     uint64_t one = 1;
     int keep = errno;
-    ssize_t n = write(event_loop.wake, &one, sizeof one); /* full only when a wake-up is pending anyway */
+    ssize_t n = write(event_loop.wake, &one, sizeof one);
 
     (void) n;
     errno = keep;
@@ -219,11 +219,17 @@ static int next_timeout(void)
 
 static void poll_once(void)
 {
+    static int kept; /* turns since the log was pushed */
     struct epoll_event events[EVENTS_A_TURN];
-    int n;
+    int n = 0;
 
-    log_push();
-    n = epoll_wait(event_loop.epoll, events, EVENTS_A_TURN, next_timeout());
+    if (log_kept() && kept++ < TURNS_A_PUSH) /* while there is more to do the lines of several turns go together */
+        n = epoll_wait(event_loop.epoll, events, EVENTS_A_TURN, 0);
+    if (n == 0) {
+        kept = 0;
+        log_push();
+        n = epoll_wait(event_loop.epoll, events, EVENTS_A_TURN, next_timeout());
+    }
 
     if (n < 0 && errno != EINTR)
         log_panic("epoll_wait: %s", strerror(errno));
@@ -232,9 +238,6 @@ static void poll_once(void)
             wait_dispatch(events[i].data.fd, events[i].events);
             continue;
         }
-        uint64_t count;
-        ssize_t got = read(event_loop.wake, &count, sizeof count);
-        (void) got;
         signal_dispatch();
         offload_dispatch();
     }

@@ -2,7 +2,8 @@
  * offload - a small pool of threads for what blocks
  *
  * A thread sees its job's argument and nothing else; it takes no signals. Threads come one by one as jobs wait, at
- * most EVENT_THREADS of a kind (EVENT_WAITERS of those that wait), and stay.
+ * most EVENT_THREADS of a kind (EVENT_WAITERS of those that wait), and stay. A semaphore counts the jobs: a condition takes
+ * the lock as contended, which costs a call more each time.
  */
 #include "event/internal.h"
 
@@ -10,6 +11,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -27,17 +29,15 @@ struct job {
 
 static struct pool {
     pthread_mutex_t lock;
-    pthread_cond_t more;
+    sem_t more;                /* jobs to be done */
     struct job *first, **last; /* to be done */
     struct job *finished;
-    int threads, idle, waiting;
+    int threads, busy, waiting;
     const int most;
     const bool low; /* its threads run when nobody else wants the processor */
-} pools[] = {
-    { .lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER, .most = EVENT_THREADS },
-    { .lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER, .most = EVENT_THREADS, .low = true },
-    { .lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER, .most = EVENT_WAITERS }
-};
+} pools[] = { { .lock = PTHREAD_MUTEX_INITIALIZER, .most = EVENT_THREADS },
+              { .lock = PTHREAD_MUTEX_INITIALIZER, .most = EVENT_THREADS, .low = true },
+              { .lock = PTHREAD_MUTEX_INITIALIZER, .most = EVENT_WAITERS } };
 enum { NORMAL, LOW, WAITERS, POOLS };
 
 static void *work(void *arg)
@@ -47,29 +47,26 @@ static void *work(void *arg)
 
     if (pool->low)
         setpriority(PRIO_PROCESS, 0, LOWEST); /* of this thread; where it fails the work is done all the same */
-    pthread_mutex_lock(&pool->lock);
     for (;;) {
-        while (pool->first == NULL) {
-            pool->idle++;
-            pthread_cond_wait(&pool->more, &pool->lock);
-            pool->idle--;
-        }
+        while (sem_wait(&pool->more) < 0)
+            continue;
+        pthread_mutex_lock(&pool->lock);
         struct job *j = pool->first;
         pool->first = j->next;
         if (pool->first == NULL)
             pool->last = &pool->first;
         pool->waiting--;
+        pool->busy++;
         pthread_mutex_unlock(&pool->lock);
         j->fn(j->arg);
         pthread_mutex_lock(&pool->lock);
         bool wake = pool->finished == NULL;
         j->next = pool->finished;
         pool->finished = j;
-        if (!wake)
-            continue;
-        pthread_mutex_unlock(&pool->lock); /* likewise the loop */
-        loop_wake();
-        pthread_mutex_lock(&pool->lock);
+        pool->busy--;
+        pthread_mutex_unlock(&pool->lock);
+        if (wake)
+            loop_wake(); /* which finds the lock free */
     }
     return NULL;
 }
@@ -95,13 +92,19 @@ static void start_thread(struct pool *pool)
         log_fatal("cannot start a worker thread: %s", strerror(err));
 }
 
+static void pool_init(struct pool *pool)
+{
+    pool->last = &pool->first;
+    sem_init(&pool->more, 0, 0);
+}
+
 void event_offload_start(void)
 {
     struct pool *pool = &pools[NORMAL];
 
     pthread_mutex_lock(&pool->lock);
     if (pool->last == NULL)
-        pool->last = &pool->first;
+        pool_init(pool);
     if (pool->threads == 0)
         start_thread(pool);
     pthread_mutex_unlock(&pool->lock);
@@ -111,14 +114,14 @@ static void submit(struct pool *pool, struct job *j)
 {
     pthread_mutex_lock(&pool->lock);
     if (pool->last == NULL)
-        pool->last = &pool->first;
+        pool_init(pool);
     *pool->last = j;
     pool->last = &j->next;
     pool->waiting++;
-    if (pool->waiting > pool->idle && pool->threads < pool->most)
+    if (pool->waiting > pool->threads - pool->busy && pool->threads < pool->most)
         start_thread(pool);
     pthread_mutex_unlock(&pool->lock);
-    pthread_cond_signal(&pool->more); /* who is woken would wait for the lock */
+    sem_post(&pool->more);
 }
 
 static void await(struct job *j)
@@ -214,9 +217,8 @@ void offload_reset(void)
         struct pool *pool = &pools[n];
 
         pthread_mutex_init(&pool->lock, NULL);
-        pthread_cond_init(&pool->more, NULL);
         pool->first = pool->finished = NULL;
-        pool->last = &pool->first;
-        pool->threads = pool->idle = pool->waiting = 0;
+        pool->last = NULL;
+        pool->threads = pool->busy = pool->waiting = 0;
     }
 }

@@ -19,7 +19,6 @@
 static struct stream *make(int rfd, int wfd)
 {
     struct stream *s = mem_new(sizeof *s);
-    int one = 1;
 
     s->rfd = rfd;
     s->wfd = wfd;
@@ -27,16 +26,24 @@ static struct stream *make(int rfd, int wfd)
     s->timeout_ms = EVENT_NEVER;
     s->deadline = EVENT_NEVER;
     s->drained = true; /* most peers wait for our greeting: the first read would be in vain */
-    file_set_nonblock(rfd, true);
-    if (!s->shared_fd)
-        file_set_nonblock(wfd, true);
-    /* Fails on anything but TCP, where it does not matter. */
-    (void) setsockopt(wfd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     return s;
 }
 
-struct stream *stream_new(int fd) { return make(fd, fd); }
-struct stream *stream_pair(int read_fd, int write_fd) { return make(read_fd, write_fd); }
+struct stream *stream_accepted(int fd) { return make(fd, fd); }
+
+struct stream *stream_pair(int read_fd, int write_fd)
+{
+    int one = 1;
+
+    file_set_nonblock(read_fd, true);
+    if (write_fd != read_fd)
+        file_set_nonblock(write_fd, true);
+    /* Fails on anything but TCP, where it does not matter. */
+    (void) setsockopt(write_fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    return make(read_fd, write_fd);
+}
+
+struct stream *stream_new(int fd) { return stream_pair(fd, fd); }
 
 static void buffer_release(struct buffer *b)
 {

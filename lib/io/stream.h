@@ -24,6 +24,7 @@
 
 struct stream;
 struct stream *stream_new(int fd);                     /* owns fd from here on, makes it non-blocking */
+struct stream *stream_accepted(int fd);                /* likewise; non-blocking, and TCP_NODELAY where it is TCP */
 struct stream *stream_pair(int read_fd, int write_fd); /* standard input and output: "sendmail -bs" */
 void stream_free(struct stream **);                    /* flushes nothing; closes */
 int stream_detach(struct stream **); /* hands the fd back (buffered input must be taken first); not with TLS */

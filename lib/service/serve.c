@@ -16,6 +16,8 @@
 #include "service/internal.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -236,7 +238,8 @@ static void session_body(void *arg)
     if (fd >= 0 && service_state.kind == KIND_UNIX && is_trigger(fd)) {
         serve_trigger(fd);
     } else if (fd >= 0) {
-        struct stream *stream = stream_new(fd);
+        /* What was accepted is as its listener is, and as accept was told. */
+        struct stream *stream = service_state.kind == KIND_PASS ? stream_new(fd) : stream_accepted(fd);
         if (service_state.svc->session)
             serve_text(stream, fd);
         else if (service_state.svc->protocol)
@@ -342,8 +345,10 @@ static void read_fifo(int fd)
 
 static void listen_body(void *arg)
 {
-    int index = (int) (intptr_t) arg, fd = service_state.listeners[index];
+    int index = (int) (intptr_t) arg, fd = service_state.listeners[index], one = 1;
 
+    if (service_state.kind == KIND_INET)
+        (void) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     if (service_state.kind == KIND_DGRAM)
         read_datagrams(fd);
     else if (service_state.kind == KIND_FIFO)

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { TABLES_MAX = 62, OPTION_LISTEN = 1000, OPTION_PARAMS, OPTION_HELP };
+enum { KEPT_BYTES = 1 << 20, TABLES_MAX = 62, OPTION_LISTEN = 1000, OPTION_PARAMS, OPTION_HELP };
 
 struct service_state service_state;
 int64_t service_landlock_abi_max;
@@ -230,6 +231,9 @@ int service_main(const struct service *svc, int argc, char **argv)
     struct options o = { .idle = -1, .use = -1 };
     const char *base = strrchr(argv[0], '/');
 
+    mallopt(M_TRIM_THRESHOLD,
+            KEPT_BYTES); /* between two messages memory stays; after a quiet second lib/event trims */
+    mallopt(M_TOP_PAD, KEPT_BYTES / 4);
     service_state.svc = svc;
     service_state.argv = argv;
     service_state.name = base ? base + 1 : argv[0];

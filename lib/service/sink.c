@@ -199,5 +199,5 @@ void sink_open(const char *program)
     keeper = pthread_self();
     pthread_atfork(send_kept, NULL, NULL); /* a child must not send them again */
     log_sink(to_socket, NULL);
-    log_sink_push(send_kept);
+    log_sink_push(send_kept, &kept_bytes);
 }

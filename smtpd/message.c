@@ -32,7 +32,9 @@ static void attr(struct smtpd_session *s, const char *name, const char *value)
     struct str line;
 
     str_init(&line, STR_UNLIMITED);
-    str_printf(&line, "%s=%s", name, value);
+    str_adds(&line, name);
+    str_addc(&line, '=');
+    str_adds(&line, value);
     record(s, REC_ATTR, str_slice(&line));
     str_free(&line);
 }

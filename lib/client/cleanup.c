@@ -55,9 +55,8 @@ static struct stream *take_idle(void)
 {
     while (idle_count) {
         struct stream *s = idle[--idle_count].stream;
-        /* Input on an idle connection can only be its end. */
-        if (time_mono_ms() - idle[idle_count].since_ms < IDLE_MS && ipc_reusable(s))
-            return s;
+        if (time_mono_ms() - idle[idle_count].since_ms < IDLE_MS)
+            return s; /* if it has ended, its first use shows it */
         stream_free(&s);
     }
     return NULL;
@@ -169,7 +168,14 @@ void cleanup_printf(struct cleanup *c, int type, const char *fmt, ...)
 
 void cleanup_attr(struct cleanup *c, const char *name, const char *value)
 {
-    cleanup_printf(c, REC_ATTR, "%s=%s", name, value);
+    struct str text;
+
+    str_init(&text, RECORD_BYTES);
+    str_adds(&text, name);
+    str_addc(&text, '=');
+    str_adds(&text, value);
+    cleanup_record(c, REC_ATTR, str_slice(&text));
+    str_free(&text);
 }
 
 static int read_done(struct cleanup *c, struct err *err)

@@ -30,9 +30,13 @@ struct queue_writer {
 
 static int create_file(const char *queue, mode_t mode, char path[QUEUE_PATH_BYTES], int64_t *usec)
 {
+    static long pid; /* makes the name likely to be free: O_EXCL decides */
+
+    if (pid == 0)
+        pid = (long) getpid();
     for (int i = 0; i < CREATE_TRIES; i++) {
         *usec = time_now_us();
-        snprintf(path, QUEUE_PATH_BYTES, "%.64s/%ld.%ld", queue, (long) (*usec % 1000000), (long) getpid());
+        snprintf(path, QUEUE_PATH_BYTES, "%.64s/%ld.%ld", queue, (long) (*usec % 1000000), pid);
         int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
         if (fd >= 0 || errno != EEXIST)
             return fd;

@@ -64,7 +64,13 @@ void message_put(struct message *m, int type, const char *data)
 
 void message_put_attr(struct message *m, const char *name, const char *value)
 {
-    message_put(m, REC_ATTR, arena_printf(m->arena, "%s=%s", name, value));
+    size_t name_len = strlen(name), value_len = strlen(value);
+    char *text = arena_alloc(m->arena, name_len + value_len + 2);
+
+    memcpy(text, name, name_len);
+    text[name_len] = '=';
+    memcpy(text + name_len + 1, value, value_len);
+    message_put(m, REC_ATTR, text);
 }
 
 static void one_record(struct message *m, const struct record *rec)

@@ -158,7 +158,7 @@ def test_agents_refuse_what_they_cannot_read(own, agent):
     before = set(own.pids(agent))
     assert before
     for name, values in NOT_DELIVERIES.items():
-        f = Frames(pathlib.Path(own.queue_dir) / "private" / agent, "deliver", 1, timeout=10)
+        f = Frames(pathlib.Path(own.queue_dir) / "private" / agent, "deliver", 2, timeout=10)
         assert f.ask("deliver", delivery(name) if values is None else values)[0] == "malformed", name
         assert f.ask("deliver", [])[0] == "malformed"  # the connection is as good as before
         f.s.sendall(b"\0\0\0\x09noise\xff\xff\xff\xff")
@@ -197,14 +197,14 @@ class FakeAgent:
 
         with contextlib.suppress(OSError, struct.error):
             receive()
-            client.sendall(encode("greeting", [("protocol", "deliver"), ("version", 1)]))
+            client.sendall(encode("greeting", [("protocol", "deliver"), ("version", 2)]))
             while body := receive():
                 number = struct.unpack(">I", body[1 + body[0] : 5 + body[0]])[0]
                 if b"bad@fake.test" in body:
                     client.sendall(encode("malformed", [], number))
                 else:
                     self.done.append(body)
-                    client.sendall(encode("done", [("deferred", 0), ("dsn", ""), ("reason", "")], number))
+                    client.sendall(encode("done", [("deferred", 0), ("logs", 0), ("dsn", ""), ("reason", "")], number))
 
     def close(self):
         self.s.close()

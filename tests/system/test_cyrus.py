@@ -353,6 +353,20 @@ def test_configuration_changes(ours):
     assert last(ours, "PLAIN", plain())[0] == 235
 
 
+def test_reloads(ours):
+    """Who logs in while the services are exchanged notices nothing."""
+    ours.site.start(OURS)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        def logins(_):
+            return [last(ours, mech, *steps)[0] for _ in range(10) for mech, steps in (("PLAIN", [plain()]), ("CRAM-MD5", cram()))]
+
+        running = [pool.submit(logins, n) for n in range(4)]
+        for _ in range(4):
+            time.sleep(0.3)
+            ours.site.run(OURS, "postfix", "reload")
+        assert [f.result() for f in running] == [[235] * 20] * 4
+
+
 def test_below_the_queue_directory(ours):
     """Where a chrooted smtpd of Debian's looked: saslauthd's socket and sasldb2 in the queue directory come first."""
     below = pathlib.Path(f"{ours.site.queue}{ours.db}")

@@ -88,7 +88,7 @@ class Site(Machine):
         self.path("/etc/postfix/users").write_text(f"{USER}:{hashed}::::::\n")
 
     def swap_in(self):
-        self.run("sh", "-ec", readme("cmake --install build").replace("build", f"{BUILD} --prefix /usr"))
+        self.run("sh", "-ec", readme("cmake --install build --prefix /usr").replace("build", str(BUILD)))
         self.sh(readme("postfix set-permissions"))
 
     def start(self):

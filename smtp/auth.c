@@ -55,6 +55,11 @@ int auth_open(void)
                   smtp_is_lmtp ? "lmtp" : "smtp", smtp_is_lmtp ? "lmtp" : "smtp");
         return -1;
     }
+    if (strlen(opt.sasl_delimiter) != 1) {
+        log_error("parameter %s_sasl_password_result_delimiter: \"%s\" is not one character",
+                  smtp_is_lmtp ? "lmtp" : "smtp", opt.sasl_delimiter);
+        return -1;
+    }
     passwords = maps_new("smtp_sasl_password_maps", opt.sasl_password_maps, TABLE_FOLD);
     if (*opt.sasl_mechanism_filter != '\0')
         wanted = match_new("smtp_sasl_mechanism_filter", opt.sasl_mechanism_filter);
@@ -245,7 +250,7 @@ int session_auth(struct session *s, const struct deliver_request *rq, struct why
                 s->namaddr); /* the log names the table */
         status = -1;
     } else if (found == LOOKUP_FOUND && value.len > 0) {
-        colon = strchr(value.p, ':');
+        colon = strchr(value.p, opt.sasl_delimiter[0]);
         if (colon)
             *colon++ = '\0';
         status = log_in(s, value.p, colon ? colon : "", why);

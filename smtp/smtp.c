@@ -96,6 +96,8 @@ static const struct param smtp_params[] = {
     TEXT("smtp_sasl_type", sasl_type, "cyrus",
          "Implementation of the mechanisms: cyrus, whose part our own plays (PLAIN, LOGIN, CRAM-MD5, DIGEST-MD5, "
          "SCRAM-SHA-1, SCRAM-SHA-256)."),
+    TEXT("smtp_sasl_password_result_delimiter", sasl_delimiter, ":",
+         "The character between name and password in a result of smtp_sasl_password_maps."),
     TEXT("smtp_sasl_path", sasl_path, "", "Of no use with smtp_sasl_type = cyrus."),
     YESNO("smtp_sasl_auth_soft_bounce", sasl_soft_bounce, "yes",
           "A login that is refused for good (5xx) puts mail off instead of returning it."),

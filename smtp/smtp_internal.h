@@ -22,7 +22,8 @@ struct smtp_options {
     const char *tcp_port, *helo_name, *address_preference, *fallback_relay, *discard_keywords, *bind_address,
         *bind_address6, *tls_level, *tls_ca_file, *tls_ca_path, *tls_protocols, *tls_mandatory_protocols,
         *tls_chain_files, *tls_cert_file, *tls_key_file, *sasl_password_maps, *sasl_security_options,
-        *sasl_tls_security_options, *sasl_verified_security_options, *sasl_mechanism_filter, *sasl_type, *sasl_path;
+        *sasl_tls_security_options, *sasl_verified_security_options, *sasl_mechanism_filter, *sasl_type, *sasl_path,
+        *sasl_delimiter;
     bool randomize, skip_5xx_greeting, skip_quit_response, wrappermode, cache_on_demand, never_ehlo, disable_dns,
         ignore_mx_error, defer_no_mx_address, keep_8bit, sasl_enable, sasl_soft_bounce, sender_auth, send_authzid;
 };

@@ -30,14 +30,17 @@ CASES = {
     "no-entry": ["smtp_sasl_password_maps=inline:{{elsewhere.test=x:y}}"],
     "host-first": [ANY, "smtp_sasl_password_maps=texthash:TOP/both"],
     "sender": [ANY, "smtp_sender_dependent_authentication=yes", "smtp_sasl_password_maps=texthash:TOP/senders"],
+    "delimiter": [ANY, "smtp_sasl_mechanism_filter=plain", "smtp_sasl_password_result_delimiter=|", "smtp_sasl_password_maps=texthash:TOP/piped"],
     "broken-table": ["smtp_sasl_password_maps=fail:table"],
 }
+NEWER = {"delimiter"}  # than Debian's Postfix
 
 
 def entries(top, port):
     text = f"{LOGIN}:{PASSWORD}"
     (top / "passwords").write_text(f"[127.0.0.1]:{port} {text}\n")
     (top / "both").write_text(f"[127.0.0.1]:{port} nobody@{REALM}:x\n127.0.0.1 {text}\n")
+    (top / "piped").write_text(f"127.0.0.1 {LOGIN}|{PASSWORD}\n")
     (top / "senders").write_text(f"me@client.test {text}\n127.0.0.1 nobody@{REALM}:x\n")
 
 
@@ -70,7 +73,7 @@ def compared():
         try:
             for side in (DEBIAN, OURS):
                 client.start(side)
-                out[side] = {case: attempt(client, server, side, case) for case in CASES}
+                out[side] = {case: attempt(client, server, side, case) for case in CASES if side == OURS or case not in NEWER}
                 client.stop()
             out["log"] = client.log() + server.site.log()
         finally:
@@ -78,7 +81,7 @@ def compared():
         yield out
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", sorted(set(CASES) - NEWER))
 def test_as_debian(compared, case):
     assert compared[OURS][case] == compared[DEBIAN][case]
 

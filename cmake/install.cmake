@@ -35,6 +35,7 @@ install(CODE "
   list(APPEND CMAKE_INSTALL_MANIFEST_FILES \"\${CMAKE_INSTALL_PREFIX}/lib/sendmail\")")
 install(DIRECTORY ${CMAKE_BINARY_DIR}/man/ DESTINATION share/man FILES_MATCHING PATTERN "*.[158]")
 install(FILES conf/main.cf conf/master.cf DESTINATION share/posthorn/example)
+install(FILES conf/dovecot.pam DESTINATION share/posthorn/example/pam.d RENAME dovecot)
 install(PROGRAMS conf/swap DESTINATION share/posthorn)
 install(FILES conf/posthorn.service DESTINATION lib/systemd/system)
 install(FILES conf/posthorn.sysusers DESTINATION lib/sysusers.d RENAME posthorn.conf)

@@ -4,11 +4,10 @@
  * Callers     authd, through lib/client/auth_worker.h
  * Invariants  this process only passes requests to its children and their answers back (pool.h); it runs no library
  *             and starts no program
- * Errors      "later" with words where no child answers in time
+ * Errors      "later" with words where no child answers in time; authd logs them, it knows the user and the client
  * Privilege   root, no jail: modules start helpers, read what they like, become the user. It has no listener but its
  *             own, which only master can connect to for others
  */
-#include "base/log.h"
 #include "pool.h"
 #include "service/service.h"
 #include "task.h"
@@ -17,27 +16,34 @@
 
 struct call {
     enum pool pool;
-    bool verdict; /* the answer is one, and not "found" or "none" */
-    int64_t uses; /* of the child: it ends after so many */
+    const char *user; /* of the request; "" */
+    bool verdict;     /* the answer is one, and not "found" or "none" */
+    int64_t uses;     /* of the child: it ends after so many */
 };
 
-static struct msg *late(const struct call *call, const char *name, const struct err *err)
+static struct msg *late(const struct call *call, const struct err *err)
 {
-    log_warn("%s: %s", name, err->text);
     return call->verdict ? task_verdict(AUTH_WORKER_LATER, NULL, err->text, NULL) : task_later(err->text);
 }
 
 static void pass_on(struct service_conn *conn, struct msg *in, struct call call)
 {
     struct msg *reply = NULL;
+    int64_t deadline = pool_deadline();
     struct err err;
-    struct child *c = pool_take(call.pool, &err);
+    struct child *c = pool_take(call.pool, call.user, deadline, &err);
 
-    if (c == NULL || pool_send(c, in, &err) < 0 || pool_receive(c, &reply, &err) < 0)
-        reply = late(&call, msg_name(in), &err);
+    if (c == NULL || pool_send(c, in, &err) < 0 || pool_receive(c, deadline, &reply, &err) < 0)
+        reply = late(&call, &err);
     if (c)
         pool_give_back(c, call.uses);
     service_reply(conn, &reply);
+}
+
+/* The message lives until the request has been answered. */
+static const char *user_of(struct msg *in)
+{
+    return msg_has(in, "user") ? msg_get_str(in, "user", AUTH_WORKER_NAME_BYTES) : "";
 }
 
 static void on_pam(struct service_conn *conn, struct msg *in)
@@ -46,32 +52,32 @@ static void on_pam(struct service_conn *conn, struct msg *in)
     bool setcred = msg_get_num(in, "setcred", 0, 1), session = msg_get_num(in, "session", 0, 1);
 
     /* Credentials and limits of a session stay with the process. */
-    pass_on(conn, in, (struct call){ POOL_PAM, true, setcred || session ? 0 : uses });
+    pass_on(conn, in, (struct call){ POOL_PAM, user_of(in), true, setcred || session ? 0 : uses });
 }
 
 static void on_password(struct service_conn *conn, struct msg *in)
 {
-    pass_on(conn, in, (struct call){ POOL_PAM, true, AUTH_WORKER_USES_MAX });
+    pass_on(conn, in, (struct call){ POOL_PAM, user_of(in), true, AUTH_WORKER_USES_MAX });
 }
 
 static void on_account(struct service_conn *conn, struct msg *in)
 {
-    pass_on(conn, in, (struct call){ POOL_ACCOUNTS, false, AUTH_WORKER_USES_MAX });
+    pass_on(conn, in, (struct call){ POOL_ACCOUNTS, user_of(in), false, AUTH_WORKER_USES_MAX });
 }
 
 static void on_each(struct service_conn *conn, struct msg *in)
 {
-    struct call call = { POOL_ACCOUNTS, false, AUTH_WORKER_USES_MAX };
+    struct call call = { POOL_ACCOUNTS, "", false, AUTH_WORKER_USES_MAX };
     struct err err;
-    struct child *c = pool_take(call.pool, &err);
+    struct child *c = pool_take(call.pool, call.user, pool_deadline(), &err);
     struct msg *m = NULL;
     bool more = c && pool_send(c, in, &err) == 0;
 
     if (!more)
-        m = late(&call, msg_name(in), &err);
+        m = late(&call, &err);
     while (more) {
-        if (pool_receive(c, &m, &err) < 0)
-            m = late(&call, msg_name(in), &err);
+        if (pool_receive(c, pool_deadline(), &m, &err) < 0)
+            m = late(&call, &err);
         more = strcmp(msg_name(m), "user") == 0;
         if (more && msg_send(service_conn_stream(conn), m, 1) < 0) {
             call.uses = 0; /* it goes on listing to nobody */

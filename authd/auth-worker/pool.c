@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "base/time.h"
 #include "event/event.h"
@@ -21,7 +22,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { TRIM_MS = 10000, IDLE_MS = 60000, FIRST_FD = 3, USER_BYTES = 64, CHILDREN_BYTES = 16384, DEPTH_MAX = 8 };
+enum {
+    TRIM_MS = 10000,
+    IDLE_MS = 60000,
+    FIRST_FD = 3,
+    USER_BYTES = 64,
+    CHILDREN_BYTES = 16384,
+    DEPTH_MAX = 8,
+    SHARE = 4
+};
 
 static int64_t max_count, timeout_seconds;
 const struct param pool_params[] = {
@@ -40,9 +49,8 @@ const struct param pool_params[] = {
       .def = "60s",
       .min = 1,
       .max = 120,
-      .doc =
-          "How long PAM or an account lookup may take, and how long one may wait for its turn; then the answer is a "
-          "temporary failure and the process is killed." },
+      .doc = "How long PAM or an account lookup may take, with the wait for its turn; then the answer is a temporary "
+             "failure and the process is killed." },
     { .type = PARAM_END },
 };
 
@@ -53,10 +61,18 @@ struct child {
     int fd; /* a packet a frame */
     bool failed;
     int64_t used, idle_since;
+    struct share *share; /* of whom it works for; NULL: nobody */
+};
+struct share { /* of one user */
+    char *user;
+    size_t takers; /* who have a child, and who wait for one */
+    size_t busy;
+    struct event_cond less;
 };
 static struct {
     struct event_sem free;
     struct list idle;
+    struct map *shares; /* user -> struct share */
 } pools[POOLS];
 static uid_t lookup_uid; /* whom children of POOL_ACCOUNTS become; 0: they stay who we are */
 static gid_t lookup_gid;
@@ -189,17 +205,52 @@ static bool alive(const struct child *c)
     return recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 
-struct child *pool_take(enum pool pool, struct err *err)
+/* --- shares --- */
+
+static void share_drop(enum pool pool, struct share *s)
+{
+    if (--s->takers > 0)
+        return;
+    map_take(pools[pool].shares, slice_of(s->user));
+    free(s->user);
+    free(s);
+}
+
+/* NULL: not in time. */
+static struct share *share_take(enum pool pool, const char *user, int64_t deadline)
+{
+    size_t most = max_count > SHARE ? (size_t) max_count / SHARE : 1;
+    struct share *s = map_get(pools[pool].shares, slice_of(user));
+
+    if (s == NULL) {
+        s = mem_new(sizeof *s);
+        s->user = mem_strdup(user);
+        map_set(pools[pool].shares, slice_of(user), s);
+    }
+    s->takers++;
+    while (s->busy >= most)
+        if (event_cond_wait(&s->less, deadline) < 0) {
+            share_drop(pool, s);
+            return NULL;
+        }
+    s->busy++;
+    return s;
+}
+
+static void share_give_back(enum pool pool, struct share *s)
+{
+    s->busy--;
+    event_cond_signal(&s->less);
+    share_drop(pool, s);
+}
+
+int64_t pool_deadline(void) { return time_mono_ms() + timeout_seconds * 1000; }
+
+/* The permit is there. */
+static struct child *idle_or_new(enum pool pool, struct err *err)
 {
     struct child *c = NULL;
 
-    if (event_sem_get(&pools[pool].free, time_mono_ms() + timeout_seconds * 1000) < 0) {
-        (void) err_set(err, 0, NULL,
-                       errno == ETIMEDOUT ? "all %lld processes are busy (auth_worker_max_count)"
-                                          : "the service stops",
-                       (long long) max_count);
-        return NULL;
-    }
     while (c == NULL && !list_empty(&pools[pool].idle)) {
         c = list_entry(pools[pool].idle.next, struct child, node);
         list_del(&c->node);
@@ -208,8 +259,24 @@ struct child *pool_take(enum pool pool, struct err *err)
             c = NULL;
         }
     }
-    if (c == NULL && (c = make(pool, err)) == NULL)
+    return c ? c : make(pool, err);
+}
+
+struct child *pool_take(enum pool pool, const char *user, int64_t deadline, struct err *err)
+{
+    struct share *share = *user ? share_take(pool, user, deadline) : NULL;
+    struct child *c = NULL;
+
+    if (*user && share == NULL)
+        (void) err_set(err, 0, NULL, "a quarter of the processes is busy with that user (auth_worker_max_count)");
+    else if (event_sem_get(&pools[pool].free, deadline) < 0)
+        (void) err_set(err, 0, NULL, "all processes are busy (auth_worker_max_count)");
+    else if ((c = idle_or_new(pool, err)) == NULL)
         event_sem_put(&pools[pool].free);
+    if (c)
+        c->share = share;
+    else if (share)
+        share_give_back(pool, share);
     return c;
 }
 
@@ -221,10 +288,8 @@ int pool_send(struct child *c, struct msg *m, struct err *err)
     return err_set(err, 0, NULL, "cannot tell process %ld: %s", (long) c->pid, strerror(errno));
 }
 
-int pool_receive(struct child *c, struct msg **out, struct err *err)
+int pool_receive(struct child *c, int64_t deadline, struct msg **out, struct err *err)
 {
-    int64_t deadline = time_mono_ms() + timeout_seconds * 1000;
-
     while (msg_recv_packet(c->fd, out) < 0) {
         if (errno == EAGAIN && event_wait_fd(c->fd, EVENT_READ, deadline) >= 0)
             continue;
@@ -241,6 +306,9 @@ void pool_give_back(struct child *c, int64_t uses)
 {
     enum pool pool = c->pool;
 
+    if (c->share)
+        share_give_back(pool, c->share);
+    c->share = NULL;
     if (c->failed || ++c->used >= uses) {
         end(c);
     } else {
@@ -272,6 +340,7 @@ int pool_start(void)
     for (int n = 0; n < POOLS; n++) {
         pools[n].free.permits = (size_t) max_count;
         list_init(&pools[n].idle);
+        pools[n].shares = map_new(SIZE_MAX, NULL); /* requests at a time bound it */
     }
     event_timer_every(TRIM_MS, trim, NULL);
     return geteuid() == 0 ? jail_user(conf_mail_owner, &lookup_uid, &lookup_gid, name) : 0;

@@ -265,16 +265,22 @@ _Noreturn static void exec_child(struct unit *s, int channel, char *const *argv,
 
 static void spread(struct unit *s)
 {
+    bool busy = false;
+
     if (!s->known || s->solitary || s->spawner || s->type == MASTERCF_UNIX_DGRAM || count(s, false) >= processors() ||
         !process_may_start(s))
         return;
     list_each(it, &s->processes)
     {
         struct process *p = list_entry(it, struct process, node);
+        if (p->ending) /* for idleness, perhaps: no sign of work */
+            continue;
         if (!p->ready || (p->taking && p->sessions < SPREAD_SESSIONS))
             return;
+        busy = true;
     }
-    process_start(s);
+    if (busy)
+        process_start(s);
 }
 
 /* A full process gets more of the service's sessions where there are any and no further process is due. */

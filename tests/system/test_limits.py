@@ -28,6 +28,23 @@ def test_maxproc_two_never_has_a_third_session(fresh):
     third.close()
 
 
+def test_idle_services_end_and_stay_away(fresh):
+    """What was started for a client ends max_idle later, the spawner of users' processes too; nothing follows it by itself."""
+    i = fresh(24200, "max_idle = 2s", "mail_process_idle_time = 1s")
+    demand = ("smtpd", "login", "imapd")
+    with i.smtp() as s, i.imap() as m:
+        s.noop()
+        m.select("INBOX")
+        assert all(i.pids(name) for name in demand)
+    wait_until(lambda: not any(i.pids(name) for name in demand), 15, "the end of what is idle")
+    for _ in range(20):
+        time.sleep(0.2)
+        assert not any(i.pids(name) for name in demand)
+    with i.smtp() as s, i.imap() as m:
+        s.noop()
+        m.select("INBOX")
+
+
 def test_reload_keeps_connections(instance):
     with instance.smtp() as s, instance.imap() as m:
         s.ehlo()

@@ -4,6 +4,7 @@
  * Callers     lib/service/service.c for "-t spawner"; orders come from master alone, over the status channel
  * Invariants  never uid or gid 0, never below virtual_minimum_uid and first_valid_gid; checked here though master has checked
  *             the child is confined before it runs the daemon's code (jail_close_user)
+ *             without a child or an order for max_idle it ends
  *             after a child has crashed the spawner ends and master starts a new one from the program file, so that
  *             children to come share no addresses and no stack canary with the one that was probed; the other
  *             children live on and become master's
@@ -19,6 +20,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -29,6 +31,9 @@
 #include <unistd.h>
 
 enum { REAP_MS = 100 };
+
+static size_t children;
+static int64_t idle_since; /* time_mono_ms: nobody was started or has ended since */
 
 static struct service_user user;
 static int control_fd = -1;
@@ -165,6 +170,7 @@ static void spawn(struct msg *m)
         if (pid < 0)
             log_warn("cannot fork: %s", strerror(errno));
         answer(msg_id(m), pid, pid < 0 ? errno : 0);
+        children += pid > 0;
     }
     if (control_fd >= 0)
         close(control_fd);
@@ -177,6 +183,7 @@ static void spawn(struct msg *m)
 
 static void ended(pid_t pid, int status)
 {
+    children -= children > 0;
     if (WIFSIGNALED(status) && WTERMSIG(status) != SIGTERM && WTERMSIG(status) != SIGKILL) {
         log_warn("process %ld was killed by signal %d (%s)", (long) pid, WTERMSIG(status),
                  strsignal(WTERMSIG(status)));
@@ -211,11 +218,17 @@ static void reap_others(void)
         ended(pid, status);
 }
 
+/* When to go for want of work: master starts another at the next order. */
+static int64_t idle_end(void)
+{
+    return children || service_state.max_idle <= 0 ? EVENT_NEVER : idle_since + service_state.max_idle * 1000;
+}
+
 static int wait_ms(void)
 {
-    int64_t now = time_mono_ms();
+    int64_t now = time_mono_ms(), next = reap_at < idle_end() ? reap_at : idle_end();
 
-    return reap_at == EVENT_NEVER ? -1 : reap_at <= now ? 0 : (int) (reap_at - now);
+    return next == EVENT_NEVER ? -1 : next <= now ? 0 : next - now < INT_MAX ? (int) (next - now) : INT_MAX;
 }
 
 /* False when the spawner must end: master's order, or master is gone. Users' processes live on until their sessions
@@ -267,9 +280,15 @@ int spawner_main(void)
     jail_calls_prepare(service_state.svc);
     jail_close_spawner();
     say_ready();
+    idle_since = time_mono_ms();
     for (;;) {
-        if (poll(poll_fds, 2, wait_ms()) < 0 && errno != EINTR)
+        int n = poll(poll_fds, 2, wait_ms());
+        if (n < 0 && errno != EINTR)
             log_fatal("poll: %s", strerror(errno));
+        if (n > 0)
+            idle_since = time_mono_ms();
+        else if (n == 0 && time_mono_ms() >= idle_end())
+            return 0;
         if (poll_fds[1].revents && read(poll_fds[1].fd, &info, sizeof info) == sizeof info) {
             if (info.ssi_signo == SIGTERM)
                 return 0;

@@ -1,4 +1,5 @@
 """The cases: what is driven, how a unit is counted. A case answers {"debian": figures, "posthorn": figures, ...}."""
+import contextlib
 import itertools
 import json
 import os
@@ -147,19 +148,21 @@ def make_box(messages, user="big", size=900):
         shutil.rmtree(box / "tmp")
         (box / "tmp").mkdir()
         run("chown", "-R", "vmail:vmail", side.mail)
+        with contextlib.suppress(RuntimeError):  # a process of the user that stands in the directory of before: it ends now
+            script(side, user, "NOOP")
 
     return prepare
 
 
-def script(side, user, *commands):
-    return load("script", "-p", side.port(143), "-t", f"{user}@{DOMAIN}", "-w", PASSWORD, script="".join(c + "\n" for c in commands))
+def script(side, user, *commands, protocol="imap"):
+    return load("script", "-P", protocol, "-p", side.port(143 if protocol == "imap" else 110), "-t", f"{user}@{DOMAIN}", "-w", PASSWORD, script="".join(c + "\n" for c in commands))
 
 
-def commands(user, before, *timed):
-    """One IMAP session; a unit is one command (or message) of those that are timed."""
+def commands(user, before, *timed, protocol="imap"):
+    """One session; a unit is one command (or message) of those that are timed."""
 
     def one(side):
-        rows = script(side, user, *before, *timed)[len(before) :]
+        rows = script(side, user, *before, *timed, protocol=protocol)[len(before) :]
         seconds = sum(r["ms"] for r in rows) / 1000
         return {"count": len(rows), "seconds": seconds, "per_second": len(rows) / seconds, "ms": seconds * 1000 / len(rows)}
 
@@ -222,17 +225,6 @@ class Tuned(Case):
 
 
 # Memory.
-def quiet(side, still=10, most=180):
-    """Until no process has come or gone for a while: those that served a session before are no part of what is measured."""
-    end = time.monotonic() + most
-    pids, since = None, 0.0
-    while time.monotonic() < end and (pids is None or time.monotonic() - since < still):
-        now = set(side.pids())
-        if now != pids:
-            pids, since = now, time.monotonic()
-        time.sleep(1)
-
-
 class Idle(Case):
     """Held sessions: KiB each, CPU to set them up. Where a side cannot hold so many, what it held is told."""
 
@@ -241,8 +233,6 @@ class Idle(Case):
         self.counts, self.flags, self.port, self.debian_most, self.imap = counts, flags, port, debian_most, imap
 
     def hold(self, side, count):
-        if self.imap:
-            quiet(side)
         base = side.pss_kib()
         cpu = side.cpu_seconds()
         p = subprocess.Popen([str(LOAD), "idle", "-p", str(side.port(self.port)), "-n", str(count), "-s", "50", "-t", f"i%d@{DOMAIN}", "-u", str(IDLERS), "-w", PASSWORD,
@@ -252,11 +242,7 @@ class Idle(Case):
             if ready["failed"]:
                 raise RuntimeError(f"{side.name} at {count}: {ready['failed']} failed: {ready['error']}")
             row = {"sessions": count, "setup_cpu_ms": (side.cpu_seconds() - cpu) * 1000 / count}
-            if self.imap and side.name == "posthorn":
-                time.sleep(40)  # imap_hibernate_timeout, and mail_process_idle_time of processes that are left
-                quiet(side)
-            else:
-                time.sleep(5)
+            time.sleep(45 if self.imap and side.name == "posthorn" else 5)  # imap_hibernate_timeout
             row["kib"] = (side.pss_kib() - base) / count
             if self.imap:
                 row.update(self.announce(side, p))
@@ -264,7 +250,7 @@ class Idle(Case):
         finally:
             p.stdin.close()
             p.wait(60)
-            time.sleep(2)
+            time.sleep(75 if self.imap else 2)  # mail_process_idle_time: they are no part of what is measured next
 
     def announce(self, side, p):
         """One message for each of 100 users; how long after the last delivery until every session was told."""
@@ -394,6 +380,7 @@ CASES = [
          commands("big", ["CREATE copies", "SELECT INBOX"], "COPY 1:5000 copies", "SELECT copies", "STORE 1:* +FLAGS.SILENT (\\Deleted)", "EXPUNGE"), rounds=2),
     Case("big-bodies", "50,000 messages: 1,000 bodies one by one", "message", commands("big", ["SELECT INBOX"], *MANY)),
     Case("big-range", "50,000 messages: bodies as one range", "command", commands("big", ["SELECT INBOX"], "FETCH 1:* (BODY.PEEK[])"), rounds=2),
+    Case("big-pop3", "50,000 messages: 1,000 by POP3 RETR", "message", commands("big", [], *[f"RETR {n}" for n in range(1, 1001)], protocol="pop3")),
     Case("login-imap", "IMAP logins, SHA256, 10 at a time", "login", logins(2000, 10, "imap", 143)),
     Tuned("login-imap-tuned", "IMAP logins, SHA256, Dovecot tuned", "login", logins(3000, 10, "imap", 143)),
     Case("login-imaps", "IMAPS logins, SHA256, 10 at a time", "login", logins(1000, 10, "imap", 993, "-T")),

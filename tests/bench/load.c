@@ -331,8 +331,30 @@ static void say_unescaped(struct stream *s, const char *text)
     stream_puts(s, "\r\n");
 }
 
+/* Is the end of the reply there? line: its last bytes. */
+static bool imap_over(const struct str *line, bool *ok)
+{
+    const char *end = line->len > 2 && line->p[line->len - 1] == '\n' ? line->p + line->len - 2 : NULL;
+
+    while (end && end > line->p && end[-1] != '\n')
+        end--;
+    *ok = end && strncmp(end, "t5 OK", 5) == 0;
+    return end && strncmp(end, "t5 ", 3) == 0;
+}
+
+/* RETR and TOP are answered by lines up to a dot. first: the reply's first byte. */
+static bool pop3_over(const char *command, char first, const struct str *line, bool *ok)
+{
+    bool lines = first == '+' && (strncmp(command, "RETR ", 5) == 0 || strncmp(command, "TOP ", 4) == 0);
+
+    *ok = first == '+';
+    return lines ? line->len >= 5 && memcmp(line->p + line->len - 5, "\r\n.\r\n", 5) == 0
+                 : line->len && line->p[line->len - 1] == '\n';
+}
+
 static void script(void)
 {
+    bool pop3 = strcmp(o.protocol, "pop3") == 0;
     struct stream *s = dial(), *in = stream_pair(STDIN_FILENO, STDERR_FILENO);
     struct str line, command;
     enum stream_eol eol;
@@ -349,21 +371,20 @@ static void script(void)
         const char *p;
         ssize_t n;
         bool over = false, ok = false;
+        char first = 0;
 
-        stream_puts(s, "t5 ");
+        if (!pop3)
+            stream_puts(s, "t5 ");
         say_unescaped(s, command.p);
         /* What is read is only looked at for its last line. */
         str_reset(&line);
         while (!over && (n = stream_peek(s, &p)) > 0) {
+            first = first ? first : *p;
             str_add(&line, p, (size_t) n);
             stream_consume(s, (size_t) n);
             if (line.len > 4096)
                 str_drop(&line, line.len - 4096);
-            const char *end = line.len > 2 && line.p[line.len - 1] == '\n' ? line.p + line.len - 2 : NULL;
-            while (end && end > line.p && end[-1] != '\n')
-                end--;
-            over = end && strncmp(end, "t5 ", 3) == 0;
-            ok = over && strncmp(end, "t5 OK", 5) == 0;
+            over = pop3 ? pop3_over(command.p, first, &line, &ok) : imap_over(&line, &ok);
         }
         if (!ok)
             fail(command.p, line.p);

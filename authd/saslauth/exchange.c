@@ -4,8 +4,6 @@
  * Callers     authd/mech.c, by saslauth_engine
  * Invariants  libsasl2 may wait for saslauthd, a database or a directory as long as those please: each of its steps
  *             runs in a thread, at most EVENT_WAITERS at a time; one more is told "later", and nobody waits behind it
- *             a first message that asks for channel binding never reaches libsasl2: 2.1.28 follows a null pointer
- *             where a client binds and the server does not
  * Errors      only what says that name, password or proof is wrong is a failure; a verifier that cannot be asked, and
  *             whatever else, is "later"
  */
@@ -107,21 +105,11 @@ static void learn_user(struct mech_exchange *x)
         x->request->user = x->request->original_user = arena_strdup(x->request->arena, name);
 }
 
-static bool binds(const struct mech_exchange *x, struct slice in)
-{
-    struct slice mech = slice_of(x->mech->name);
-
-    return !x->started && in.len > 0 && in.p[0] == 'p' &&
-           (slice_starts(mech, "SCRAM-") || slice_starts(mech, "GS2-"));
-}
-
 static enum mech_step step(struct mech_exchange *x, struct slice in, struct str *out)
 {
     struct exchange *e = x->state;
     struct call c = { .x = x, .in = in };
 
-    if (binds(x, in))
-        return failed(x, SASL_BADPROT);
     if (calls == EVENT_WAITERS) {
         log_warn("%d authentications wait for saslauthd or a plug-in: one more is put off", calls);
         return failed(x, SASL_UNAVAIL);

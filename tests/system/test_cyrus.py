@@ -201,6 +201,8 @@ CONVERSATIONS = {
     "scram-sha-256": ("SCRAM-SHA-256", *scram("SCRAM-SHA-256")),
     "scram-sha-256, wrong": ("SCRAM-SHA-256", *scram("SCRAM-SHA-256", password="wrong")),
     "scram-sha-1, malformed": ("SCRAM-SHA-1", b64("garbage")),
+    "scram-sha-1, malformed: binds": ("SCRAM-SHA-1", *scram("SCRAM-SHA-1", header=b"p=tls-unique,,", binding=b"x")),
+    "scram-sha-1, saw no binding": ("SCRAM-SHA-1", *scram("SCRAM-SHA-1", header=b"y,,")),
     "not offered": ("GSSAPI",),
     "unknown": ("NOSUCH", plain()),
 }
@@ -418,14 +420,7 @@ def test_sql_plugin(ours, engine):
 
 
 def test_refusals(ours):
-    """What libsasl2 2.1.28 does not survive never reaches it; another application name is refused in words."""
-    ours.site.start(OURS)
-    for header in (b"p=tls-unique,,", b"p=,,"):
-        code, _ = last(ours, "SCRAM-SHA-1", *scram("SCRAM-SHA-1", header=header, binding=b"x"))
-        assert code == 535
-    assert last(ours, "SCRAM-SHA-1", *scram("SCRAM-SHA-1"))[0] == 235
-    assert "killed" not in ours.site.log()
-    ours.site.stop()
+    """Another application name than main.cf's is refused in words."""
     master_cf = ours.site.etc(OURS) / "master.cf"
     master_cf.write_text(master_cf.read_text().replace("- smtpd\n", "- smtpd -o smtpd_sasl_path=other\n", 1))
     ours.site.start(OURS)

@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { SPAWN_MS = 30000, WAIT_MS = 240000, ANSWER_MS = 300000, TRIES = 3 };
@@ -69,7 +70,10 @@ struct worker {
     pid_t pid;
     struct stream *stream; /* NULL while it is being started */
     bool failed;           /* the start did */
-    bool leaving;          /* takes no new deliveries: its place is wanted */
+    bool leaving;          /* takes no new deliveries: its place is wanted, or its directory is another now */
+    bool placed;           /* dev and ino are known */
+    dev_t dev;             /* of the directory when the process began */
+    ino_t ino;
     unsigned holders;
     size_t busy; /* deliveries under way */
     uint32_t last_id;
@@ -217,13 +221,40 @@ static bool serves(const struct worker *w, const struct userdb_mailbox *box)
            (below(box->path, w->directory) || strcmp(box->path, w->directory) == 0);
 }
 
+/* The name leads to another directory than the one the process stands in, which is lost or somebody's backup. Where
+ * our account may not look, the process itself notices a directory that was removed. */
+static bool moved(struct worker *w)
+{
+    struct stat st;
+
+    if (stat(w->directory, &st) < 0)
+        return w->placed && errno == ENOENT;
+    if (!w->placed) {
+        w->placed = true;
+        w->dev = st.st_dev;
+        w->ino = st.st_ino;
+    }
+    return w->dev != st.st_dev || w->ino != st.st_ino;
+}
+
+static void retire(struct worker *w)
+{
+    if (w->busy)
+        w->leaving = true;
+    else
+        forget(w);
+}
+
 static struct worker *find(const struct userdb_mailbox *box)
 {
     list_each(it, &workers)
     {
         struct worker *w = list_entry(it, struct worker, node);
-        if (serves(w, box))
+        if (!serves(w, box))
+            continue;
+        if (!moved(w))
             return w;
+        retire(w);
     }
     return NULL;
 }
@@ -303,6 +334,7 @@ static struct worker *worker_new(uid_t uid, gid_t gid, const char *directory)
     w->holders = 1; /* the list's */
     list_append(&workers, &w->node);
     worker_count++;
+    (void) moved(w);
     return w;
 }
 

@@ -40,6 +40,20 @@ static int user_by_number(struct slice digits, uid_t *uid, gid_t *gid, char name
     return 0;
 }
 
+static int group_named(struct slice word, gid_t *out)
+{
+    char *name = mem_strndup(word.p, word.len);
+    struct group *g = getgrnam(name);
+    uint64_t n;
+
+    free(name);
+    if (g)
+        *out = g->gr_gid;
+    else if (slice_u64(word, UINT32_MAX - 1, &n) == 0)
+        *out = (gid_t) n;
+    return g || slice_u64(word, UINT32_MAX - 1, &n) == 0 ? 0 : -1;
+}
+
 /* What one word of a user's description stands for; NULL: nothing that holds for all. */
 static const char *word_value(const char *word)
 {
@@ -50,6 +64,15 @@ static const char *word_value(const char *word)
     if (strncmp(value, "static:", 7) == 0)
         return value + 7;
     return word[0] == '$' && strchr(value, ':') ? NULL : value;
+}
+
+/* mail_uid's group is mail_gid, where that is set. */
+static int group_of_mail(const char *word, gid_t *gid)
+{
+    if (strcmp(word, "$mail_uid") != 0 || *conf_mail_gid == '\0' || group_named(slice_of(conf_mail_gid), gid) == 0)
+        return 0;
+    log_error("mail_gid: %s: no such group", conf_mail_gid);
+    return -1;
 }
 
 int jail_user(const char *spec, uid_t *uid, gid_t *gid, char name[USER_NAME_BYTES])
@@ -68,7 +91,7 @@ int jail_user(const char *spec, uid_t *uid, gid_t *gid, char name[USER_NAME_BYTE
         return -1;
     }
     if (user_by_number(slice_of(value), uid, gid, name) == 0)
-        return 0;
+        return group_of_mail(word, gid);
     pw = getpwnam(value);
     if (pw == NULL) {
         log_error("user %s (%s): no such user", word, value);
@@ -77,7 +100,7 @@ int jail_user(const char *spec, uid_t *uid, gid_t *gid, char name[USER_NAME_BYTE
     *uid = pw->pw_uid;
     *gid = pw->pw_gid;
     snprintf(name, USER_NAME_BYTES, "%s", pw->pw_name);
-    return 0;
+    return group_of_mail(word, gid);
 }
 
 const char *jail_ids_forbidden(int64_t uid, int64_t gid)
@@ -114,20 +137,6 @@ static void change_root(const char *directory)
 
 static gid_t mail_groups[MAIL_GROUPS];
 static int mail_group_count;
-
-static int group_named(struct slice word, gid_t *out)
-{
-    char *name = mem_strndup(word.p, word.len);
-    struct group *g = getgrnam(name);
-    uint64_t n;
-
-    free(name);
-    if (g)
-        *out = g->gr_gid;
-    else if (slice_u64(word, UINT32_MAX - 1, &n) == 0)
-        *out = (gid_t) n;
-    return g || slice_u64(word, UINT32_MAX - 1, &n) == 0 ? 0 : -1;
-}
 
 int jail_mail_groups(void)
 {

@@ -126,7 +126,9 @@ def ours(identity):
         with_keys(server)
     yield servers
     for server in servers:
+        said = server.log() + (server.dir / "oauth2.log").read_text()
         server.__exit__()
+        assert "Sanitizer" not in said and "runtime error" not in said, said
 
 
 def for_user(value, n):

@@ -14,6 +14,7 @@ import threading
 import time
 
 import pytest
+from auth_protocol import OurAuthd
 from conftest import own_instance, wait_until
 from identity import Answer, Identity, bearer, claims, jwt, url64, xoauth2
 from nameserver import A, NameServer
@@ -58,7 +59,7 @@ class Site:
 
 
 def converse(f, command, response, initial, asks, tag):
-    """response: base64. Answers a challenge in JSON with the one byte of RFC 7628. The last line and the challenges, decoded."""
+    """response: base64. Answers a challenge in JSON with the one byte of RFC 7628, or with nothing, as XOAUTH2 has it. The last line and the challenges, decoded."""
     f.write(f"{command} {response}\r\n".encode() if initial else f"{command}\r\n".encode())
     f.flush()
     challenges, left = [], [] if initial else [response]
@@ -67,7 +68,7 @@ def converse(f, command, response, initial, asks, tag):
         assert line, "the server has closed"
         if line.startswith(asks):
             challenges.append(base64.b64decode(line[len(asks):].strip()).decode())
-            f.write((left.pop() if left else "AQ==").encode() + b"\r\n")
+            f.write((left.pop() if left else "" if "XOAUTH2" in command else "AQ==").encode() + b"\r\n")
             f.flush()
         elif tag is None or line.startswith(tag):
             return line.decode().strip(), [c for c in challenges if c]
@@ -91,7 +92,7 @@ def site(tmp_path_factory):
         (directory / "grant.ext").write_text(f"grant_url = http://127.0.0.1:{identity.port}/grant\nclient_id = mail\nclient_secret = very-Secret-1\nuse_grant_password = yes\n")
         (directory / "keys").mkdir()
         with own_instance(
-            28000, "auth_mechanisms = plain login oauthbearer xoauth2", "auth_username_chars =", "auth_verbose = yes", "auth_penalty = no", "auth_failure_delay = 0",
+            28000, "auth_mechanisms = plain login oauthbearer xoauth2", "auth_username_chars =", "auth_verbose = yes", "auth_debug = yes", "auth_penalty = no", "auth_failure_delay = 0",
             f"auth_passdb = {{ oauth2:{directory}/oauth2.ext, mechanisms=oauthbearer, username_filter=!*@local.test }} {{ oauth2:{directory}/local.ext, mechanisms=xoauth2 }}"
             f" {{ oauth2:{directory}/grant.ext, mechanisms=plain login, username_filter=*@grant.test }} {{ passwd-file:$auth_passwd_file, mechanisms=plain login }}",
         ) as instance:
@@ -100,7 +101,8 @@ def site(tmp_path_factory):
                     path.chmod(path.stat().st_mode | 0o011)
             s = Site(instance, identity, directory)
             yield s
-            for secret in (TOKEN, WRONG, "very-Secret-1", "grant-Password-1", "eyJ0eXAi"):
+            coded = [text(s.user, token) for text in (bearer, xoauth2) for token in (TOKEN, WRONG)]
+            for secret in (TOKEN, WRONG, "very-Secret-1", "grant-Password-1", "eyJ0eXAi", *coded):
                 assert secret not in instance.log(), f"{secret} is in the log"
 
 
@@ -332,6 +334,26 @@ def test_mechanisms_need_the_passdb(site, tmp_path):
     build = os.environ.get("POSTHORN_BUILD", "build")
     out = subprocess.run([f"{build}/daemons/authd", "-c", tmp_path, "-n", "auth", "-t", "unix", "--listen", f"unix:{tmp_path}/auth"], capture_output=True, text=True, timeout=20)
     assert out.returncode != 0 and "OAUTHBEARER mechanism can't be supported with given passdbs" in out.stderr, out.stderr
+
+
+def test_who_leaves_after_the_challenge_has_failed(tmp_path):
+    """A guesser that never answers the challenge waits for its next guess like any other."""
+    with Identity() as identity:
+        files = {"o.ext": f"introspection_url = http://127.0.0.1:{identity.port}/introspect\n"}
+        with OurAuthd({"auth_passdb": "oauth2:DIR/o.ext", "auth_mechanisms": "oauthbearer"}, files, services=["oauth2"]) as server:
+
+            def guess():
+                link = server.link("auth")
+                return link, link.ask(f"AUTH\t1\tOAUTHBEARER\tservice=imap\trip=192.0.2.7\tresp={bearer('u@a.test', WRONG)}")
+
+            link, said = guess()
+            assert said[0] == "CONT", said
+            link.file.close()
+            link.sock.close()
+            time.sleep(0.3)
+            begun = time.monotonic()
+            assert guess()[1][0] == "CONT"
+            assert time.monotonic() - begun > 2
 
 
 # --- remembered ---

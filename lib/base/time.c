@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const char month_name[12][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                         "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
@@ -40,11 +41,17 @@ void time_rfc5322(time_t t, char out[TIME_TEXT_BYTES])
 
 void time_log(time_t t, char out[TIME_TEXT_BYTES])
 {
+    static _Thread_local char text[TIME_TEXT_BYTES]; /* of `made`: many lines are of one second */
+    static _Thread_local time_t made = -1;
     struct tm tm = { 0 };
 
-    localtime_r(&t, &tm);
-    snprintf(out, TIME_TEXT_BYTES, "%s %2d %02d:%02d:%02d", month_name[tm.tm_mon], tm.tm_mday, tm.tm_hour, tm.tm_min,
-             tm.tm_sec);
+    if (t != made) {
+        localtime_r(&t, &tm);
+        snprintf(text, sizeof text, "%s %2d %02d:%02d:%02d", month_name[tm.tm_mon], tm.tm_mday, tm.tm_hour, tm.tm_min,
+                 tm.tm_sec);
+        made = t;
+    }
+    memcpy(out, text, sizeof text);
 }
 
 void time_imap(time_t t, int zone, char out[TIME_TEXT_BYTES])

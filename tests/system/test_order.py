@@ -1,12 +1,14 @@
-"""strace shows the order: queue file complete, one fsync, then 250; mailbox file renamed, fsync, then the answer."""
+"""strace shows the order: queue file complete, one fsync, then 250; mailbox file renamed, fsync, then the answer. The log keeps it."""
 import os
 import re
 import secrets
 import signal
 import subprocess
+import threading
 import time
 
 import pytest
+from conftest import wait_until
 
 
 @pytest.fixture
@@ -61,3 +63,27 @@ def test_mailbox_file_then_fsync_then_answer(instance, trace):
     sync = first(lines, r"(fsync|fdatasync)\(", renamed)
     first(lines, r"250 2\.0\.0 .*Saved", sync)
     assert sum(bool(re.search(r"(fsync|fdatasync)\(\d", row)) for row in lines) == 1
+
+
+def test_log_lines_in_the_order_of_what_happened(instance):
+    """Daemons keep lines for a moment and send several together: the story of each message still reads from its beginning to its end."""
+    mark, marker, count = instance.log_mark(), secrets.token_hex(8), 60
+
+    def some():
+        for _ in range(count // 6):
+            with instance.smtp() as s:
+                s.sendmail("a@elsewhere.example", [instance.user2], f"Subject: {marker}\r\n\r\nx\r\n".encode())
+
+    senders = [threading.Thread(target=some) for _ in range(6)]
+    for t in senders:
+        t.start()
+    for t in senders:
+        t.join()
+    lines = wait_until(lambda: (rows := instance.log(mark).splitlines()) and sum(r.endswith(": removed") for r in rows) >= count and rows, what="the end of all messages")
+    ids = re.findall(r"smtpd\[\d+\]: (\w+): client=", "\n".join(lines))
+    assert len(ids) == count
+    for queue_id in ids:
+        story = [re.sub(r".* postfix/(\S+)\[\d+\]: \w+: (\S+?)[=< ].*", r"\1 \2", r + " ") for r in lines if f": {queue_id}: " in r]
+        assert story == ["smtpd client", "cleanup message-id", "qmgr from", "lmtp to", "qmgr removed"], (queue_id, story)
+    for row in lines:
+        assert re.match(r"\w{3} [ \d]\d \d\d:\d\d:\d\d \S+ \S+\[\d+\]: \S", row), row

@@ -84,6 +84,7 @@ struct conversation {
     bool setcred, session;
     struct talk talk;
     char why[AUTH_WORKER_TEXT_BYTES];
+    bool fault; /* a step failed that no password can mend */
 };
 
 /* PAM_SYSTEM_ERR is what pam_exec makes of a program that says no: it must count as a wrong password. */
@@ -109,6 +110,7 @@ static int step(struct conversation *c, pam_handle_t *h, const char *name, int s
 {
     if (status != PAM_SUCCESS)
         snprintf(c->why, sizeof c->why, "%s() failed: %s", name, pam_strerror(h, status));
+    c->fault = status != PAM_SUCCESS;
     return status;
 }
 
@@ -119,10 +121,11 @@ static void explain(struct conversation *c, int status)
     char path[sizeof PAM_DIRECTORY + AUTH_WORKER_TEXT_BYTES];
     size_t len = strlen(c->why);
 
+    c->fault = false;
     snprintf(path, sizeof path, "%s/%s", directory, c->service);
     if (status == PAM_USER_UNKNOWN)
         snprintf(c->why, sizeof c->why, "unknown user");
-    else if (status == PAM_AUTH_ERR && access(path, F_OK) < 0)
+    else if (status == PAM_AUTH_ERR && (c->fault = access(path, F_OK) < 0))
         snprintf(c->why + len, sizeof c->why - len, " (%.200s missing?)", path);
     else if (status == PAM_AUTH_ERR)
         snprintf(c->why + len, sizeof c->why - len, " (Password mismatch?)");
@@ -176,7 +179,7 @@ static struct msg *talk_to(struct conversation *c)
     if (user == NULL || strlen(user) > AUTH_WORKER_NAME_BYTES)
         out = task_verdict(AUTH_WORKER_LATER, c->user, "PAM_USER is gone, or too long", NULL);
     else
-        out = task_verdict(verdict_of(status), user, c->why, c->talk.said);
+        out = (c->fault ? task_fault : task_verdict)(verdict_of(status), user, c->why, c->talk.said);
     pam_end(h, status);
     return out;
 }

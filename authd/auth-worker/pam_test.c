@@ -37,6 +37,7 @@ static struct msg *question(const char *name, const char *user, const char *pass
 
 static struct {
     char name[32], user[64], why[AUTH_WORKER_TEXT_BYTES + 1], said[AUTH_WORKER_TEXT_BYTES + 1];
+    bool fault;
 } got;
 
 static void talk(const char *name, bool setcred, bool session)
@@ -47,6 +48,7 @@ static void talk(const char *name, bool setcred, bool session)
     snprintf(got.name, sizeof got.name, "%s", msg_name(out));
     snprintf(got.user, sizeof got.user, "%s", msg_get_str(out, "user", AUTH_WORKER_NAME_BYTES));
     snprintf(got.why, sizeof got.why, "%s", msg_get_str(out, "why", AUTH_WORKER_TEXT_BYTES));
+    got.fault = msg_get_num(out, "fault", 0, 1);
     snprintf(got.said, sizeof got.said, "%s", msg_get_str(out, "said", AUTH_WORKER_TEXT_BYTES));
     assert(msg_done(out) && strstr(got.why, "secret") == NULL);
     msg_free(&in);
@@ -103,7 +105,9 @@ static void test_verdicts(void)
             fprintf(stderr, "case %zu: %s: %s\n", n, got.name, got.why);
             abort();
         }
+        /* A step behind the password, or a file that is missing: the administrator is told. */
         assert(strcmp(got.user, "joe") == 0);
+        assert(got.fault == (strcmp(cases[n].auth, "success") == 0 && strcmp(got.name, "ok") != 0));
     }
 }
 
@@ -112,7 +116,7 @@ static void test_services(void)
     static const char *const no_service[] = { "", "..", "../case", "/etc/pam.d/login", "a/b", ".hidden", "a b" };
 
     talk("nofile", false, false);
-    assert(strcmp(got.name, "mismatch") == 0 && strstr(got.why, "/nofile missing?)"));
+    assert(strcmp(got.name, "mismatch") == 0 && strstr(got.why, "/nofile missing?)") && got.fault);
     for (size_t n = 0; n < sizeof no_service / sizeof *no_service; n++) {
         talk(no_service[n], false, false);
         assert(strcmp(got.name, "later") == 0 && strcmp(got.why, "not the name of a PAM service") == 0);

@@ -22,14 +22,26 @@ struct msg *task_later(const char *why)
     return m;
 }
 
-struct msg *task_verdict(enum auth_worker_verdict verdict, const char *user, const char *why, const char *said)
+static struct msg *make(enum auth_worker_verdict verdict, const char *user, const char *why, const char *said,
+                        bool fault)
 {
     struct msg *m = msg_new(auth_worker_verdict_name[verdict]);
 
     msg_put(m, "user", at_most(user, AUTH_WORKER_NAME_BYTES));
     msg_put(m, "why", at_most(why, AUTH_WORKER_TEXT_BYTES));
     msg_put(m, "said", at_most(said, AUTH_WORKER_TEXT_BYTES));
+    msg_put_num(m, "fault", fault);
     return m;
+}
+
+struct msg *task_verdict(enum auth_worker_verdict verdict, const char *user, const char *why, const char *said)
+{
+    return make(verdict, user, why, said, false);
+}
+
+struct msg *task_fault(enum auth_worker_verdict verdict, const char *user, const char *why, const char *said)
+{
+    return make(verdict, user, why, said, true);
 }
 
 static int wait_for(int fd, short what)

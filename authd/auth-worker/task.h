@@ -23,7 +23,8 @@ struct msg *gid_task(struct msg *in);
 int each_task(struct msg *in, int fd);
 int task_send(int fd, struct msg **); /* waits for room */
 
-/* "later" of a look-up; a verdict with its words, any NULL. */
+/* "later" of a look-up; a verdict with its words, any NULL; the same where why is for the administrator. */
 struct msg *task_later(const char *why);
 struct msg *task_verdict(enum auth_worker_verdict, const char *user, const char *why, const char *said);
+struct msg *task_fault(enum auth_worker_verdict, const char *user, const char *why, const char *said);
 #endif

@@ -7,6 +7,7 @@
  * Source      Dovecot 2.3, passdb pam: args = [session=yes] [setcred=yes] [failure_show_msg=yes] [max_requests=N]
  *             [cache_key=...] [service, * or %s]
  */
+#include "../authd.h"
 #include "../passdb.h"
 #include "client/auth_worker.h"
 
@@ -86,6 +87,8 @@ static enum passdb_answer verify(struct passdb *p, struct authd_request *r, stru
         authd_fields_add(row, r->arena, "user", said.user);
     else if (verdict != AUTH_WORKER_OK && s->show && said.said[0])
         r->reason = said.said;
+    if (said.fault && verdict != AUTH_WORKER_LATER && !authd_verbose) /* else it is said anyway */
+        authd_request_warn(r, "%s", said.why);
     err_set(err, 0, NULL, "%s", said.why);
     return passdb_worker_answer(verdict);
 }

@@ -37,7 +37,7 @@ static enum auth_worker_verdict verdict_of(struct msg **request, struct arena *a
     struct err err = { 0 };
     struct msg *m = call(request, false, &err); /* modules count attempts: never ask twice */
 
-    *out = (struct auth_worker_said){ "", "", "" };
+    *out = (struct auth_worker_said){ "", "", "", true };
     if (m == NULL) {
         out->why = arena_strdup(a, err.text);
         return AUTH_WORKER_LATER;
@@ -47,6 +47,7 @@ static enum auth_worker_verdict verdict_of(struct msg **request, struct arena *a
     struct auth_worker_said said = { .user = text(m, "user", AUTH_WORKER_NAME_BYTES, a) };
     said.why = text(m, "why", AUTH_WORKER_TEXT_BYTES, a);
     said.said = text(m, "said", AUTH_WORKER_TEXT_BYTES, a);
+    said.fault = msg_get_num(m, "fault", 0, 1);
     if (v == AUTH_WORKER_VERDICTS || !msg_done(m)) {
         out->why = "the auth-worker service gave a malformed answer";
         v = AUTH_WORKER_LATER;

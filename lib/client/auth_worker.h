@@ -2,7 +2,7 @@
  * auth_worker - questions that run libraries of the system: PAM, and the accounts that nsswitch.conf leads to
  *
  * "pam" {service, user, password, rhost, setcred, session, uses}: answers "ok", "mismatch", "unknown", "expired",
- * "disabled" or "later" {user, why, said}.
+ * "disabled" or "later" {user, why, said, fault}.
  * "password" {kind, user, password}: the same answers; kind "passwd" or "shadow": where the hash stands, which never
  * leaves the worker.
  * "account" {user}: "found" {user, uid, gid, home}, "none" or "later" {why}.
@@ -49,6 +49,7 @@ struct auth_worker_said {
     const char *user; /* as the module has it in the end */
     const char *why;  /* for a log: which step, and the library's words; "" */
     const char *said; /* the module's own last words to the client; "" */
+    bool fault;       /* `why` is for the administrator, and not about a password */
 };
 struct auth_worker_pam {
     const char *service, *user, *rhost; /* rhost "": unknown */

@@ -29,6 +29,7 @@ static struct msg *verdict(struct msg *in)
     msg_put_str(m, "user", "joseph");
     msg_put_str(m, "why", "pam_x() failed");
     msg_put_str(m, "said", "go away");
+    msg_put_num(m, "fault", 1);
     return m;
 }
 
@@ -100,7 +101,7 @@ static void test_verdicts(void)
     for (int v = 0; v < AUTH_WORKER_VERDICTS; v++) {
         answer_with = auth_worker_verdict_name[v];
         assert(pam() == (enum auth_worker_verdict) v);
-        assert(strcmp(said.why, "pam_x() failed") == 0 && strcmp(said.said, "go away") == 0);
+        assert(strcmp(said.why, "pam_x() failed") == 0 && strcmp(said.said, "go away") == 0 && said.fault);
     }
     answer_with = "nonsense";
     assert(pam() == AUTH_WORKER_LATER && strstr(said.why, "malformed"));

@@ -9,6 +9,7 @@ import poplib
 import re
 import shutil
 import signal
+import smtplib
 import time
 
 import pytest
@@ -278,6 +279,50 @@ def test_what_a_module_says(site, setting):
     with imap(i, "visitor", i.password["palice"]) as m:
         assert m.append("INBOX", None, None, b"Subject: visitor\r\n\r\nhello\r\n")[0] == "OK"
     i.wait_log(r"imap-login: Login: user=<palice>", mark)
+
+
+def test_what_the_administrator_must_know(site, setting):
+    """Said without auth_verbose: a service without a file, an account that may not be used. A wrong password is not."""
+    i, etc = site
+    etc.service("closed", "auth required pam_permit.so", "account required pam_deny.so")
+    setting("auth_verbose = no", "auth_passdb = {pam:nofile}")
+    mark = i.log_mark()
+    refused(i, "palice", "x")
+    i.wait_log(r"warning: pam\(palice,127\.0\.0\.1,.*pam_authenticate\(\) failed: Authentication failure \(/etc/pam\.d/nofile missing\?\)", mark)
+    setting("auth_passdb = {pam:closed}")
+    refused(i, "palice", "x")
+    i.wait_log(r"warning: pam\(palice,127\.0\.0\.1,.*pam_acct_mgmt\(\) failed: Authentication failure", mark)
+    setting("auth_passdb = pam")
+    mark = i.log_mark()
+    refused(i, "palice", "x")
+    i.wait_log(r"auth failed, 1 attempts", mark)
+    assert "pam(" not in i.log(mark)
+
+
+def test_submission(site):
+    i, etc = site
+    with i.smtp(i.submission_port) as s:
+        s.starttls(context=i.tls)
+        s.login("palice", i.password["palice"])
+        assert s.noop()[0] == 250
+    with i.smtp(i.submission_port) as s:
+        s.starttls(context=i.tls)
+        with pytest.raises(smtplib.SMTPAuthenticationError):
+            s.login("palice", "wrong")
+
+
+def test_a_killed_worker(site):
+    """Its children end with it; the next login has another, at once."""
+    i, etc = site
+    with imap(i, "palice"):
+        pass
+    before = workers(i)
+    for pid in before:
+        if ppid(pid) == i.master():
+            os.kill(pid, signal.SIGKILL)
+    with imap(i, "palice"):
+        pass
+    wait_until(lambda: not before & workers(i), what="the children are gone")
 
 
 def test_setcred_and_session_children_serve_once(site, setting):

@@ -3,6 +3,7 @@ import array
 import contextlib
 import os
 import pathlib
+import re
 import secrets
 import socket
 
@@ -37,7 +38,7 @@ def test_fifo_endpoints():
     """pickup and qmgr as master.cf had them before Postfix 2.11."""
     with own_instance(28200) as i:
         path = pathlib.Path(i.config_dir, "master.cf")
-        path.write_text(path.read_text().replace("pickup     unix", "pickup     fifo"))
+        path.write_text(re.sub(r"(?m)^(pickup +)unix", r"\1fifo", path.read_text()))
         i.restart()
         assert pathlib.Path(i.queue_dir, "public/pickup").is_fifo()
         marker = secrets.token_hex(8)

@@ -22,21 +22,39 @@ static struct map *boxes; /* path -> box; those that are kept */
 static struct list by_use = { &by_use, &by_use };
 static struct event_timer *sweeper;
 
+/* Where others may write, directories are made for others too: of two accounts with mailboxes in one domain, the first
+ * must not shut the second one out. above: the parent. */
+static int make_directory(const char *path, mode_t above, bool last)
+{
+    mode_t keep;
+    int ret;
+
+    if (last || (above & (S_IWGRP | S_IWOTH)) == 0)
+        return mkdir(path, 0700);
+    keep = umask(0);
+    ret = mkdir(path, above & 07777);
+    umask(keep);
+    return ret;
+}
+
 /* "a/b/c": directories that are missing are made, from the first on. */
 static int make_parents(const char *dir)
 {
+    struct stat above;
     char *path = mem_strdup(dir);
     size_t len = strlen(path);
     int ret = 0;
 
     while (len > 1 && path[len - 1] == '/')
         path[--len] = '\0';
+    if (stat(dir[0] == '/' ? "/" : ".", &above) < 0)
+        above.st_mode = 0;
     for (char *p = path + 1; ret == 0; p++) {
         if (*p != '/' && *p != '\0')
             continue;
         char c = *p;
         *p = '\0';
-        if (mkdir(path, 0700) < 0 && errno != EEXIST) {
+        if (make_directory(path, above.st_mode, c == '\0') < 0 && errno != EEXIST) {
             struct stat st;
             int keep = errno; /* a directory above our reach may stand there already */
             if (stat(path, &st) < 0 || !S_ISDIR(st.st_mode)) {
@@ -44,6 +62,8 @@ static int make_parents(const char *dir)
                 ret = -1;
             }
         }
+        if (stat(path, &above) < 0)
+            above.st_mode = 0;
         *p = c;
         if (c == '\0')
             break;

@@ -48,6 +48,7 @@ def open_base(i):
 
 USER_TABLE = {u: (f"{DOMAIN}/{u}/", uid_of(u), uid_of(u) + 100) for u in USERS}
 USER_TABLE |= {"low": (f"{DOMAIN}/low/", 99, 500), "stranger": (f"{DOMAIN}/one/", uid_of("two"), uid_of("two") + 100),
+               "first": ("shared.test/first/", FIRST + 10, FIRST), "second": ("shared.test/second/", FIRST + 11, FIRST),
                "nogroup": (f"{DOMAIN}/nogroup/", FIRST, 0)}
 
 
@@ -166,6 +167,16 @@ def test_large_and_limited(i):
     for u in ("one", "two"):
         mail = mails(pathlib.Path(i.mail_dir, DOMAIN, u))[-1]
         assert any(m.read_text().endswith(text) for m in mails(pathlib.Path(i.mail_dir, DOMAIN, u))), mail
+
+
+def test_two_accounts_in_a_domain_without_directory(i):
+    """Who comes first makes it, as open as the directory it is made in, not for itself alone."""
+    shared = pathlib.Path(i.mail_dir, "shared.test")
+    os.chmod(i.mail_dir, 0o1777)
+    answers = send(i, "first", "second")
+    assert {a[0] for a in answers.values()} == {250}, answers
+    assert shared.stat().st_mode & 0o7777 == 0o1777 and (shared / "second").stat().st_mode & 0o7777 == 0o700
+    assert {p.name: p.stat().st_uid for p in shared.iterdir()} == {"first": FIRST + 10, "second": FIRST + 11}
 
 
 def test_virtual_delivers_as_each_account(i):

@@ -5,8 +5,8 @@
  * Invariants  this process only passes requests to its children and their answers back (pool.h); it runs no library
  *             and starts no program
  * Errors      "later" with words where no child answers in time; authd logs them, it knows the user and the client
- * Privilege   root, no jail: modules start helpers, read what they like, become the user. It has no listener but its
- *             own, which only master can connect to for others
+ * Privilege   root, no jail: modules start helpers, read what they like, become the user. It takes connections from
+ *             master alone, who introduces authd
  */
 #include "pool.h"
 #include "service/service.h"
@@ -103,6 +103,7 @@ static const struct service auth_worker = {
     .name = "auth-worker",
     .summary = "runs PAM and looks up system accounts, for authd",
     .jail = JAIL_NONE,
+    .introduced = true,
     .solitary = true, /* auth_worker_max_count is of all */
     .protocol = AUTH_WORKER_PROTOCOL,
     .version = AUTH_WORKER_VERSION,

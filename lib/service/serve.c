@@ -287,6 +287,21 @@ static int listener_ready(int fd)
     return has_room() ? 1 : 0;
 }
 
+/* Master connects as root, or as the user who runs the whole. */
+static bool welcome(int client)
+{
+    struct ucred peer;
+    socklen_t len = sizeof peer;
+
+    if (!service_state.svc->introduced || service_state.alone)
+        return true;
+    if (getsockopt(client, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && (peer.uid == 0 || peer.uid == geteuid()))
+        return true;
+    log_warn("turned away process %ld of uid %u: only master connects to this service", (long) peer.pid,
+             (unsigned) peer.uid);
+    return false;
+}
+
 static void accept_clients(int index)
 {
     int fd = service_state.listeners[index];
@@ -298,8 +313,10 @@ static void accept_clients(int index)
         if (ready == 0)
             continue;
         client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (client >= 0)
+        if (client >= 0 && welcome(client))
             start_session(client);
+        else if (client >= 0)
+            close(client);
         else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             log_warn("cannot accept a connection: %s", strerror(errno));
             event_sleep(FULL_WAIT_MS);

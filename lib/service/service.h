@@ -100,6 +100,8 @@ struct service {
         *sessions_max;     /* connections a process takes at a time (parameter); NULL: no limit but descriptors */
     bool use_each;         /* max_use is of each place that a process has for sessions: as many as the processes which
                               Postfix would run for them take in their lives */
+    bool introduced;       /* serves only whom master introduces (and root): another process of mail_owner that gets
+                              through to the socket is turned away */
     bool solitary;         /* one process for all clients; it never ends for idleness or use */
     bool overlaps;         /* after a reload its successor starts at once, while sessions of this one go on */
     int (*pre_jail)(void); /* 0, or -1 after logging why not to start */

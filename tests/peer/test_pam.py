@@ -36,6 +36,7 @@ CASES += [("named", "no-such-service", user, password) for user, password in (("
 CASES += [("var", "NIX", "palice", "alice-pw"), ("plain", "no-such-service", "palice", "alice-pw"), ("plain", "map", "visitor", "alice-pw"), ("plain", "map", "visitor", "wrong")]
 CASES += [(kind, "imap", user, password) for kind in ("shadow", "passwd")
           for user, password in (("palice", "alice-pw"), ("palice", "wrong"), ("palice", ""), ("palice", "x"), ("plocked", "x"), ("pstar", "*"), ("pempty", ""), ("pempty", "x"), ("pnobody", "x"), ("PAlice", "alice-pw"))]
+COMMON = "service auth-worker {\n  user = root\n}\nfirst_valid_uid = 1000\nlast_valid_uid = 60000\n"
 USERS = ["palice", "PALICE", "plow", "pfalse", "root", "pnobody"]
 
 
@@ -87,10 +88,7 @@ def etc():
 WAYS = {**{way: ("pam", args) for way, args in ARGS.items()}, "shadow": ("shadow", ""), "passwd": ("passwd", "")}
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_same_answers(etc, way):
-    driver, args = WAYS[way]
-
+def servers(etc):
     class Theirs(DebianAuth):
         def installed(self, *argv):
             return etc.inside(*super().installed(*argv))
@@ -99,8 +97,33 @@ def test_same_answers(etc, way):
         def command(self, *argv):
             return etc.inside(*argv)
 
-    common = "service auth-worker {\n  user = root\n}\nfirst_valid_uid = 1000\nlast_valid_uid = 60000\n"
-    with Theirs(f"{common}passdb {{\n  driver = {driver}\n  args = {args}\n}}\nuserdb {{\n  driver = passwd\n}}\n", {}) as server:
+    return Theirs, Ours
+
+
+FIELDS = {
+    "args": ("mail=maildir:/m/%u home=/x/%n blocking=yes", {}),
+    "templates": ("", {"default_fields": "home=/d uid=3 mail=maildir:/x", "override_fields": "gid=mail quota_rule=*:bytes=1"}),
+}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_fields_of_userdb_passwd(etc, name):
+    args, settings = FIELDS[name]
+    theirs, ours = servers(etc)
+    block = f"userdb {{\n  driver = passwd\n  args = {args}\n" + "".join(f"  {k} = {v}\n" for k, v in settings.items()) + "}\n"
+    with theirs(f"{COMMON}passdb {{\n  driver = pam\n}}\n{block}", {}) as server:
+        link = server.link("auth-userdb")
+        said = [link.ask(f"USER\t1\t{user}\tservice=imap") for user in USERS]
+    with ours({"auth_passdb": "pam", "auth_userdb": "{" + ", ".join([f"passwd:{args}", *(f"{k}={v}" for k, v in settings.items())]) + "}"}, {}) as server:
+        link = server.link("auth-userdb")
+        assert [link.ask(f"USER\t1\t{user}\tservice=imap") for user in USERS] == said
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_same_answers(etc, way):
+    driver, args = WAYS[way]
+    Theirs, Ours = servers(etc)
+    with Theirs(f"{COMMON}passdb {{\n  driver = {driver}\n  args = {args}\n}}\nuserdb {{\n  driver = passwd\n}}\n", {}) as server:
         theirs = ask_all(server, way)
     with Ours({"auth_passdb": f"{{{driver}:{args}}}", "auth_userdb": "passwd", "first_valid_uid": "1000", "last_valid_uid": "60000", "auth_verbose": "yes"}, {}) as server:
         ours = ask_all(server, way)

@@ -15,6 +15,7 @@ import time
 import pytest
 
 from conftest import ROOT, own_instance, wait_until
+from frames import encode
 from scratch_etc import scratch_etc
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="PAM and another /etc need root")
@@ -309,6 +310,30 @@ def test_submission(site):
         s.starttls(context=i.tls)
         with pytest.raises(smtplib.SMTPAuthenticationError):
             s.login("palice", "wrong")
+
+
+def test_only_those_who_are_introduced(site):
+    """A process of mail_owner that is broken into and reaches the socket is not served."""
+    i, etc = site
+    with imap(i, "palice"):
+        pass
+    code = f"""
+import os, pwd, socket, sys
+if sys.argv[1] == "postfix":
+    who = pwd.getpwnam("postfix")
+    os.setgroups([]), os.setgid(who.pw_gid), os.setuid(who.pw_uid)
+s = socket.socket(socket.AF_UNIX)
+s.settimeout(10)
+s.connect("{i.queue_dir}/private/auth-worker")
+s.sendall(bytes.fromhex(sys.argv[2]))
+print(len(s.recv(1000)))
+"""
+    frame = encode("greeting", [("protocol", "auth-worker"), ("version", 1)]).hex()
+    mark = i.log_mark()
+    answers = {who: i.run("/usr/bin/python3", "-c", code, who, frame, ok=False) for who in ("root", "postfix")}
+    assert int(answers["root"].stdout) > 0, answers
+    assert answers["postfix"].stdout.strip() in ("0", ""), answers  # the end, or a reset
+    i.wait_log(r"turned away process \d+ of uid \d+: only master connects", mark)
 
 
 def test_a_killed_worker(site):

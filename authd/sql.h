@@ -1,7 +1,7 @@
 /*
  * sql - one question of authd to a dovecot-sql.conf.ext, through proxymap
  *
- * Callers     authd/passdb/sql.c, authd/userdb/sql.c
+ * Callers     authd/passdb/sql.c, authd/userdb/sql.c; sql_cache_key: authd/passdb/oauth2.c too
  * Invariants  every variable of the request goes along; proxymap, which alone reads the file, writes them into the query
  *             a column that is NULL is no field, but for "password": that one is there without a value
  * Errors      three answers; proxymap away, database away, a file that is not served: LOOKUP_RETRY

@@ -4,6 +4,7 @@
 #include "config.h"
 #include "base/log.h"
 #include "conf/settings.h"
+#include "conf/var.h"
 
 #include <curl/curl.h>
 #include <stddef.h>
@@ -212,6 +213,30 @@ static int consistent(const struct oauth2_config *c, struct err *err)
     return why ? err_set(err, 0, NULL, "%s: %s", c->file, why) : 0;
 }
 
+static void add_variable(void *ctx, struct slice name)
+{
+    struct str *out = ctx;
+
+    if (slice_starts(name, "oauth2:"))
+        return;
+    str_addc(out, ' ');
+    str_addslice(out, name);
+}
+
+static const char *variables_of(const struct oauth2_config *c)
+{
+    const char *names;
+    struct str out;
+
+    str_init(&out, SETTINGS_LINE_BYTES);
+    str_adds(&out, "user");
+    var_names(c->username_format, add_variable, &out);
+    var_names(c->pass_attrs, add_variable, &out);
+    names = arena_strndup(c->arena, out.p, out.len);
+    str_free(&out);
+    return names;
+}
+
 int oauth2_config_parse(const char *file, struct slice text, struct oauth2_config *out, struct err *err)
 {
     static const struct oauth2_url nowhere = { "", "", 0, false };
@@ -252,6 +277,7 @@ int oauth2_config_parse(const char *file, struct slice text, struct oauth2_confi
         rc = err_set(err, 0, NULL, "%s: openid_configuration_url: not a URL of http or https", out->file);
     if (out->timeout_ms == 0)
         out->timeout_ms = TIMEOUT_MS;
+    out->variables = variables_of(out);
     if (rc != 0)
         oauth2_config_free(out);
     return rc;

@@ -33,6 +33,7 @@ struct oauth2_config {
     const char *username_format, *username_attribute, *active_attribute, *active_value;
     const char *scope, *audience, *issuers; /* blanks between; "": anything */
     const char *client_id, *client_secret, *pass_attrs, *openid_configuration;
+    const char *variables; /* of the request: names that an answer depends on, blanks between; one may come twice */
     const char *tls_ca_file, *tls_ca_dir, *tls_cert_file, *tls_key_file, *tls_ciphers;
     int64_t timeout_ms, idle_ms, connections;
 };

@@ -105,6 +105,7 @@ static void on_check(struct service_conn *conn, struct msg *in)
     reply = msg_new(names[verdict]);
     msg_put_str(reply, "why", verdict == OAUTH2_VALID ? "" : err.text);
     msg_put_str(reply, "openid", c->source && c->source->http ? c->source->config.openid_configuration : "");
+    msg_put_str(reply, "variables", c->source && c->source->http ? c->source->config.variables : "user");
     msg_put_num(reply, "until", verdict == OAUTH2_VALID ? check_until(c) : 0);
     for (size_t n = 0; verdict == OAUTH2_VALID && n < c->fields.count; n++) {
         msg_put_str(reply, "name", c->fields.claim[n].name);

@@ -3,16 +3,17 @@
  *
  * Callers     authd/passdb.c
  * Invariants  the file is never read here; the token goes to the oauth2 service and nowhere else
- *             what is remembered of a token (auth_cache, by the user's name) is forgotten when it expires
+ *             what is remembered of a token (auth_cache) is forgotten when it expires, and is of those variables alone
+ *             that its fields were made from
  * Source      Dovecot 2.3, passdb oauth2
  */
 #include "../passdb.h"
+#include "../sql.h"
 #include "client/oauth2.h"
 
 static int open_oauth2(struct passdb *p, struct arena *a, struct err *err)
 {
     (void) a;
-    p->cache_key = "%u";
     return p->entry.args[0] == '/'
                ? 0
                : err_set(err, 0, NULL, "oauth2:%s: the path of a dovecot-oauth2.conf.ext was expected",
@@ -40,6 +41,8 @@ static enum passdb_answer verify(struct passdb *p, struct authd_request *r, stru
 
     r->openid = reply.openid;
     r->valid_until = reply.valid_until;
+    if (verdict == OAUTH2_VALID)
+        sql_cache_key(&p->cache_key, reply.variables);
     err_set(err, 0, NULL, "oauth2 failed: %s", reply.why);
     for (size_t n = 0; n < reply.fields; n++)
         authd_fields_add(row, r->arena, reply.name[n], reply.value[n]);

@@ -14,7 +14,7 @@ static struct ipc_client *oauth2; /* lives as long as the process */
 
 static enum oauth2_verdict later(struct oauth2_reply *out, const char *why)
 {
-    *out = (struct oauth2_reply){ .why = why, .openid = "" };
+    *out = (struct oauth2_reply){ .why = why, .openid = "", .variables = "user" };
     return OAUTH2_LATER;
 }
 
@@ -39,6 +39,7 @@ static enum oauth2_verdict read_answer(struct msg *m, struct arena *a, struct oa
         if (strcmp(msg_name(m), names[n]) == 0) {
             out->why = arena_strdup(a, msg_get_str(m, "why", OAUTH2_WHY_BYTES));
             out->openid = arena_strdup(a, msg_get_str(m, "openid", OAUTH2_VALUE_BYTES));
+            out->variables = arena_strdup(a, msg_get_str(m, "variables", OAUTH2_VALUE_BYTES));
             out->valid_until = msg_get_num(m, "until", 0, INT64_MAX);
             return take_fields(m, a, out) ? (enum oauth2_verdict) n
                                           : later(out, "the oauth2 service gave a malformed answer");
@@ -52,7 +53,7 @@ enum oauth2_verdict oauth2_check(const char *source, struct slice token, const s
     struct msg *m, *reply;
     enum oauth2_verdict verdict;
 
-    *out = (struct oauth2_reply){ .why = "", .openid = "" };
+    *out = (struct oauth2_reply){ .why = "", .openid = "", .variables = "user" };
     if (token.len > OAUTH2_TOKEN_BYTES) {
         out->why = "Invalid token";
         return OAUTH2_MISMATCH;

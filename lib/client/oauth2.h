@@ -17,10 +17,11 @@ struct oauth2_var { /* of conf/var.h: long names, "passdb:x" and "userdb:x" too.
     const char *name, *value;
 };
 struct oauth2_reply {
-    const char *why;     /* "" when valid */
-    const char *openid;  /* openid_configuration_url of the source; "" */
-    int64_t valid_until; /* Unix time at which the token expires; 0: not said */
-    size_t fields;       /* pass_attrs, expanded */
+    const char *why;       /* "" when valid */
+    const char *variables; /* of the request, that the answer depends on beside the token: names, blanks between */
+    const char *openid;    /* openid_configuration_url of the source; "" */
+    int64_t valid_until;   /* Unix time at which the token expires; 0: not said */
+    size_t fields;         /* pass_attrs, expanded */
     const char **name, **value;
 };
 /* In a fiber. */

@@ -2,7 +2,8 @@
  * oauth2_wire - names in the messages of authd/oauth2
  *
  * "check": source, token, name and value of each variable in pairs. The answer's name is a
- * verdict; with it why (words for the log), openid, until (Unix time at which the token expires, or 0), and name and value of each field, in pairs.
+ * verdict; with it why (words for the log), openid, until (Unix time at which the token expires, or 0),
+ * variables (names, blanks between), and name and value of each field, in pairs.
  *
  * Callers     lib/client/oauth2.c, authd/oauth2
  */

@@ -157,6 +157,22 @@ def test_mail_is_sent_with_a_token(known):
     known.i.wait_message("token-mail-1", known.user)
 
 
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_curl(known, protocol, tmp_path):
+    """A client that was not written for this test."""
+    (tmp_path / "mail").write_text("Subject: x\r\n\r\nby curl\r\n")
+    port = {"imap": known.i.imaps_port, "pop3": known.i.pop3s_port, "smtp": known.i.submissions_port}[protocol]
+    what = {"imap": ["--request", "STATUS INBOX (MESSAGES)"], "pop3": [], "smtp": ["--mail-from", known.user, "--mail-rcpt", known.user, "--upload-file", tmp_path / "mail"]}[protocol]
+
+    def curl(token):
+        return subprocess.run(["curl", "--verbose", "--silent", "--max-time", "30", "--cacert", known.i.ca_file, "--user", f"{known.user}:", "--oauth2-bearer", token, "--login-options", "AUTH=OAUTHBEARER",
+                               *map(str, what), f"{protocol}s://localhost:{port}/"], capture_output=True, text=True, timeout=60)
+
+    good, bad = curl(TOKEN), curl(WRONG)
+    assert good.returncode == 0 and "OAUTHBEARER" in good.stderr, good.stderr
+    assert bad.returncode == 67, bad.stderr  # login denied
+
+
 @pytest.mark.parametrize("answer", [
     Answer({"error": "x"}, 500), Answer({}, 503), Answer({"error": "invalid_client"}, 401), Answer({}, 302, headers=[("Location", "/elsewhere")]), Answer(b"<html>"), Answer(b""),
     Answer({"active": True, "email": "USER"}, headers=[(f"X-{n}", "x" * 900) for n in range(90)]), Answer(b"[" * 5000), Answer({"active": True}), Answer(b'{"active":true,"email":"' + b"x" * (4 << 20) + b'"}'), Answer({"active": True, "email": "USER", "token_type": "DPoP"}),
@@ -391,6 +407,20 @@ def test_a_token_is_forgotten_when_it_expires(caching):
     caching.id.say = {"/introspect": {"short": Answer({}, 500)}}  # nor does it help that nobody can be asked
     time.sleep(3.1)
     assert re.match(LATER["imap"], ask_often(caching, "short", 1)[0])
+
+
+def test_remembered_fields_are_of_their_variables():
+    with Identity() as identity:
+        files = {"o.ext": f"introspection_url = http://127.0.0.1:{identity.port}/introspect\npass_attrs = from=%{{rip}} name=%{{oauth2:name}}\n"}
+        identity.say = {"/introspect": {TOKEN: Answer({"email": "u@a.test", "name": "U"})}}
+        with OurAuthd({"auth_passdb": "oauth2:DIR/o.ext", "auth_mechanisms": "oauthbearer", "auth_cache_size": "1048576"}, files, services=["oauth2"]) as server:
+
+            def login(rip):
+                return server.link("auth").ask(f"AUTH\t1\tOAUTHBEARER\tservice=imap\trip={rip}\tno-penalty\tresp={bearer('u@a.test', TOKEN)}")
+
+            for rip in ("192.0.2.1", "192.0.2.2", "192.0.2.1"):
+                assert login(rip) == ["OK", "1", "user=u@a.test", f"from={rip}", "name=U"]
+            assert len(identity.asked) == 2
 
 
 # --- the service's end, and TLS ---

@@ -4,7 +4,7 @@
  * Callers     lib/service/service.c for "-t spawner"; orders come from master alone, over the status channel
  * Invariants  never uid or gid 0, never below virtual_minimum_uid and first_valid_gid; checked here though master has checked
  *             the child is confined before it runs the daemon's code (jail_close_user)
- *             without a child or an order for max_idle it ends
+ *             without a child, and without an order for max_idle, it ends
  *             after a child has crashed the spawner ends and master starts a new one from the program file, so that
  *             children to come share no addresses and no stack canary with the one that was probed; the other
  *             children live on and become master's
@@ -33,7 +33,7 @@
 enum { REAP_MS = 100 };
 
 static size_t children;
-static int64_t idle_since; /* time_mono_ms: nobody was started or has ended since */
+static int64_t idle_since; /* time_mono_ms: of the last order */
 
 static struct service_user user;
 static int control_fd = -1;
@@ -285,9 +285,9 @@ int spawner_main(void)
         int n = poll(poll_fds, 2, wait_ms());
         if (n < 0 && errno != EINTR)
             log_fatal("poll: %s", strerror(errno));
-        if (n > 0)
+        if (poll_fds[0].revents)
             idle_since = time_mono_ms();
-        else if (n == 0 && time_mono_ms() >= idle_end())
+        if (n == 0 && time_mono_ms() >= idle_end())
             return 0;
         if (poll_fds[1].revents && read(poll_fds[1].fd, &info, sizeof info) == sizeof info) {
             if (info.ssi_signo == SIGTERM)

@@ -285,7 +285,7 @@ class Idle(Case):
 
 class Rest(Case):
     def run(self, both, rounds):
-        time.sleep(130)
+        time.sleep(240)  # max_idle, and once more for those whose connections the first ones kept
         return {s.name: {"kib": s.pss_kib(), "processes": len(s.pids())} for s in both}
 
 

@@ -223,8 +223,8 @@ def test_killed_at_work(i):
     threads = [threading.Thread(target=deliver, args=(u,)) for u in USERS * 3]
     for t in threads:
         t.start()
-    end = time.monotonic() + 8
-    while time.monotonic() < end:
+    begun = time.monotonic()
+    while (worked := time.monotonic() - begun) < 6 or (worked < 60 and (kills < 40 or min(map(len, sent.values())) < 20)):
         time.sleep(random.uniform(0.01, 0.1))
         for pid in random.sample(alive := workers(i), min(len(alive), 2)):
             with contextlib.suppress(ProcessLookupError):
@@ -233,7 +233,7 @@ def test_killed_at_work(i):
     over.set()
     for t in threads:
         t.join()
-    assert not faults and kills > 30 and all(len(tokens) > 10 for tokens in sent.values()), (faults, kills, sent)
+    assert not faults and kills >= 40 and min(map(len, sent.values())) >= 20, (faults, kills, sent)
     for u in USERS:
         text = "\n".join(m.read_text().split("\n\n")[0] for m in mails(pathlib.Path(i.mail_dir, DOMAIN, u)))
         lost = [t for t in sent[u] if t not in text]

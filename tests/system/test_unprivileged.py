@@ -3,6 +3,7 @@ import os
 import pathlib
 import pwd
 import shutil
+import smtplib
 import subprocess
 import tempfile
 
@@ -76,6 +77,23 @@ def test_sendmail_and_postqueue_need_no_set_gid_program(plain):
     wait_until(lambda: not queue_ids(plain), what="an empty queue")
     out = as_nobody(sbin / "postqueue", "-p", env=env)
     assert (out.returncode, out.stdout) == (0, "Mail queue is empty\n"), out.stderr
+
+
+def test_mail_for_another_account_waits(plain):
+    """Nobody can become another: what belongs to one is not written as the caller's."""
+    own, mark = plain.tool("postconf", "-h", "virtual_uid_maps").stdout.strip(), plain.log_mark()
+    postconf = [pathlib.Path(plain.sbin_dir) / "postconf", "-c", plain.config_dir, "-e"]
+    assert as_nobody(*postconf, "virtual_uid_maps = inline:{ {@example.test = 4242} }").returncode == 0
+    try:
+        plain.reload()
+        with smtplib.LMTP("127.0.0.1", plain.lmtp_port) as s, pytest.raises(smtplib.SMTPDataError) as refused:
+            s.sendmail("sender@example.test", [plain.user1], "Subject: not mine\r\n\r\nx\r\n")
+        assert refused.value.smtp_code == 451
+        plain.wait_log(r"cannot deliver as uid 4242: this is uid \d+", mark)
+        assert not any(b"not mine" in m for m in plain.messages(plain.user1))
+    finally:
+        as_nobody(*postconf, f"virtual_uid_maps = {own}")
+        plain.reload()
 
 
 def test_a_port_in_use_is_said_on_the_terminal(plain):

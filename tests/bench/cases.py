@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import pathlib
+import random
 import re
 import resource
 import shutil
@@ -127,9 +128,11 @@ def lmtp(count, user):
 
 
 def make_box(messages, user="big", size=900):
-    """A Maildir as Dovecot leaves one before its first index: files in cur/, hard links to a few bodies, no uidlist."""
+    """A Maildir brought from elsewhere, not opened yet: files in cur/, hard links to a few bodies, no uidlist. The names are as
+    Dovecot gives them, the same on both sides."""
 
     def prepare(side):
+        chance, seconds = random.Random(1), 1700000000
         box = side.box(user)
         shutil.rmtree(box, ignore_errors=True)
         for d in ("cur", "new", "tmp"):
@@ -145,12 +148,24 @@ def make_box(messages, user="big", size=900):
                 source = box / "tmp" / f"body{n}"
                 source.write_bytes(body)
             virtual = len(body) + body.count(b"\n")
-            os.link(source, box / "cur" / f"{1700000000 + n}.M{n}P1.bench,S={len(body)},W={virtual}:2,S")
+            seconds += chance.randrange(600)
+            os.link(source, box / "cur" / f"{seconds}.M{chance.randrange(1000000)}P{chance.randrange(300, 4194304)}.mail,S={len(body)},W={virtual}:2,S")
         shutil.rmtree(box / "tmp")
         (box / "tmp").mkdir()
         run("chown", "-R", "vmail:vmail", side.mail)
         with contextlib.suppress(RuntimeError):  # a process of the user that stands in the directory of before: it ends now
             script(side, user, "NOOP")
+
+    return prepare
+
+
+def used_box(messages, user="big"):
+    """The same after its owner's first session on each side: uidlist and index lie beside the messages."""
+    make = make_box(messages, user)
+
+    def prepare(side):
+        make(side)
+        script(side, user, "SELECT INBOX")
 
     return prepare
 
@@ -361,11 +376,12 @@ CASES = [
     Case("lmtp-100k", "SMTP to LMTP to 100 mailboxes, 100 KiB, 10 sessions", "message", mail(800, 10, size=102400), files=(10, 102400, "both")),
     Case("relay", "SMTP relayed to a sink, 4 KiB, 10 sessions", "message", relay(2000, 10), files=(10, 4096, "queue")),
     Case("lmtp-alone-empty", "one LMTP session into an empty mailbox", "message", lambda s: lmtp(500, f"u{next(FRESH) % USERS}")(s), files=(1, 4096, "mail")),
-    Case("lmtp-alone-40000", "one LMTP session into 40,000 messages", "message", lambda s: lmtp(40 if s.name == "debian" else 1000, "big")(s), prepare=make_box(40000)),
+    Case("lmtp-alone-40000", "one LMTP session into 40,000 messages that their owner has seen (with a uidlist and an index)", "message",
+         lambda s: lmtp(40 if s.name == "debian" else 1000, "big")(s), prepare=used_box(40000)),
     Case("append-40000", "APPEND into a selected mailbox of 40,000 messages", "message",
-         lambda s: commands("big", ["SELECT INBOX"], *[append_line()] * (20 if s.name == "debian" else 300))(s), prepare=make_box(40000)),
-    Case("lmtp-alone-400000", "one LMTP session into 400,000 messages", "message", lambda s: lmtp(6 if s.name == "debian" else 1000, "big")(s), rounds=2,
-         prepare=make_box(400000)),
+         lambda s: commands("big", ["SELECT INBOX"], *[append_line()] * (20 if s.name == "debian" else 300))(s), prepare=used_box(40000)),
+    Case("lmtp-alone-400000", "one LMTP session into 400,000 messages that their owner has seen", "message", lambda s: lmtp(6 if s.name == "debian" else 1000, "big")(s), rounds=2,
+         prepare=used_box(400000)),
     Case("big-select-first", "50,000 messages: first SELECT, no index", "command", first("big", "SELECT INBOX"), prepare=make_box(50000)),
     Case("big-select", "50,000 messages: SELECT", "command", commands("big", [], *["SELECT INBOX"] * 5)),
     Case("big-flags", "50,000 messages: FETCH 1:* (FLAGS)", "command", commands("big", ["SELECT INBOX"], "FETCH 1:* (FLAGS)")),

@@ -322,7 +322,8 @@ void mailbox_save_cancel(struct mailbox_save **ps)
     if (s->last_fd >= 0)
         close(s->last_fd);
     for (size_t i = 0; i < s->count; i++) {
-        (void) unlinkat(s->box->fd, s->done[i].tmp, 0);
+        if (s->done[i].tmp)
+            (void) unlinkat(s->box->fd, s->done[i].tmp, 0);
         free_saved(&s->done[i]);
     }
     free(s->done);
@@ -383,8 +384,12 @@ static enum store_why publish(struct mailbox_save *s)
     for (; moved < s->count && why == STORE_OK; moved++) {
         struct arrival *a = &s->done[moved].to;
         to[moved] = *a;
-        if (renameat(box->fd, s->done[moved].tmp, a->in_new ? box->new_fd : box->cur_fd, a->name) < 0)
+        if (renameat(box->fd, s->done[moved].tmp, a->in_new ? box->new_fd : box->cur_fd, a->name) < 0) {
             why = store_fail_errno(box->store, "rename into", box->path);
+            break;
+        }
+        free(s->done[moved].tmp);
+        s->done[moved].tmp = NULL;
     }
     if (s->selected)
         scan_after(box, false, quiet);

@@ -134,9 +134,11 @@ def make_box(messages, user="big", size=900):
     def prepare(side):
         chance, seconds = random.Random(1), 1700000000
         box = side.box(user)
-        shutil.rmtree(box, ignore_errors=True)
+        box.mkdir(parents=True, exist_ok=True)  # itself it stays: a server's process may stand in it
+        for f in box.iterdir():
+            shutil.rmtree(f) if f.is_dir() else f.unlink()
         for d in ("cur", "new", "tmp"):
-            (box / d).mkdir(parents=True)
+            (box / d).mkdir()
         text = lambda n: (f"Return-Path: <s{n}@elsewhere.example>\nDate: Mon, 2 Nov 2026 10:00:00 +0000\nFrom: S{n} <s{n}@elsewhere.example>\n"
                           f"To: {user}@{DOMAIN}\nSubject: number {n}\nMessage-ID: <{n}@elsewhere.example>\nMIME-Version: 1.0\n"
                           'Content-Type: multipart/alternative; boundary="b"\n\n--b\nContent-Type: text/plain\n\n'
@@ -160,12 +162,12 @@ def make_box(messages, user="big", size=900):
 
 
 def used_box(messages, user="big"):
-    """The same after its owner's first session on each side: uidlist and index lie beside the messages."""
+    """The same after its owner's mail program has listed it once on each side: uidlist, index and cache lie beside the messages."""
     make = make_box(messages, user)
 
     def prepare(side):
         make(side)
-        script(side, user, "SELECT INBOX")
+        script(side, user, "SELECT INBOX", "FETCH 1:* (UID FLAGS RFC822.SIZE INTERNALDATE ENVELOPE)")
 
     return prepare
 

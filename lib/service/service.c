@@ -233,6 +233,7 @@ int service_main(const struct service *svc, int argc, char **argv)
 
     mallopt(M_TRIM_THRESHOLD,
             KEPT_BYTES); /* between two messages memory stays; after a quiet second lib/event trims */
+    mallopt(M_MMAP_THRESHOLD, KEPT_BYTES); /* else each buffer over 128 KiB is mapped, touched and unmapped anew */
     mallopt(M_TOP_PAD, KEPT_BYTES / 4);
     service_state.svc = svc;
     service_state.argv = argv;

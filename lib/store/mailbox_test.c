@@ -657,6 +657,67 @@ static void test_lazy(void)
     store_close(&st);
 }
 
+static void put_file(const char *path, const void *p, size_t len)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+    assert(fd >= 0 && file_write_all(fd, p, len) == 0);
+    close(fd);
+}
+
+/* Any byte of the items wrong, with a checksum that fits: a user may write that. What comes of it is not wrong in
+ * memory: each message is looked at, and so is the directory. */
+static void test_items_written_by_others(void)
+{
+    static const unsigned char wrong[] = { 0, '/', 0xff };
+    struct store *st = fresh();
+    struct mailbox *box;
+    const struct mailbox_changes *c;
+
+    deliver("1000000001.M1P1.h,S=72,W=75");
+    deliver("1000000002.M1P1.h");
+    box = box_of(st, "INBOX", false);
+    age(box);
+    mailbox_close(&box);
+    struct str file;
+    str_init(&file, 1 << 20);
+    assert(file_read(path_of("", INDEX_NAME), &file) == 0);
+    size_t len = file.len;
+    unsigned char *good = (unsigned char *) file.p, *bad = malloc(len);
+    uint64_t snapshot, at = 40, items = 0;
+    uint32_t size = 0;
+    memcpy(&snapshot, good + 16, 8);
+    for (; at < le64toh(snapshot); at += 12 + size) {
+        memcpy(&size, good + at, 4);
+        size = le32toh(size);
+        items = good[at + 4] == INDEX_ITEMS ? at : items;
+    }
+    memcpy(&size, good + items, 4);
+    size = le32toh(size);
+    assert(items && bad && at == le64toh(snapshot));
+    for (uint32_t i = 0; i < size * sizeof wrong; i++) {
+        memcpy(bad, good, len);
+        bad[items + 12 + i / sizeof wrong] = wrong[i % sizeof wrong];
+        uint32_t crc = htole32(index_crc32c(bad + items + 12, size));
+        memcpy(bad + items + 8, &crc, 4);
+        put_file(path_of("", INDEX_NAME), bad, len);
+        box = lazily(st, true);
+        if (mailbox_load(box) == STORE_OK) {
+            for (uint32_t seq = 1; seq <= mailbox_count(box); seq++) {
+                struct str text;
+                str_init(&text, 10000);
+                (void) message_envelope(box, seq, &text);
+                str_free(&text);
+            }
+            (void) mailbox_sync(box, false, &c);
+        }
+        mailbox_close(&box);
+    }
+    str_free(&file);
+    free(bad);
+    store_close(&st);
+}
+
 int main(void)
 {
     snprintf(root, sizeof root, "%s/store-test-%d", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", (int) getpid());
@@ -671,6 +732,7 @@ int main(void)
     test_copy();
     test_damage();
     test_lazy();
+    test_items_written_by_others();
     test_concurrent();
     test_crash();
     wipe();

@@ -218,7 +218,7 @@ static bool get_item(struct mailbox *box, struct item *it, char **p, const char 
     size_t name_bytes = le16toh(k.name_bytes), keys_bytes = le16toh(k.keys_bytes), base = le16toh(k.base_len);
     if (name_bytes < 2 || name_bytes > FILE_NAME_BYTES + 1 || keys_bytes > UIDLIST_LINE_BYTES ||
         (size_t) (end - name) < name_bytes + keys_bytes || memchr(name, '\0', name_bytes) != name + name_bytes - 1 ||
-        memchr(name, '/', name_bytes) || base == 0 || (name[base] != ':' && name[base] != '\0') || base >= name_bytes)
+        memchr(name, '/', name_bytes) || base == 0 || base >= name_bytes || (name[base] != ':' && name[base] != '\0'))
         return false;
     char *keys = name + name_bytes;
     if (keys_bytes && (memchr(keys, '\0', keys_bytes) != keys + keys_bytes - 1 || memchr(keys, '\n', keys_bytes)))

@@ -520,13 +520,13 @@ void index_add_message(struct index *ix, int dir_fd, struct slice payload)
     if (payload.len > INDEX_RECORD_BYTES)
         return;
     for (int tries = 0; tries < 3; tries++) {
-        int added = -1;
         if (ix->whole && (ix->fd = openat(dir_fd, INDEX_NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)) < 0)
             ix->whole = 0;
         if (ix->whole == 0 && index_open(ix, dir_fd, true) < 0)
             return;
-        added = add_known(ix, payload);
-        index_close(ix); /* and with it the lock */
+        int added = add_known(ix, payload);
+        close(ix->fd); /* and with it the lock goes */
+        ix->fd = -1;
         if (added == 0)
             return;
         ix->whole = 0;

@@ -428,7 +428,7 @@ int index_fetch_items(struct index *ix, uint64_t offset, char **payload, size_t 
     if (ix->fd < 0 || offset < HEAD_BYTES || fstat(ix->fd, &st) < 0 ||
         (len = record_length(ix->fd, offset, (uint64_t) st.st_size, &type, &crc)) < 0 || type != INDEX_ITEMS)
         return -1;
-    *payload = mem_grow(NULL, (size_t) len + 1, 1);
+    *payload = mem_array((size_t) len + 1, 1);
     *out_len = (size_t) len;
     if (read_at(ix->fd, *payload, (size_t) len, offset + RECORD_HEAD) == 0 &&
         index_crc32c(*payload, (size_t) len) == crc)

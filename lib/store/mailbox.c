@@ -135,10 +135,10 @@ enum store_why mailbox_open(struct store *st, const char *name, bool read_only, 
 {
     enum store_why why = mailbox_open_lazily(st, name, read_only, out);
 
-    if (why == STORE_OK && mailbox_load(*out) == STORE_OK)
-        return STORE_OK;
+    if (why || *out == NULL || mailbox_load(*out) == STORE_OK)
+        return why;
     mailbox_close(out);
-    return why ? why : mailbox_open_lazily(st, name, read_only, out); /* without the index, which was damaged */
+    return mailbox_open_lazily(st, name, read_only, out); /* without the index, which was damaged */
 }
 
 enum store_why mailbox_open_lazily(struct store *st, const char *name, bool read_only, struct mailbox **out)

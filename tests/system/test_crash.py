@@ -21,8 +21,8 @@ DAEMONS = {name: (name, None) for name in
 DAEMONS |= {"bounce": ("bounce", "bounce"), "defer": ("bounce", "defer"), "trace": ("bounce", "trace"), "spawner of imapd": ("imapd", None),
             "spawner of pop3d": ("pop3d", None), "spawner of mailboxd": ("mailboxd", None),
             "master": ("master", None)}
-AT_WORK_SECONDS = 20  # within which a daemon must have been seen at work
-AWAKE_SECONDS = 30    # within which everything must go on
+AT_WORK_SECONDS = 60  # within which a daemon must have been seen at work
+AWAKE_SECONDS = 90    # within which everything must go on
 
 
 @pytest.fixture(scope="module")

@@ -188,7 +188,8 @@ def test_append_full(own):
 
 def test_mail_directory_read_only(own):
     marker = secrets.token_hex(8)
-    subprocess.run(["mount", "-o", "remount,ro", own.mail_dir], check=True)
+    # Refused while a file is open for writing: a session of the test before may not have ended.
+    wait_until(lambda: subprocess.run(["mount", "-o", "remount,ro", own.mail_dir]).returncode == 0, what="a directory that is read-only")
     try:
         mark = own.log_mark()
         send(own, marker)

@@ -100,6 +100,8 @@ int claims_parse(struct slice json, struct arena *a, struct claims *out, struct 
     /* A NUL written as an escape would end a text before its time. */
     if (json.len == 0 || memchr(json.p, '\0', json.len) || memmem(json.p, json.len, "\\u0000", 6))
         return err_set(err, 0, NULL, "the answer is no JSON object, or holds a NUL");
+    if (!utf8_valid(json)) /* json-c lets overlong forms pass */
+        return err_set(err, 0, NULL, "the answer is not valid UTF-8");
     t = json_tokener_new_ex(CLAIMS_DEPTH);
     json_tokener_set_flags(t, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
     o = json_tokener_parse_ex(t, json.p, (int) json.len);

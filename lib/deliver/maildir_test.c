@@ -15,6 +15,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -154,11 +155,35 @@ static void test_index(void)
     store_close(&st);
 }
 
+static void deliver_in_fiber(void *arg)
+{
+    (void) arg;
+    assert(deliver("i", NULL) == 0);
+}
+
+/* Deliveries to one mailbox that wait for its index together: each lets go of what it locked. */
+static void test_at_once(void)
+{
+    struct fiber *f[5];
+    int other = open(in_top("i/posthorn.index"), O_RDWR | O_CLOEXEC);
+    size_t before = descriptors();
+
+    assert(other >= 0 && flock(other, LOCK_EX) == 0);
+    for (size_t i = 0; i < sizeof f / sizeof *f; i++)
+        f[i] = fiber_new("delivery", deliver_in_fiber, NULL);
+    assert(event_sleep(100) == 0 && flock(other, LOCK_UN) == 0);
+    for (size_t i = 0; i < sizeof f / sizeof *f; i++)
+        assert(fiber_join(f[i], EVENT_NEVER) == 0);
+    assert(descriptors() == before && flock(other, LOCK_EX | LOCK_NB) == 0);
+    close(other);
+}
+
 static void run(void *arg)
 {
     (void) arg;
     test_moved();
     test_index();
+    test_at_once();
     test_many();
     event_stop();
 }

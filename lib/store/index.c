@@ -517,18 +517,23 @@ static int add_known(struct index *ix, struct slice payload)
 
 void index_add_message(struct index *ix, int dir_fd, struct slice payload)
 {
+    struct index own = { .fd = -1, .inode = ix->inode, .whole = ix->whole, .noted = ix->noted };
+
     if (payload.len > INDEX_RECORD_BYTES)
         return;
     for (int tries = 0; tries < 3; tries++) {
-        if (ix->whole && (ix->fd = openat(dir_fd, INDEX_NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)) < 0)
-            ix->whole = 0;
-        if (ix->whole == 0 && index_open(ix, dir_fd, true) < 0)
+        if (own.whole && (own.fd = openat(dir_fd, INDEX_NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)) < 0)
+            own.whole = 0;
+        if (own.whole == 0 && index_open(&own, dir_fd, true) < 0)
             return;
-        int added = add_known(ix, payload);
-        close(ix->fd); /* and with it the lock goes */
-        ix->fd = -1;
-        if (added == 0)
+        int added = add_known(&own, payload);
+        close(own.fd); /* and with it the lock goes */
+        if (added == 0) {
+            ix->inode = own.inode;
+            ix->whole = own.whole;
+            ix->noted = own.noted;
             return;
-        ix->whole = 0;
+        }
+        own.whole = 0;
     }
 }

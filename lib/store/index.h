@@ -69,8 +69,8 @@ void index_message_put(struct str *out, const struct index_message *);
 void index_message_make(struct str *out, struct slice base, const struct mime_part *root, struct slice header);
 bool index_has_field(struct slice name); /* kept in `fields` when the message has it */
 /* For deliveries: appends a record to the index in that directory, made where it is missing. ix: what is known of it,
- * kept from one delivery to the next (zeroed, fd -1 at first); it is not left open, or its file system could not be
- * remounted. */
+ * kept from one delivery to the next (zeroed, fd -1 at first), shared by fibers; it is not left open, or its file system
+ * could not be remounted. */
 void index_add_message(struct index *ix, int dir_fd, struct slice payload);
 uint32_t index_crc32c(const void *p, size_t len);
 #endif

@@ -19,7 +19,7 @@ def number(x, digits=1):
 def lines(case):
     """(what, debian, posthorn, ratio in our favour) of one case."""
     if "failed" in case:
-        return [("failed", case["failed"], "", "")]
+        return [("failed", case["failed"].splitlines()[0], "", "")]
     d, p = case["debian"], case["posthorn"]
     out = []
 

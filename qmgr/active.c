@@ -22,6 +22,7 @@ enum { LOCKED_SECONDS = 10, ABANDONED_SECONDS = 24 * 3600 };
 static size_t count;           /* messages in memory */
 static size_t open_files;      /* of them, with the file kept open */
 static size_t recipient_count; /* in memory */
+static time_t recovered;       /* when this process took over what another had left */
 
 size_t active_count(void) { return count; }
 
@@ -45,6 +46,7 @@ int active_recover(void)
         }
     }
     queue_scan_free(&scan);
+    recovered = time_now();
     if (moved > 0)
         log_debug("%zu messages go on where the last queue manager stopped", moved);
     return 0;
@@ -138,7 +140,7 @@ static void log_active(const struct message *m)
 }
 
 /* The file is in active/ and ours. */
-static void start(const char *id, int fd, mode_t mode, bool new)
+static void start(const char *id, int fd, mode_t mode, bool fresh)
 {
     struct message *m = mem_new(sizeof *m);
     struct err err;
@@ -149,7 +151,7 @@ static void start(const char *id, int fd, mode_t mode, bool new)
     m->active_us = time_now_us();
     m->expire = (mode & QUEUE_MODE_EXPIRE) != 0;
     m->flush = (mode & QUEUE_MODE_UNTHROTTLE) != 0;
-    m->logs = new ? 0 : DELIVER_LOGS;
+    m->logs = fresh ? 0 : DELIVER_LOGS;
     if (queue_envelope_read(fd, recipients_max(), &m->env, &err) < 0) {
         bool corrupt = errno == EBADMSG;
 
@@ -186,7 +188,7 @@ static void remove_abandoned(const char *queue, const char *id, int fd, const st
         log_warn("%s: remove from %s: %s", id, queue, strerror(errno));
 }
 
-static void feed(const char *queue, const char *id, bool ignore_time, bool new)
+static void feed(const char *queue, const char *id, bool ignore_time, bool announced)
 {
     char log[QUEUE_PATH_BYTES];
     struct stat st = { 0 };
@@ -203,7 +205,10 @@ static void feed(const char *queue, const char *id, bool ignore_time, bool new)
         close(fd);
         return;
     }
-    if (!new &&queue_lock(fd, true, false) < 0) { /* a new one has had no agent */
+    /* Only what is younger than this process has surely had no agent, whose lock or logs there might be: one that was
+     * killed may have begun with it. */
+    bool fresh = announced && st.st_mtime > recovered;
+    if (!fresh && queue_lock(fd, true, false) < 0) {
         if (strcmp(queue, QUEUE_INCOMING) != 0)
             log_info("%s: skipped, still being delivered", id);
         scan_incoming_in(LOCKED_SECONDS);
@@ -220,7 +225,7 @@ static void feed(const char *queue, const char *id, bool ignore_time, bool new)
     queue_path(log, QUEUE_DEFER, id);
     if (unlink(log) < 0 && errno != ENOENT)
         log_warn("%s: remove %s: %s", id, log, strerror(errno));
-    start(id, fd, st.st_mode, new);
+    start(id, fd, st.st_mode, fresh);
 }
 
 void active_feed(const char *queue, const char *id, bool ignore_time) { feed(queue, id, ignore_time, false); }

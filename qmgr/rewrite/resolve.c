@@ -213,7 +213,8 @@ static enum lookup look_up_class(const char *domain, enum rewrite_class *out)
     return LOOKUP_FOUND;
 }
 
-/* The class of a domain that is not local; a failure is not remembered. */
+/* The class of a domain that is not local. Remembered is only what a list said: a domain that stands in none may be
+ * added the next moment, and its mail must not be refused then. */
 static enum lookup class_of(const char *domain, enum rewrite_class *out)
 {
     struct known *k = known_domains ? map_get(known_domains, slice_of(domain)) : NULL;
@@ -224,7 +225,7 @@ static enum lookup class_of(const char *domain, enum rewrite_class *out)
         return LOOKUP_FOUND;
     }
     answer = look_up_class(domain, out);
-    if (answer != LOOKUP_FOUND)
+    if (answer != LOOKUP_FOUND || *out == REWRITE_CLASS_DEFAULT)
         return answer;
     if (known_domains == NULL)
         known_domains = map_new(DOMAINS_MAX, free);

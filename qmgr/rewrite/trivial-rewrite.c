@@ -2,7 +2,7 @@
  * rewrite - the canonical form of addresses, and where mail for them goes
  *
  * Callers     smtpd, cleanup, qmgr: through lib/client/rewrite.h
- * Invariants  remembers only what class a domain is, for REWRITE_CACHE_MS
+ * Invariants  remembers only in which list a domain stands, for REWRITE_CACHE_MS
  * Errors      "retry" when a table fails; never a guess
  * Privilege   chroot, mail_owner; tables are opened before, proxy: tables are asked by proxymap
  */

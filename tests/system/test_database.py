@@ -322,6 +322,16 @@ def test_a_user_refused_then_inserted_then_mailed(site):
         wait_until(lambda: f"first-{n}" in site.delivered(100 + n), what="the mail")
 
 
+def test_a_domain_refused_then_inserted_then_mailed(site):
+    """Asked for again at once, under other names: what is known of a name may be used for a second, what is unknown of a domain may not."""
+    for n in range(5):
+        assert site.rcpt(f"a@late{n}.test") == 554
+        site.db.sql(f"INSERT INTO domain (domain, description, transport, created, modified) VALUES ('late{n}.test', '', 'virtual', NOW(), NOW()); "
+                    f"INSERT INTO mailbox (username, password, name, maildir, local_part, domain, created, modified) VALUES "
+                    f"('b@late{n}.test', '', '', 'late{n}.test/b/', 'b', 'late{n}.test', NOW(), NOW())")
+        assert site.rcpt(f"b@late{n}.test") == 250
+
+
 def test_changes_show_within_seconds(site):
     name = "user110@db.test"
     site.add_user(name)

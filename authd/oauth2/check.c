@@ -359,16 +359,24 @@ static enum oauth2_verdict meant_for_us(const struct check *c, struct err *err)
 }
 
 /* pass_attrs: "name=value name=value", each value a text with %variables. */
-static enum oauth2_verdict export(struct check *c, struct err *err) {
+static enum oauth2_verdict take_fields(struct check *c, struct err *err)
+{
     struct slice rest = slice_of(c->source->config.pass_attrs), word;
 
-    while (slice_word(&rest, " \t", &word)){
+    while (slice_word(&rest, " \t", &word)) {
         ptrdiff_t eq = slice_find(word, '=');
         const char *name = arena_strndup(c->arena, word.p, eq < 0 ? word.len : (size_t) eq), *value = "";
-        if (eq >= 0) value = expand(c, arena_strndup(c->arena, word.p + eq + 1, word.len - (size_t) eq - 1),
-                                    &(struct var_scope){ .get = get, .ctx = c }, "pass_attrs", err);
-        if (value == NULL || name[0] == '\0' || claims_set(&c->fields, name, value) != 0) return OAUTH2_LATER; }
-return OAUTH2_VALID;
+        if (eq >= 0)
+            value = expand(c, arena_strndup(c->arena, word.p + eq + 1, word.len - (size_t) eq - 1),
+                           &(struct var_scope){ .get = get, .ctx = c }, "pass_attrs", err);
+        if (value == NULL)
+            return OAUTH2_LATER;
+        if (name[0] == '\0' || claims_set(&c->fields, name, value) != 0) {
+            err_set(err, 0, NULL, "%s: pass_attrs: a field without a name, or too many", c->source->file);
+            return OAUTH2_LATER;
+        }
+    }
+    return OAUTH2_VALID;
 }
 
 static enum oauth2_verdict judge(struct check *c, struct err *err)
@@ -379,7 +387,7 @@ static enum oauth2_verdict judge(struct check *c, struct err *err)
         v = right_user(c, err);
     if (v == OAUTH2_VALID)
         v = meant_for_us(c, err);
-    return v == OAUTH2_VALID ? export(c, err) : v;
+    return v == OAUTH2_VALID ? take_fields(c, err) : v;
 }
 
 /* --- all of it --- */

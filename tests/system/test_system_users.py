@@ -342,9 +342,8 @@ def test_a_killed_worker(site):
     with imap(i, "palice"):
         pass
     before = workers(i)
-    for pid in before:
-        if ppid(pid) == i.master():
-            os.kill(pid, signal.SIGKILL)
+    parent = next(p for p in before if ppid(p) == i.master())
+    os.kill(parent, signal.SIGKILL)
     with imap(i, "palice"):
         pass
     wait_until(lambda: not before & workers(i), what="the children are gone")

@@ -279,7 +279,7 @@ def test_many_accounts():
         for name, (_, uid, gid) in MANY_TABLE.items():
             found = mails(base / name)
             assert len(found) == 2 and all((m.stat().st_uid, m.stat().st_gid) == (uid, gid) for m in found)
-        assert max(most) <= 20 * max(servers) + 20  # beside them, who is just ending
+        assert max(most) <= 20 * max(servers) + MANY // 5  # beside them who is just ending, which takes a busy machine a while
         assert one < 60 and each < 60
 
 

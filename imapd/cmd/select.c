@@ -42,6 +42,8 @@ static void open_mailbox(struct imapd_session *s, struct imap_arg *a, bool read_
         show(s);
         imapd_answer(s, "OK [%s] %s completed.", mailbox_read_only(s->box) ? "READ-ONLY" : "READ-WRITE",
                      read_only ? "Examine" : "Select");
+        if (mailbox_unkept(s->box) && stream_flush(s->io) == 0) /* the client has its answer first */
+            mailbox_keep(s->box);
     }
 }
 

@@ -80,12 +80,13 @@ static enum store_why translate(struct mailbox *from, uint64_t bits, struct mail
     return why == STORE_LIMIT ? STORE_OK : why; /* those that fit */
 }
 
-static char *target_name(const struct item *it, uint64_t keywords, bool *in_new)
+static char *target_name(struct mailbox *from, struct item *it, uint64_t keywords, bool *in_new)
 {
     struct str base, name;
 
     str_init(&base, 1024);
     str_init(&name, 1024);
+    item_check(from, it);
     file_name_new(&base, it->physical, it->virtual);
     *in_new = it->in_new && keywords == 0 && (it->mail.flags & MAIL_SETTABLE) == 0;
     if (*in_new)
@@ -168,7 +169,7 @@ static enum store_why link_all(struct copying *c, const uint32_t *seqs, size_t n
         if ((why = translate(c->from, it->mail.keywords, c->to, false, &keywords)))
             return why;
         *a = (struct arrival){ .extra = keywords >> FILE_KEYWORDS << FILE_KEYWORDS };
-        a->name = target_name(it, keywords, &a->in_new);
+        a->name = target_name(c->from, it, keywords, &a->in_new);
         a->keys = c->move ? guid_key(c->from, it) : NULL;
         int ret = link_one(c->from, it, c->to, a);
         if (ret == 0) {

@@ -30,6 +30,23 @@ static uint64_t size_tag(struct slice base, const char *tag)
     return FILE_SIZE_UNKNOWN;
 }
 
+static uint64_t leading_number(const char *p)
+{
+    uint64_t n = 0;
+
+    while (ascii_isdigit(*p) && n < UINT64_MAX / 10 - 1)
+        n = n * 10 + (uint64_t) (*p++ - '0');
+    return n;
+}
+
+void file_name_arrival(const char *name, uint64_t *seconds, uint64_t *micros)
+{
+    const char *m = strstr(name, ".M");
+
+    *seconds = leading_number(name);
+    *micros = m ? leading_number(m + 2) : 0;
+}
+
 bool file_name_parse(const char *name, struct file_name *out)
 {
     size_t len = strlen(name);

@@ -20,6 +20,8 @@ struct file_name {
     uint8_t flags;              /* enum mail_flag */
     uint32_t keywords;          /* bit n: letter 'a' + n */
 };
+/* When it arrived, as the name tells it; 0 where it does not. */
+void file_name_arrival(const char *name, uint64_t *seconds, uint64_t *micros);
 bool file_name_parse(const char *name, struct file_name *out); /* false: not a message file */
 /* base + ":2," + the letters, unknown letters and the text behind of the old info kept. */
 void file_name_build(struct str *out, struct slice base, uint8_t flags, uint32_t keywords, struct slice old_info);

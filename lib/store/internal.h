@@ -42,6 +42,8 @@ struct item {         /* a message file, or a UID whose file is not there */
     int64_t born;                        /* when its record was read; 0: before this view was opened */
     char *keys;                          /* of the uidlist record; NULL: none */
     bool in_block, name_lent, keys_lent; /* the item is in box->block; its texts are in box->texts */
+    bool unchecked;                      /* the sizes are those of the name: nobody has looked at the file */
+    bool odd;                            /* the directory does not say that it is a file */
     uint64_t physical, virtual;
     int64_t date;
     uint64_t cache; /* offset of its record in the index; 0: none */
@@ -87,6 +89,7 @@ struct mailbox {
     bool dovecot_told;                    /* that it cannot be used */
     struct index index;
     bool index_stale;               /* a snapshot would tell more than the last one */
+    bool index_kept;                /* there is a snapshot, of this opening or before */
     bool dormant;                   /* opened from a snapshot whose items are not read yet */
     struct mailbox_summary summary; /* what it says of them */
     uint64_t items_at;              /* where they are */
@@ -154,6 +157,8 @@ void item_gone(struct mailbox *, struct item *);    /* its file is not there: th
 void item_changed(struct mailbox *, struct item *); /* a FLAGS event is due */
 void item_recent(struct mailbox *, struct item *);
 void item_set_keys(struct item *, struct slice keys);
+void item_learn(struct mailbox *, struct item *, const struct stat *); /* what the file itself says */
+void item_check(struct mailbox *, struct item *);                      /* asks it, where nobody has */
 static inline struct slice item_base(const struct item *it) { return slice_make(it->name, it->base_len); }
 struct item *view_item(const struct mailbox *, uint32_t seq);
 void view_add(struct mailbox *, struct item *);  /* view_sort follows */
@@ -166,6 +171,9 @@ enum store_why snapshot_load(struct mailbox *); /* and the items; nothing where 
 void snapshot_save(struct mailbox *);
 void snapshot_tail(struct mailbox *); /* records others appended since */
 
+/* first.c: under the uidlist's lock; a mailbox that nobody has listed. Nothing happens to one that is not plain. */
+enum store_why first_look(struct mailbox *);
+
 /* scan.c */
 enum store_why scan_sync(struct mailbox *); /* a dormant mailbox stays so while nothing has changed */
 /* Under the uidlist's lock, after catching up: gives UIDs to items (uid 0) in order, durably. */
@@ -177,6 +185,8 @@ int scan_rewrite(struct mailbox *); /* under the lock: the whole uidlist, in ver
 bool scan_before(struct mailbox *, bool in_new);
 void scan_after(struct mailbox *, bool in_new, bool undisturbed);
 void scan_found(struct mailbox *, struct item *); /* as by a scan: it gets its place in the view at the next sync */
+/* Before a directory is read: fd is open on it. */
+void scan_begin(struct mailbox *, bool in_new, int fd);
 void scan_awaited(
     struct mailbox *); /* files of records that others wrote and no scan has shown: the next sync looks */
 uint64_t mailbox_next_modseq(struct mailbox *);

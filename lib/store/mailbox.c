@@ -19,7 +19,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { TMP_CHECK_SECONDS = 7 * 86400, TMP_OLD_SECONDS = 36 * 3600 };
+enum { KEEP_MESSAGES = 1000, TMP_CHECK_SECONDS = 7 * 86400, TMP_OLD_SECONDS = 36 * 3600 };
 
 static int open_dir(int at, const char *path)
 {
@@ -155,6 +155,13 @@ enum store_why mailbox_open_lazily(struct store *st, const char *name, bool read
     free(path);
     return why;
 }
+
+bool mailbox_unkept(const struct mailbox *box)
+{
+    return box->viewed && !box->index_kept && box->index_stale && box->count >= KEEP_MESSAGES;
+}
+
+void mailbox_keep(struct mailbox *box) { snapshot_save(box); }
 
 void mailbox_close(struct mailbox **pbox)
 {

@@ -45,6 +45,10 @@ struct mailbox_summary {
 };
 void mailbox_summary(const struct mailbox *, struct mailbox_summary *out);
 void mailbox_close(struct mailbox **); /* writes what the index may keep */
+/* A large mailbox that had to be read without an index: mailbox_keep writes it now, so that who opens it next, while it
+ * is open here, need not do the same. */
+bool mailbox_unkept(const struct mailbox *);
+void mailbox_keep(struct mailbox *);
 const char *mailbox_name(const struct mailbox *);
 bool mailbox_named(const struct mailbox *, const char *name); /* "inbox/a" names INBOX/a */
 bool mailbox_read_only(const struct mailbox *);

@@ -75,8 +75,7 @@ static enum store_why opened(struct mailbox *box, struct item *it, int *fd, stru
         close(*fd);
         return store_fail(box->store, STORE_FAILED, "%s/%s: not a file", box->path, it->name);
     }
-    it->physical = (uint64_t) st->st_size;
-    it->date = st->st_mtime;
+    item_learn(box, it, st);
     return STORE_OK;
 }
 
@@ -175,6 +174,7 @@ enum store_why message_size(struct mailbox *box, uint32_t seq, uint64_t *bytes)
 
     if (it == NULL)
         return STORE_EXPUNGED;
+    item_check(box, it);
     if (it->virtual == FILE_SIZE_UNKNOWN) {
         a = arena_new();
         str_init(&record, INDEX_RECORD_BYTES);
@@ -196,14 +196,13 @@ enum store_why message_date(struct mailbox *box, uint32_t seq, int64_t *seconds)
         return STORE_EXPUNGED;
     if (it->date == DATE_UNKNOWN) {
         if (!it->ghost && fstatat(it->in_new ? box->new_fd : box->cur_fd, it->name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
-            it->date = st.st_mtime;
+            item_learn(box, it, &st);
         } else {
             enum store_why why = opened(box, it, &fd, &st);
             if (why)
                 return why;
             close(fd);
         }
-        box->index_stale = true;
     }
     *seconds = it->date;
     return STORE_OK;
@@ -409,8 +408,12 @@ enum store_why message_open(struct mailbox *box, uint32_t seq, struct message_fi
     *out = NULL;
     if (it == NULL)
         return STORE_EXPUNGED;
-    if ((why = message_size(box, seq, &virtual)) || (why = opened(box, it, &fd, &st)))
+    if ((why = opened(box, it, &fd, &st)))
         return why;
+    if ((why = message_size(box, seq, &virtual))) {
+        close(fd);
+        return why;
+    }
     *out = mem_new(sizeof **out);
     (*out)->fd = fd;
     (*out)->physical = (uint64_t) st.st_size;

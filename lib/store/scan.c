@@ -2,8 +2,8 @@
  * scan - brings an open mailbox up to date with its directories and its uidlist
  *
  * A directory whose mtime did not change is not read. Our own renames move the mtime we know along (scan_before,
- * scan_after), so that they cost no scan; a directory changed less than FRESH_NS before it was read is read once more
- * later, since a second change may carry the same time.
+ * scan_after), so that they cost no scan; a directory changed a moment before it was read is read once more later,
+ * since a second change may carry the same time.
  *
  * Callers     store/view.c (mailbox_sync), store/mailbox.c, store/save.c, store/copy.c
  * Invariants  files are renamed under the uidlist's lock, as Dovecot does, and a file counts as expunged only when a
@@ -25,7 +25,7 @@
 #include <unistd.h>
 
 enum { WASTE_SECONDS = 3600, WASTE_RECORDS = 100 };
-static const int64_t FRESH_NS = 2000000000;
+static const int64_t SECOND_NS = 1000000000, FRESH_NS = 2000000000, FRESH_FINE_NS = 300000000;
 
 uint64_t mailbox_next_modseq(struct mailbox *box)
 {
@@ -42,7 +42,12 @@ static int64_t dir_mtime(int fd)
     return fstat(fd, &st) == 0 ? store_mtime_ns(&st) : -1;
 }
 
-static bool is_fresh(int64_t mtime_ns) { return time_now_us() * 1000 - mtime_ns < FRESH_NS; }
+/* A time with a fraction is of a file system whose clock ticks in milliseconds: 10 at most; the rest is for a server's
+ * clock that is not quite ours. Others count in seconds, FAT in two. */
+static bool is_fresh(int64_t mtime_ns)
+{
+    return time_now_us() * 1000 - mtime_ns < (mtime_ns % SECOND_NS ? FRESH_FINE_NS : FRESH_NS);
+}
 
 bool scan_before(struct mailbox *box, bool in_new)
 {
@@ -109,7 +114,7 @@ static void take_flags(struct mailbox *box, struct item *it, const struct file_n
     }
 }
 
-static void on_file(struct mailbox *box, const char *name, bool in_new)
+static void on_file(struct mailbox *box, const char *name, bool in_new, bool odd)
 {
     struct file_name f;
     struct item *it;
@@ -128,6 +133,7 @@ static void on_file(struct mailbox *box, const char *name, bool in_new)
     if (it->scan != box->scan && !it->in_view)
         pend(box, it);
     item_place(box, it, true, in_new);
+    it->odd = odd;
     it->mail.gone = it->in_view && it->ghost;
     box->seen_in_new += in_new && it->scan != box->scan;
     it->scan = box->scan;
@@ -137,11 +143,19 @@ static void on_file(struct mailbox *box, const char *name, bool in_new)
     take_flags(box, it, &f);
 }
 
+void scan_begin(struct mailbox *box, bool in_new, int fd)
+{
+    struct dir_state *state = in_new ? &box->new : &box->cur, was = *state;
+
+    state->mtime_ns = dir_mtime(fd);
+    state->dirty = is_fresh(state->mtime_ns);
+    box->index_stale |= was.mtime_ns != state->mtime_ns || was.dirty != state->dirty;
+}
+
 static enum store_why read_dir(struct mailbox *box, bool in_new)
 {
     int fd = openat(box->fd, in_new ? "new" : "cur", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
-    struct dir_state *state = in_new ? &box->new : &box->cur;
     struct dirent *e;
 
     if (dir == NULL) {
@@ -150,13 +164,10 @@ static enum store_why read_dir(struct mailbox *box, bool in_new)
         return errno == ENOENT ? STORE_DAMAGED
                                : store_fail_errno(box->store, in_new ? "read new" : "read cur", box->path);
     }
-    struct dir_state was = *state;
-    state->mtime_ns = dir_mtime(fd);
-    state->dirty = is_fresh(state->mtime_ns);
-    box->index_stale |= was.mtime_ns != state->mtime_ns || was.dirty != state->dirty;
+    scan_begin(box, in_new, fd);
     while ((errno = 0, e = readdir(dir)) != NULL)
         if (e->d_name[0] != '.')
-            on_file(box, e->d_name, in_new);
+            on_file(box, e->d_name, in_new, e->d_type != DT_REG);
     int failed = errno;
     closedir(dir);
     errno = failed;
@@ -401,45 +412,40 @@ enum store_why scan_assign(struct mailbox *box, struct item **items, size_t n)
     return STORE_OK;
 }
 
-static uint64_t number_at(const char *s, const char *tag)
-{
-    const char *p = tag ? strstr(s, tag) : s;
+struct arriving { /* when, as the name tells it */
+    uint64_t seconds, micros;
+    struct item *item;
+};
 
-    return p ? strtoull(p + (tag ? strlen(tag) : 0), NULL, 10) : 0;
-}
-
-/* Order of arrival, as the names tell it. */
 static int by_arrival(const void *a, const void *b)
 {
-    const char *x = (*(struct item *const *) a)->name, *y = (*(struct item *const *) b)->name;
-    uint64_t tx = number_at(x, NULL), ty = number_at(y, NULL), mx = number_at(x, ".M"), my = number_at(y, ".M");
+    const struct arriving *x = a, *y = b;
 
-    if (tx != ty)
-        return tx < ty ? -1 : 1;
-    if (mx != my)
-        return mx < my ? -1 : 1;
-    return strcmp(x, y);
+    if (x->seconds != y->seconds)
+        return x->seconds < y->seconds ? -1 : 1;
+    if (x->micros != y->micros)
+        return x->micros < y->micros ? -1 : 1;
+    return strcmp(x->item->name, y->item->name);
 }
 
-/* A new file shorter or longer than its name says was torn by a crash: no UID for it, and out of the way. */
+/* A new file shorter or longer than its name says was torn by a crash: no UID for it, and out of the way. Those that
+ * lie in cur/ long since are not looked at: to ask each of 50,000 costs as much as to read the directory. */
 static bool set_aside(struct mailbox *box, struct item *it)
 {
     struct file_name f;
     struct stat st;
     char to[600];
 
+    if (!(it->mail.flags & MAIL_RECENT) && !it->odd)
+        return false;
     if (!file_name_parse(it->name, &f) ||
         fstatat(it->in_new ? box->new_fd : box->cur_fd, it->name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
         !S_ISREG(st.st_mode))
         return true;
-    it->date = st.st_mtime;
-    it->physical = (uint64_t) st.st_size;
-    if (f.physical == FILE_SIZE_UNKNOWN || f.physical == (uint64_t) st.st_size)
+    it->odd = false;
+    item_learn(box, it, &st);
+    if (f.physical == FILE_SIZE_UNKNOWN || f.physical == (uint64_t) st.st_size || !(it->mail.flags & MAIL_RECENT))
         return false;
-    if (!(it->mail.flags & MAIL_RECENT)) { /* in cur/ long since: a rewritten or compressed file, or a wrong name */
-        it->virtual = FILE_SIZE_UNKNOWN;
-        return false;
-    }
     log_warn("%s: %s has %lld bytes: set aside in posthorn-damaged", box->path, it->name, (long long) st.st_size);
     if (!box->read_only) {
         (void) mkdirat(box->fd, "posthorn-damaged", 0700);
@@ -472,7 +478,8 @@ static bool too_late(const struct item *it, uint32_t highest)
 /* Under the lock: gives UIDs to those that have none. */
 static enum store_why give_uids(struct mailbox *box, uint32_t highest)
 {
-    struct item **need = mem_array(box->pending_count + 1, sizeof(void *));
+    struct arriving *need = mem_array(box->pending_count + 1, sizeof *need);
+    struct item **in_order;
     enum store_why why;
     size_t n = 0;
 
@@ -487,17 +494,23 @@ static enum store_why give_uids(struct mailbox *box, uint32_t highest)
         if (it->mail.uid)
             continue;
         if (!set_aside(box, it)) {
-            need[n++] = it;
+            need[n].item = it;
+            file_name_arrival(it->name, &need[n].seconds, &need[n].micros);
+            n++;
         } else {
             forget(box, it);
             box->pending[i--] = box->pending[--box->pending_count];
         }
     }
-    qsort(need, n, sizeof(void *), by_arrival);
+    qsort(need, n, sizeof *need, by_arrival);
     if (n)
         extra_skip_given(box);
-    why = scan_assign(box, need, n);
+    in_order = mem_array(n + 1, sizeof(void *));
+    for (size_t i = 0; i < n; i++)
+        in_order[i] = need[i].item;
     free(need);
+    why = scan_assign(box, in_order, n);
+    free(in_order);
     return why;
 }
 
@@ -582,7 +595,6 @@ static enum store_why settle(struct mailbox *box, bool doubt)
 
 static enum store_why scan_directories(struct mailbox *box)
 {
-    bool scan_new = wants_scan(&box->new, box->new_fd), scan_cur = wants_scan(&box->cur, box->cur_fd);
     enum store_why why = catch_up(box);
 
     if (why && (why != STORE_FAILED || (errno != ENOENT && errno != EBADMSG)))
@@ -590,8 +602,12 @@ static enum store_why scan_directories(struct mailbox *box)
     if (why || box->uids.version == 0) { /* no list: made under the lock, with what the scan finds */
         if ((why = scan_lock(box)))
             return why;
+        why = first_look(box);
         scan_unlock(box);
+        if (why)
+            return why;
     }
+    bool scan_new = wants_scan(&box->new, box->new_fd), scan_cur = wants_scan(&box->cur, box->cur_fd);
     if (keywords_read(box) < 0)
         return store_fail_errno(box->store, "read dovecot-keywords of", box->path);
     box->scan++;

@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { SNAPSHOT_VERSION = 5, PRESENT = 1, IN_NEW = 2, COMPACT_BYTES = 1 << 20 };
+enum { SNAPSHOT_VERSION = 5, PRESENT = 1, IN_NEW = 2, UNCHECKED = 4, COMPACT_BYTES = 1 << 20 };
 
 /* What will be in the view of who reads the items back: recent is then what lies in new/. */
 static void summarize(const struct mailbox *box, struct mailbox_summary *out)
@@ -91,7 +91,8 @@ static void put_item(struct str *out, const struct item *it)
         .name_bytes = htole16((uint16_t) name),
         .keys_bytes = htole16((uint16_t) keys),
         .base_len = htole16(it->base_len),
-        .state = (uint8_t) ((it->present ? PRESENT : 0u) | (it->in_new ? IN_NEW : 0u)),
+        .state = (uint8_t) ((it->present ? PRESENT : 0u) | (it->in_new ? IN_NEW : 0u) |
+                            (it->unchecked ? UNCHECKED : 0u)),
         .flags = it->mail.flags & MAIL_SETTABLE,
     };
 
@@ -119,6 +120,9 @@ static void get_extra_keywords(struct mailbox *box, struct index_reader *r)
     }
 }
 
+/* All items are in the block, and those that are not in the view, too. */
+static bool unmapped(const struct mailbox *box) { return box->block && !box->mapped; }
+
 static void save_offsets(struct mailbox *box)
 {
     uint64_t **offsets;
@@ -126,7 +130,7 @@ static void save_offsets(struct mailbox *box)
     void *value;
     size_t n = 0;
 
-    offsets = mem_array(map_count(box->items) + 1, sizeof *offsets);
+    offsets = mem_array(map_count(view_items(box)) + 1, sizeof *offsets);
     for (uint32_t i = 0; i < box->count; i++) /* in this order they will be asked for again */
         if (!box->view[i]->ghost)
             offsets[n++] = &box->view[i]->cache;
@@ -180,11 +184,10 @@ void snapshot_save(struct mailbox *box)
         return;
     if (box->index.fd < 0 && index_open(&box->index, box->index_fd, true) < 0)
         return;
-    (void) view_items(box);
     snapshot_tail(box);
     /* Snapshots of the past and records of the expunged: start a new file when they are most of it. */
     if (fstat(box->index.fd, &st) == 0 && st.st_size > COMPACT_BYTES &&
-        (uint64_t) st.st_size > 4096 * (uint64_t) map_count(box->items))
+        (uint64_t) st.st_size > 4096 * (uint64_t) (unmapped(box) ? box->block_count : map_count(box->items)))
         save_offsets(box);
     if (box->index.fd < 0)
         return;
@@ -192,6 +195,9 @@ void snapshot_save(struct mailbox *box)
     for (uint32_t i = 0; i < box->count; i++) /* by uid: reading it back then sorts nothing */
         if (!box->view[i]->ghost && box->view[i]->mail.uid && ++count)
             put_item(&out, box->view[i]);
+    for (uint32_t i = 0; unmapped(box) && i < box->block_count; i++)
+        if (!box->block[i].in_view && ++count)
+            put_item(&out, &box->block[i]);
     for (size_t at = 0; map_next(box->items, &at, &key, &value);)
         if (((struct item *) value)->mail.uid && !((struct item *) value)->in_view && ++count)
             put_item(&out, value);
@@ -200,8 +206,10 @@ void snapshot_save(struct mailbox *box)
     str_init(&out, INDEX_RECORD_BYTES);
     if (good)
         put_head(box, &out, count, items_at);
-    if (good && index_append(&box->index, box->index_fd, INDEX_SNAPSHOT, str_slice(&out), &at_offset) == 0)
+    if (good && index_append(&box->index, box->index_fd, INDEX_SNAPSHOT, str_slice(&out), &at_offset) == 0) {
         box->index_stale = false;
+        box->index_kept = true;
+    }
     str_free(&out);
 }
 
@@ -235,6 +243,7 @@ static bool get_item(struct mailbox *box, struct item *it, char **p, const char 
         .in_block = true,
         .name_lent = true,
         .keys_lent = true,
+        .unchecked = (k.state & UNCHECKED) != 0,
         .physical = le64toh(k.physical),
         .virtual = le64toh(k.virtual),
         .date = (int64_t) le64toh((uint64_t) k.date),
@@ -274,7 +283,7 @@ static void forget_all(struct mailbox *box)
     box->block = NULL;
     box->texts = NULL;
     box->block_count = 0;
-    box->dormant = box->mapped = false;
+    box->dormant = box->mapped = box->index_kept = false;
     memset(&box->uids, 0, sizeof box->uids);
     memset(&box->dovecot, 0, sizeof box->dovecot);
     box->cur = box->new = (struct dir_state){ .mtime_ns = -1 };
@@ -386,7 +395,7 @@ static void on_snapshot(void *ctx, enum index_type type, uint64_t offset, struct
 
     (void) offset;
     if (type == INDEX_SNAPSHOT && get_head(box, payload) && uidlist_matches(box))
-        box->dormant = true;
+        box->dormant = box->index_kept = true;
     else
         forget_all(box);
 }

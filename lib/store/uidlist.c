@@ -409,7 +409,8 @@ int uidlist_rewrite(struct uidlist *u, int dir_fd, struct slice lines)
 
 void uidlist_line(struct str *out, uint32_t uid, struct slice keys, struct slice name)
 {
-    str_printf(out, "%u ", uid);
+    str_addu(out, uid);
+    str_addc(out, ' ');
     if (keys.len) {
         str_addslice(out, keys);
         str_addc(out, ' ');

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "store/internal.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 
 struct item *item_new(struct mailbox *box, struct slice base)
@@ -52,11 +53,34 @@ void item_set_name(struct item *it, const char *name)
     it->name_lent = false;
     if (file_name_parse(copy, &f)) {
         it->base_len = (uint16_t) f.base.len;
-        if (f.physical != FILE_SIZE_UNKNOWN)
+        if (f.physical != FILE_SIZE_UNKNOWN && it->physical == FILE_SIZE_UNKNOWN) {
             it->physical = f.physical;
-        if (f.virtual != FILE_SIZE_UNKNOWN)
+            it->unchecked = true;
+        }
+        if (f.virtual != FILE_SIZE_UNKNOWN && it->virtual == FILE_SIZE_UNKNOWN &&
+            (it->unchecked || it->physical == FILE_SIZE_UNKNOWN))
             it->virtual = f.virtual;
     }
+}
+
+void item_learn(struct mailbox *box, struct item *it, const struct stat *st)
+{
+    if (it->physical != FILE_SIZE_UNKNOWN && it->physical != (uint64_t) st->st_size)
+        it->virtual = FILE_SIZE_UNKNOWN; /* a rewritten or compressed file, or a wrong name */
+    box->index_stale |= it->unchecked || it->physical != (uint64_t) st->st_size || it->date != st->st_mtime;
+    it->physical = (uint64_t) st->st_size;
+    it->date = st->st_mtime;
+    it->unchecked = false;
+}
+
+void item_check(struct mailbox *box, struct item *it)
+{
+    struct stat st;
+
+    if (it->unchecked && !it->ghost &&
+        fstatat(it->in_new ? box->new_fd : box->cur_fd, it->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+        S_ISREG(st.st_mode))
+        item_learn(box, it, &st);
 }
 
 void item_set_keys(struct item *it, struct slice keys)

@@ -3,7 +3,8 @@
  *
  * Callers     the Internet: ports 143, 993, 110, 995
  * Invariants  never learns a user's uid or mail; names nobody to dispatcher; one fiber a client (two while relaying)
- *             a process takes login_sessions_per_process clients at a time and, by max_use, some more in its life
+ *             a process takes login_sessions_per_process clients at a time and max_use times as many in its life: a
+ *             start costs as much as ten logins
  * Errors      a fault of authd or dispatcher is "later" for the client
  * Privilege   own user, chroot, no files, no sockets of its own; TLS keys are read before the jail
  */
@@ -259,6 +260,7 @@ static const struct service login = {
     .params = tables,
     .session = session,
     .sessions_max = &sessions_per_process,
+    .use_each = true,
     .pre_jail = pre_jail,
     .post_jail = post_jail,
 };

@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import time
 
-from sides import BUILD, DOMAIN, IDLERS, PASSWORD, ROOT, USERS, Debian, run, tree, wait_until
+from sides import BUILD, DOMAIN, IDLERS, PASSWORD, ROOT, USERS, Debian, Ours, run, tree, wait_until
 
 LOAD = BUILD / "bench/load"
 TO = f"u%d@{DOMAIN}"
@@ -234,18 +234,25 @@ def logins(count, sessions, protocol, port, *flags, user=TO, users=USERS):
     return lambda side: load("login", "-P", protocol, "-p", side.port(port), "-n", count, "-s", sessions, "-t", user, "-u", users, "-w", PASSWORD, *flags)[0]
 
 
-class Tuned(Case):
-    """The same against Dovecot at its best: service_count=0, preforked."""
+class Other(Case):
+    """The same with sides of its own: Dovecot at its best (service_count=0, preforked), or both with another certificate."""
+
+    def __init__(self, *args, tuned=False, certificate="rsa", **kw):
+        super().__init__(*args, **kw)
+        self.tuned, self.certificate = tuned, certificate
 
     def run(self, both, rounds):
-        debian, ours = both
-        tuned = Debian(debian.site, 23000 + 1000 * (next(FRESH) % 3), tuned=True)
+        site, base = both[0].site, 23000 + 2000 * (next(FRESH) % 3)
+        ours = both[1] if self.certificate == "rsa" else Ours(site, base + 1000, certificate=self.certificate)
+        own = [Debian(site, base, tuned=self.tuned, certificate=self.certificate), *([ours] if ours not in both else [])]
         try:
-            tuned.start()
+            for s in own:
+                s.start()
             time.sleep(2)
-            return super().run([tuned, ours], rounds)
+            return super().run([own[0], ours], rounds)
         finally:
-            tuned.stop()
+            for s in own:
+                s.stop()
 
 
 # Memory.
@@ -407,9 +414,13 @@ CASES = [
     Case("big-range", "50,000 messages: bodies as one range", "command", commands("big", ["SELECT INBOX"], "FETCH 1:* (BODY.PEEK[])"), rounds=2),
     Case("big-pop3", "50,000 messages: 1,000 by POP3 RETR", "message", commands("big", [], *[f"RETR {n}" for n in range(1, 1001)], protocol="pop3")),
     Case("login-imap", "IMAP logins, SHA256, 10 at a time", "login", logins(2000, 10, "imap", 143)),
-    Tuned("login-imap-tuned", "IMAP logins, SHA256, Dovecot tuned", "login", logins(3000, 10, "imap", 143)),
-    Case("login-imaps", "IMAPS logins, SHA256, 10 at a time", "login", logins(1000, 10, "imap", 993, "-T")),
-    Tuned("login-imaps-tuned", "IMAPS logins, SHA256, Dovecot tuned", "login", logins(1500, 10, "imap", 993, "-T")),
+    Other("login-imap-tuned", "IMAP logins, SHA256, Dovecot tuned", "login", logins(3000, 10, "imap", 143), tuned=True),
+    Case("login-imaps", "IMAPS logins, SHA256, RSA 2048 certificate, 10 at a time", "login", logins(1000, 10, "imap", 993, "-T")),
+    Other("login-imaps-tuned", "IMAPS logins, SHA256, RSA 2048 certificate, Dovecot tuned", "login", logins(1500, 10, "imap", 993, "-T"), tuned=True),
+    Other("login-imaps-ecdsa", "IMAPS logins, SHA256, ECDSA P-256 certificate as certbot makes it by default, 10 at a time", "login",
+          logins(1000, 10, "imap", 993, "-T"), certificate="ecdsa"),
+    Other("login-imaps-ecdsa-tuned", "IMAPS logins, SHA256, ECDSA P-256 certificate, Dovecot tuned", "login", logins(1500, 10, "imap", 993, "-T"), tuned=True,
+          certificate="ecdsa"),
     Case("login-imap-starttls", "IMAP logins with STARTTLS", "login", logins(600, 10, "imap", 143, "-S")),
     Case("login-pop3", "POP3 logins, SHA256", "login", logins(1500, 10, "pop3", 110)),
     Case("login-smtp", "SMTP AUTH with STARTTLS, SHA256", "login", logins(600, 10, "smtp", 587, "-S")),

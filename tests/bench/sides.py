@@ -73,8 +73,9 @@ class Site:
         self.vmail = pwd.getpwnam("vmail")
         self.tls = self.top / "tls"
         self.tls.mkdir()
-        run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=localhost", "-keyout", self.tls / "key.pem",
-            "-out", self.tls / "cert.pem")
+        for kind, key in (("rsa", ("rsa:2048",)), ("ecdsa", ("ec", "-pkeyopt", "ec_paramgen_curve:P-256"))):
+            run("openssl", "req", "-x509", "-newkey", *key, "-nodes", "-days", "30", "-subj", "/CN=localhost", "-keyout", self.tls / f"{kind}-key.pem",
+                "-out", self.tls / f"{kind}-cert.pem")
         self.rows()
 
     def rows(self):
@@ -103,9 +104,11 @@ class Site:
 class Side:
     name = None
 
-    def __init__(self, site, base, tuned=False):
+    def __init__(self, site, base, tuned=False, certificate="rsa"):
+        """certificate: rsa (2048 bits) or ecdsa (P-256), as certbot makes them. The first pair of sides has RSA and the plain names."""
         self.site, self.base, self.tuned = site, base, tuned
-        self.dir = site.top / (self.name + (f"-tuned-{base}" if tuned else ""))
+        self.cert, self.key = site.tls / f"{certificate}-cert.pem", site.tls / f"{certificate}-key.pem"
+        self.dir = site.top / (self.name + (f"-{base}" if tuned or certificate != "rsa" else ""))
         self.etc, self.queue, self.mail, self.data = (self.dir / d for d in ("etc", "queue", "mail", "data"))
         for d in (self.dir, self.etc, self.queue, self.mail, self.data):
             d.mkdir()
@@ -126,7 +129,7 @@ class Side:
             "setgid_group": "postdrop", "maillog_file": self.log_file, "maillog_file_prefixes": self.dir, "inet_interfaces": "127.0.0.1",
             "inet_protocols": "ipv4", "myhostname": "mail.bench.test", "mydestination": "", "mynetworks": "127.0.0.0/8",
             "alias_maps": "", "alias_database": "", "local_recipient_maps": "", "smtputf8_enable": "no",
-            "smtpd_tls_cert_file": self.site.tls / "cert.pem", "smtpd_tls_key_file": self.site.tls / "key.pem", "smtpd_tls_security_level": "may",
+            "smtpd_tls_cert_file": self.cert, "smtpd_tls_key_file": self.key, "smtpd_tls_security_level": "may",
             "smtp_tls_security_level": "none", "smtpd_client_connection_count_limit": "0", "smtpd_peername_lookup": "no",
             "virtual_mailbox_domains": maps["domains"], "virtual_mailbox_maps": f"{maps['mailbox']}, {maps['alias_domain_mailbox']}",
             "virtual_alias_maps": f"{maps['alias']}, {maps['alias_domain']}, {maps['catchall']}",
@@ -302,8 +305,8 @@ default_login_user = dovenull
 protocols = imap pop3 lmtp
 listen = 127.0.0.1
 ssl = yes
-ssl_cert = <{self.site.tls}/cert.pem
-ssl_key = <{self.site.tls}/key.pem
+ssl_cert = <{self.cert}
+ssl_key = <{self.key}
 disable_plaintext_auth = no
 first_valid_uid = 1
 mail_max_userip_connections = 0

@@ -405,8 +405,9 @@ const struct param conf_global_params[] = {
       .num = &conf_max_use,
       .def = "100",
       .min = 1,
-      .doc = "A daemon ends after so many connections; smtpd and login after so many for each of the sessions that one "
-             "process serves at a time." },
+      .doc =
+          "A daemon ends after so many connections; smtpd and login after so many for each of the sessions that one "
+          "process serves at a time." },
     { .name = "hash_queue_depth",
       .type = PARAM_INT,
       .num = &conf_hash_queue_depth,

@@ -77,14 +77,14 @@ void str_add(struct str *s, const void *p, size_t len)
         s->over = true;
         return;
     }
-    str_reserve(s, len);
+    if (len >= s->cap - s->len)
+        str_reserve(s, len);
     memcpy(s->p + s->len, p, len);
     s->len += len;
     s->p[s->len] = 0;
 }
 
 void str_adds(struct str *s, const char *t) { str_add(s, t, strlen(t)); }
-void str_addc(struct str *s, char c) { str_add(s, &c, 1); }
 void str_addslice(struct str *s, struct slice t) { str_add(s, t.p, t.len); }
 
 void str_addu(struct str *s, uint64_t n)
@@ -151,7 +151,12 @@ bool slice_same(struct slice a, struct slice b)
     return a.len == b.len && (a.len == 0 || memcmp(a.p, b.p, a.len) == 0);
 }
 bool slice_eq(struct slice a, const char *s) { return slice_same(a, slice_of(s)); }
-bool slice_caseeq(struct slice a, const char *s) { return a.len == strlen(s) && slice_casestarts(a, s); }
+bool slice_caseeq(struct slice a, const char *s)
+{
+    if (a.len && ascii_lower(*a.p) != ascii_lower(*s)) /* most of the names in a table */
+        return false;
+    return a.len == strlen(s) && slice_casestarts(a, s);
+}
 
 bool slice_starts(struct slice a, const char *s)
 {

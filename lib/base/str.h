@@ -34,7 +34,6 @@ void str_cut(struct str *, size_t len);  /* keep the first len bytes */
 void str_drop(struct str *, size_t len); /* remove the first len bytes */
 void str_add(struct str *, const void *p, size_t len);
 void str_adds(struct str *, const char *s);
-void str_addc(struct str *, char c);
 void str_addslice(struct str *, struct slice);
 void str_addu(struct str *, uint64_t);                                                     /* decimal */
 void str_printf(struct str *, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* appends */
@@ -43,6 +42,15 @@ void str_set(struct str *, const char *s);   /* reset, then add */
 void str_reserve(struct str *, size_t more); /* room for more bytes at p + len, as far as max allows */
 char *str_take(struct str *);                /* the caller owns the bytes; the str is empty again */
 static inline bool str_over(const struct str *s) { return s->over; }
+static inline void str_addc(struct str *s, char c)
+{
+    if (s->cap - s->len > 1 && !s->over) { /* cap - 1 is at most max */
+        s->p[s->len++] = c;
+        s->p[s->len] = '\0';
+    } else {
+        str_add(s, &c, 1);
+    }
+}
 static inline struct slice str_slice(const struct str *s) { return (struct slice){ s->p, s->len }; }
 
 static inline struct slice slice_of(const char *s) { return (struct slice){ s, s ? strlen(s) : 0 }; }

@@ -239,6 +239,7 @@ enum store_why mailbox_copy(struct mailbox *from, const uint32_t *seqs, size_t n
         return STORE_READ_ONLY;
     if ((why = save_target(from->store, name, &c.to)))
         return why;
+    message_flush(from);
     c.items = mem_array(n + 1, sizeof(void *));
     c.arrivals = mem_array(n + 1, sizeof *c.arrivals);
     if ((why = make_keywords(&c, seqs, n)) == STORE_OK && (why = save_lock(c.to)) == STORE_OK) {

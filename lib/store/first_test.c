@@ -171,6 +171,50 @@ static void test_wrong_sizes(void)
     store_close(&st);
 }
 
+static void ask(struct mailbox *box, uint32_t seq, struct str *out)
+{
+    str_reset(out);
+    assert(message_envelope(box, seq, out) == STORE_OK && message_structure(box, seq, true, out) == STORE_OK);
+    assert(strstr(out->p, "\"other\"") && strstr(out->p, "\"plain\""));
+}
+
+/* Records are written many at once: an answer is the same before and after, in any order, and when messages go between.
+ */
+static void test_records_at_once(void)
+{
+    const struct mailbox_changes *c;
+    struct store *st = fresh();
+    struct mailbox *box;
+    struct stat before, after;
+    struct str out;
+    char path[300];
+
+    str_init(&out, 0);
+    snprintf(path, sizeof path, "%s/%s", root, INDEX_NAME);
+    assert(mailbox_open(st, "INBOX", false, &box) == STORE_OK);
+    ask(box, 1, &out);
+    ask(box, 2, &out);
+    assert(box->gathered_count == 2 && access(path, F_OK) < 0);
+    ask(box, 1, &out); /* not the last: they are written first */
+    assert(box->gathered_count == 0 && stat(path, &before) == 0);
+    ask(box, 3, &out);
+    ask(box, 4, &out);
+    shell("rm cur/1001.M0P8997*"); /* the fourth */
+    assert(mailbox_sync(box, false, &c) == STORE_OK && c->count == 1 && box->gathered_count == 0);
+    for (uint32_t seq = 1; seq <= mailbox_count(box); seq++)
+        ask(box, seq, &out);
+    assert(box->gathered_count > 0 && stat(path, &after) == 0 && after.st_size > before.st_size);
+    mailbox_close(&box);
+    /* They are there for who comes next, who reads no file. */
+    assert(mailbox_open(st, "INBOX", false, &box) == STORE_OK);
+    for (uint32_t seq = 1; seq <= mailbox_count(box); seq++)
+        ask(box, seq, &out);
+    assert(box->gathered_count == 0 && box->gathered_room == 0);
+    mailbox_close(&box);
+    str_free(&out);
+    store_close(&st);
+}
+
 int main(void)
 {
     char cmd[300];
@@ -179,6 +223,7 @@ int main(void)
     test_plain();
     test_not_plain();
     test_wrong_sizes();
+    test_records_at_once();
     snprintf(cmd, sizeof cmd, "rm -rf '%s'", root);
     assert(system(cmd) == 0);
     return 0;

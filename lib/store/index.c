@@ -330,20 +330,17 @@ static int note(struct index *ix, enum index_type type, uint64_t at)
     return write_head(ix->fd, (uint64_t) snapshot, ix->whole);
 }
 
-/* With the lock; size: of the file. */
-static int append(struct index *ix, uint64_t size, enum index_type type, struct slice payload, uint64_t *offset)
+/* With the lock; size: of the file; records: whole ones, the first of that type. */
+static int append_records(struct index *ix, uint64_t size, enum index_type type, struct slice records,
+                          uint64_t *offset)
 {
-    struct str rec;
     int ret = -1;
 
     if (settle(ix, size) < 0)
         return -1;
-    str_init(&rec, STR_UNLIMITED);
-    str_reserve(&rec, RECORD_HEAD + payload.len);
-    put_record(&rec, type, payload);
     uint64_t at = ix->whole;
-    if (pwrite(ix->fd, rec.p, rec.len, (off_t) at) == (ssize_t) rec.len) {
-        ix->whole = at + rec.len;
+    if (pwrite(ix->fd, records.p, records.len, (off_t) at) == (ssize_t) records.len) {
+        ix->whole = at + records.len;
         ret = note(ix, type, at);
         *offset = at;
         if (ix->offset == at) /* nobody else's lies between: our own need no reading */
@@ -351,7 +348,41 @@ static int append(struct index *ix, uint64_t size, enum index_type type, struct 
     } else if (ftruncate(ix->fd, (off_t) at) < 0) {
         ret = -1; /* the next writer cuts it */
     }
+    return ret;
+}
+
+static int append(struct index *ix, uint64_t size, enum index_type type, struct slice payload, uint64_t *offset)
+{
+    struct str rec;
+    int ret;
+
+    str_init(&rec, STR_UNLIMITED);
+    str_reserve(&rec, RECORD_HEAD + payload.len);
+    put_record(&rec, type, payload);
+    ret = append_records(ix, size, type, str_slice(&rec), offset);
     str_free(&rec);
+    return ret;
+}
+
+void index_gather(struct str *batch, struct slice payload) { put_record(batch, INDEX_MESSAGE, payload); }
+
+struct slice index_gathered(struct slice batch, size_t at)
+{
+    struct slice rest = slice_sub(batch, at, batch.len);
+
+    return slice_sub(rest, RECORD_HEAD, (size_t) load((const unsigned char *) rest.p, 4));
+}
+
+int index_append_batch(struct index *ix, int dir_fd, struct slice batch, uint64_t *offset)
+{
+    struct stat st;
+    int ret = -1;
+
+    if (ix->fd < 0 || lock(ix->fd) < 0)
+        return -1;
+    if (fstatat(dir_fd, INDEX_NAME, &st, AT_SYMLINK_NOFOLLOW) == 0 && (uint64_t) st.st_ino == ix->inode)
+        ret = append_records(ix, (uint64_t) st.st_size, INDEX_MESSAGE, batch, offset);
+    (void) flock(ix->fd, LOCK_UN);
     return ret;
 }
 

@@ -49,6 +49,11 @@ int index_read_snapshot(struct index *, index_fn, void *ctx);
 int index_read(struct index *, index_fn, void *ctx);
 /* Appends a record; *offset: where it is. A snapshot is also written into the head. */
 int index_append(struct index *, int dir_fd, enum index_type, struct slice payload, uint64_t *offset);
+/* Message records that are written at once: gathered in a str, a record's place in it is the str's length before; then
+ * appended, *offset: where the first one is. */
+void index_gather(struct str *batch, struct slice payload);
+struct slice index_gathered(struct slice batch, size_t at); /* the payload of the record there */
+int index_append_batch(struct index *, int dir_fd, struct slice batch, uint64_t *offset);
 /* One record again; the payload is borrowed until the next call. -1: not there, damaged, another type. */
 int index_fetch(struct index *, uint64_t offset, enum index_type, struct slice *payload);
 /* A large one: malloced, the caller's. */

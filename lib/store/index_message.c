@@ -7,6 +7,8 @@
 #include "proto/mime/imap.h"
 #include "store/index.h"
 
+#include <endian.h>
+
 /* What mail programs list, thread and sort by. */
 static const char *const kept[] = {
     "Date",
@@ -75,44 +77,55 @@ void index_message_put(struct str *out, const struct index_message *m)
 /* Appends lines with CRLF ends. */
 static void add_crlf(struct str *out, struct slice s)
 {
-    for (size_t i = 0; i < s.len; i++) {
-        if (s.p[i] == '\n' && (i == 0 || s.p[i - 1] != '\r'))
-            str_addc(out, '\r');
-        str_addc(out, s.p[i]);
-    }
-    if (s.len && s.p[s.len - 1] != '\n')
+    while (s.len) {
+        const char *lf = memchr(s.p, '\n', s.len);
+        size_t len = lf ? (size_t) (lf - s.p) : s.len;
+        str_add(out, s.p, len - (lf && len && lf[-1] == '\r'));
         str_adds(out, "\r\n");
+        s = slice_sub(s, len + 1, s.len);
+    }
+}
+
+/* A string whose length is not known yet: what is added from *at on. */
+static size_t open_string(struct str *out)
+{
+    index_put(out, 0, 4);
+    return out->len;
+}
+
+static void close_string(struct str *out, size_t at)
+{
+    uint32_t len = htole32((uint32_t) (out->len - at));
+
+    if (!str_over(out))
+        memcpy(out->p + at - sizeof len, &len, sizeof len);
 }
 
 void index_message_make(struct str *out, struct slice base, const struct mime_part *root, struct slice header)
 {
-    struct index_message m = { .base = base,
-                               .physical = root->header.physical + root->body.physical,
-                               .virtual = root->header.virtual + root->body.virtual };
-    struct str envelope, structure, parts, fields;
     struct mime_field f;
+    size_t at;
 
-    str_init(&envelope, INDEX_RECORD_BYTES);
-    str_init(&structure, INDEX_RECORD_BYTES);
-    str_init(&parts, INDEX_RECORD_BYTES);
-    str_init(&fields, INDEX_RECORD_BYTES);
-    mime_imap_envelope(root->envelope, &envelope);
-    mime_imap_structure(root, true, &structure);
-    mime_part_pack(root, &parts);
+    str_reserve(out, 1024);
+    index_put_str(out, base);
+    index_put(out, root->header.physical + root->body.physical, 8);
+    index_put(out, root->header.virtual + root->body.virtual, 8);
+    at = open_string(out);
+    mime_imap_envelope(root->envelope, out);
+    close_string(out, at);
+    at = open_string(out);
+    mime_imap_structure(root, true, out);
+    close_string(out, at);
+    at = open_string(out);
+    mime_part_pack(root, out);
+    close_string(out, at);
+    at = open_string(out);
     while (mime_field_next(&header, &f))
         if (index_has_field(f.name))
-            add_crlf(&fields, f.whole);
-    m.envelope = str_slice(&envelope);
-    m.structure = str_slice(&structure);
-    m.parts = str_slice(&parts);
-    m.fields = str_slice(&fields);
-    if (!str_over(&envelope) && !str_over(&structure) && !str_over(&parts) && !str_over(&fields) &&
-        envelope.len + structure.len + parts.len + fields.len + base.len + 64 < INDEX_RECORD_BYTES)
-        index_message_put(out, &m);
-    str_free(&envelope);
-    str_free(&structure);
-    str_free(&parts);
-    str_free(&fields);
+            add_crlf(out, f.whole);
+    close_string(out, at);
+    if (str_over(out))
+        str_reset(out);
 }
 
 static uint32_t crc_table(const unsigned char *p, size_t len, uint32_t crc)

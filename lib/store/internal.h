@@ -44,9 +44,15 @@ struct item {         /* a message file, or a UID whose file is not there */
     bool in_block, name_lent, keys_lent; /* the item is in box->block; its texts are in box->texts */
     bool unchecked;                      /* the sizes are those of the name: nobody has looked at the file */
     bool odd;                            /* the directory does not say that it is a file */
+    bool gathered;                       /* its record is in box->batch */
     uint64_t physical, virtual;
     int64_t date;
     uint64_t cache; /* offset of its record in the index; 0: none */
+};
+
+struct gathered {
+    struct item *item;
+    size_t at;
 };
 
 struct dir_state { /* a directory as of the last scan */
@@ -88,6 +94,9 @@ struct mailbox {
     struct dovecot_index dovecot;         /* Dovecot's log, as far as read */
     bool dovecot_told;                    /* that it cannot be used */
     struct index index;
+    struct str batch;          /* records of messages that were parsed, for the index */
+    struct gathered *gathered; /* whose they are, in their order */
+    size_t gathered_count, gathered_room;
     bool index_stale;               /* a snapshot would tell more than the last one */
     bool index_kept;                /* there is a snapshot, of this opening or before */
     bool dormant;                   /* opened from a snapshot whose items are not read yet */
@@ -164,6 +173,9 @@ struct item *view_item(const struct mailbox *, uint32_t seq);
 void view_add(struct mailbox *, struct item *);  /* view_sort follows */
 void view_sort(struct mailbox *, uint32_t from); /* from: what was added begins there */
 void view_event(struct mailbox *, enum mailbox_event_type, uint32_t seq, uint32_t uid);
+
+/* message.c: writes the records gathered so far; due before items go and before it->cache counts. */
+void message_flush(struct mailbox *);
 
 /* snapshot.c */
 void snapshot_open(struct mailbox *);           /* its head alone: the mailbox is dormant then */

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { READ_BYTES = 65536, HEADER_KEPT_BYTES = 1 << 18 };
+enum { READ_BYTES = 65536, HEADER_KEPT_BYTES = 1 << 18, BATCH_BYTES = 1 << 16 };
 
 struct message_file {
     int fd;
@@ -44,8 +44,62 @@ static void buf_put(char *p)
     spare_buf = p;
 }
 
+void message_flush(struct mailbox *box)
+{
+    uint64_t at;
+    bool good;
+
+    if (box->gathered_count == 0)
+        return;
+    good = (box->index.fd >= 0 || index_open(&box->index, box->index_fd, true) == 0) &&
+           index_append_batch(&box->index, box->index_fd, str_slice(&box->batch), &at) == 0;
+    for (size_t i = 0; i < box->gathered_count; i++) {
+        struct gathered *g = &box->gathered[i];
+        g->item->gathered = false;
+        g->item->cache = good ? at + g->at : 0;
+    }
+    box->gathered_count = 0;
+    str_reset(&box->batch);
+}
+
+/* One lock and one write for many: to list a large mailbox for the first time would take them for each message. */
+static void gather(struct mailbox *box, struct item *it, struct slice record)
+{
+    if (box->batch.p == NULL)
+        str_init(&box->batch, STR_UNLIMITED);
+    if (it->gathered || box->batch.len >= BATCH_BYTES)
+        message_flush(box);
+    if (box->gathered_count == box->gathered_room) {
+        box->gathered_room = box->gathered_room ? box->gathered_room * 2 : 64;
+        box->gathered = mem_grow(box->gathered, box->gathered_room, sizeof *box->gathered);
+    }
+    box->gathered[box->gathered_count++] = (struct gathered){ it, box->batch.len };
+    it->gathered = true;
+    index_gather(&box->batch, record);
+}
+
+/* The record, where the index has it. */
+static int fetch_record(struct mailbox *box, struct item *it, struct slice *out)
+{
+    if (it->gathered) {
+        const struct gathered *last = &box->gathered[box->gathered_count - 1];
+        if (last->item == it) {
+            *out = index_gathered(str_slice(&box->batch), last->at);
+            return 0;
+        }
+        message_flush(box);
+    }
+    return it->cache ? index_fetch(&box->index, it->cache, INDEX_MESSAGE, out) : -1;
+}
+
 void message_trim(struct mailbox *box)
 {
+    message_flush(box);
+    if (box->batch.p)
+        str_free(&box->batch);
+    free(box->gathered);
+    box->gathered = NULL;
+    box->gathered_room = 0;
     free(spare_buf);
     spare_buf = NULL;
     index_trim(&box->index);
@@ -87,6 +141,7 @@ static enum store_why parse(struct mailbox *box, struct item *it, struct str *re
     struct mime_parser *p;
     struct stat st = { 0 };
     struct str header;
+    uint64_t got = 0;
     char *buf;
     ssize_t n;
     int fd;
@@ -100,9 +155,12 @@ static enum store_why parse(struct mailbox *box, struct item *it, struct str *re
     while ((n = read(fd, buf, READ_BYTES)) > 0 || (n < 0 && errno == EINTR)) {
         if (n < 0)
             continue;
+        got += (uint64_t) n;
         mime_parser_feed(p, buf, (size_t) n);
         size_t room = HEADER_KEPT_BYTES - header.len;
         str_add(&header, buf, (size_t) n < room ? (size_t) n : room);
+        if (got == (uint64_t) st.st_size && n < READ_BYTES) /* all: nobody writes to a message */
+            break;
     }
     *root = mime_parser_end(p);
     close(fd);
@@ -115,8 +173,8 @@ static enum store_why parse(struct mailbox *box, struct item *it, struct str *re
         if ((*root)->header.physical <= header.len)
             index_message_make(record, item_base(it), *root,
                                slice_sub(str_slice(&header), 0, (*root)->header.physical));
-        if (record->len && (box->index.fd >= 0 || index_open(&box->index, box->index_fd, true) == 0))
-            (void) index_append(&box->index, box->index_fd, INDEX_MESSAGE, str_slice(record), &it->cache);
+        if (record->len && box->index_fd >= 0)
+            gather(box, it, str_slice(record));
     }
     str_free(&header);
     return why;
@@ -129,8 +187,8 @@ static enum store_why record_of(struct mailbox *box, struct item *it, struct str
     struct slice kept;
 
     *root = NULL;
-    if (it->cache && index_fetch(&box->index, it->cache, INDEX_MESSAGE, &kept) == 0 && index_message_get(kept, m) &&
-        slice_same(m->base, item_base(it)) && (it->physical == FILE_SIZE_UNKNOWN || it->physical == m->physical)) {
+    if (fetch_record(box, it, &kept) == 0 && index_message_get(kept, m) && slice_same(m->base, item_base(it)) &&
+        (it->physical == FILE_SIZE_UNKNOWN || it->physical == m->physical)) {
         it->virtual = m->virtual;
         return STORE_OK;
     }

@@ -39,11 +39,13 @@ static const char *copy(struct slice v, bool folded, struct arena *a)
     if (!folded) {
         mime_unfold(&s, v);
     } else {
-        for (size_t i = 0; i < v.len; i++) {
-            if (v.p[i])
-                str_addc(&s, v.p[i]);
-            else
+        while (v.len) {
+            size_t n = strnlen(v.p, v.len);
+            str_add(&s, v.p, n);
+            if (n < v.len)
                 str_adds(&s, "\xef\xbf\xbd");
+            n += n < v.len;
+            v = slice_sub(v, n, v.len - n);
         }
     }
     text = arena_strndup(a, s.p, s.len);

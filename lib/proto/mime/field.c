@@ -79,6 +79,12 @@ bool mime_field_find(struct slice header, const char *name, struct mime_field *o
 
 void mime_unfold(struct str *out, struct slice v)
 {
+    if (v.len == 0)
+        return;
+    if (!memchr(v.p, '\n', v.len) && !memchr(v.p, '\r', v.len) && !memchr(v.p, '\0', v.len)) {
+        str_addslice(out, v);
+        return;
+    }
     for (size_t i = 0; i < v.len; i++) {
         if (v.p[i] == '\n' || (v.p[i] == '\r' && i + 1 < v.len && v.p[i + 1] == '\n'))
             continue;

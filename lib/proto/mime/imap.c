@@ -14,62 +14,79 @@ enum { LISTS = 6, ESCAPES_MAX = 4 }; /* more quotes than that are clearer as a l
 
 void mime_imap_string(struct str *out, const char *s)
 {
-    size_t escapes = 0;
+    size_t escapes = 0, len = 0;
     bool literal = false;
 
     if (s == NULL) {
         str_adds(out, "NIL");
         return;
     }
-    for (const char *p = s; *p; p++) {
-        escapes += *p == '"' || *p == '\\';
-        literal |= (unsigned char) *p > 127 || *p == '\r' || *p == '\n';
+    for (; s[len]; len++) {
+        escapes += s[len] == '"' || s[len] == '\\';
+        literal |= (unsigned char) s[len] > 127 || s[len] == '\r' || s[len] == '\n';
     }
     if (literal || escapes > ESCAPES_MAX) {
-        str_printf(out, "{%zu}\r\n%s", strlen(s), s);
+        str_printf(out, "{%zu}\r\n%s", len, s);
         return;
     }
     str_addc(out, '"');
-    for (const char *p = s; *p; p++) {
+    for (const char *p = s; escapes && *p; p++) {
         if (*p == '"' || *p == '\\')
             str_addc(out, '\\');
         str_addc(out, *p);
     }
+    if (escapes == 0)
+        str_add(out, s, len);
     str_addc(out, '"');
+}
+
+/* Single blanks between words, nothing to be quoted. */
+static bool is_plain(const char *s)
+{
+    bool blank = *s != '\0';
+
+    for (; *s; s++) {
+        if (*s == ' ' ? blank : *s == '\t' || *s == '\r' || *s == '\n')
+            return false;
+        if (*s == '"' || *s == '\\' || (unsigned char) *s > 127)
+            return false;
+        blank = *s == ' ';
+    }
+    return !blank;
 }
 
 /* Subjects and display names: runs of blanks and line ends become one blank; what needed that, or holds quotes or
  * 8-bit bytes, is sent as a literal. */
 static void human_string(struct str *out, const char *s)
 {
-    bool changed = false, blank = true;
     struct str flat;
+    bool blank = true;
 
     if (s == NULL) {
         str_adds(out, "NIL");
         return;
     }
+    if (is_plain(s)) {
+        str_addc(out, '"');
+        str_adds(out, s);
+        str_addc(out, '"');
+        return;
+    }
     str_init(&flat, 0);
     for (const char *p = s; *p; p++) {
-        if (*p == ' ' || *p == '\t' || *p == '\r' || *p == '\n') {
-            changed |= *p != ' ' || blank;
-            if (!blank)
-                str_addc(&flat, ' ');
-            blank = true;
-            continue;
-        }
-        changed |= *p == '"' || *p == '\\' || (unsigned char) *p > 127;
-        str_addc(&flat, *p);
-        blank = false;
+        bool is_blank = *p == ' ' || *p == '\t' || *p == '\r' || *p == '\n';
+        if (!is_blank)
+            str_addc(&flat, *p);
+        else if (!blank)
+            str_addc(&flat, ' ');
+        blank = is_blank;
     }
-    if (blank && flat.len) {
+    if (blank && flat.len)
         str_cut(&flat, flat.len - 1);
-        changed = true;
-    }
-    if (changed && flat.len)
+    if (flat.len)
         str_printf(out, "{%zu}\r\n%s", flat.len, flat.p);
     else
-        str_printf(out, "\"%s\"", flat.p);
+        str_adds(out, "\"\"");
     str_free(&flat);
 }
 
@@ -133,7 +150,7 @@ static void params(struct str *out, const struct mime_param *p, bool text)
         first = false;
     }
     if (text && !charset) /* RFC 2046 4.1.2 */
-        str_printf(out, "%s\"charset\" \"us-ascii\"", first ? "" : " ");
+        str_adds(out, first ? "\"charset\" \"us-ascii\"" : " \"charset\" \"us-ascii\"");
     str_addc(out, ')');
 }
 
@@ -192,9 +209,12 @@ static void single(struct str *out, const struct mime_part *part, bool extended)
     mime_imap_string(out, part->description);
     str_addc(out, ' ');
     mime_imap_string(out, part->encoding ? part->encoding : "7bit");
-    str_printf(out, " %llu", (unsigned long long) part->body.virtual);
-    if (part->kind == MIME_TEXT)
-        str_printf(out, " %u", part->body.lines);
+    str_addc(out, ' ');
+    str_addu(out, part->body.virtual);
+    if (part->kind == MIME_TEXT) {
+        str_addc(out, ' ');
+        str_addu(out, part->body.lines);
+    }
     if (part->kind == MIME_MESSAGE && part->child) {
         str_addc(out, ' ');
         mime_imap_envelope(part->child->envelope, out);

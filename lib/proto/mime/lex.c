@@ -16,10 +16,25 @@ void lex_init(struct lex *lx, struct slice value)
 
 bool lex_is_atext(char c)
 {
-    return ascii_isalnum(c) || (unsigned char) c > 127 || (c && strchr("!#$%&'*+-/=?^_`{|}~", c));
+    static const bool yes[128] = {
+        ['!'] = true, ['#'] = true, ['$'] = true, ['%'] = true, ['&'] = true, ['\''] = true, ['*'] = true,
+        ['+'] = true, ['-'] = true, ['/'] = true, ['='] = true, ['?'] = true, ['^'] = true,  ['_'] = true,
+        ['`'] = true, ['{'] = true, ['|'] = true, ['}'] = true, ['~'] = true,
+    };
+
+    return ascii_isalnum(c) || (unsigned char) c > 127 || yes[(unsigned char) c];
 }
 
-static bool is_token(char c) { return (unsigned char) c > ' ' && c != 127 && !strchr("()<>@,;:\\\"/[]?=", c); }
+static bool is_token(char c)
+{
+    static const bool no[128] = {
+        ['('] = true, [')'] = true, ['<'] = true,  ['>'] = true, ['@'] = true, [','] = true,
+        [';'] = true, [':'] = true, ['\\'] = true, ['"'] = true, ['/'] = true, ['['] = true,
+        [']'] = true, ['?'] = true, ['='] = true,  [127] = true,
+    };
+
+    return (unsigned char) c > 127 || (c > ' ' && !no[(unsigned char) c]);
+}
 
 /* Text between "from" and "to" of a quoted string or comment: escapes and line ends removed, NULs replaced. */
 static void unescape(struct str *out, const char *from, const char *to)
@@ -79,24 +94,33 @@ int lex_skip(struct lex *lx)
 
 int lex_token(struct lex *lx, struct str *out)
 {
+    const char *from = lx->p;
+
     while (lx->p < lx->end && is_token(*lx->p))
-        str_addc(out, *lx->p++);
+        lx->p++;
+    str_add(out, from, (size_t) (lx->p - from));
     return lx->p < lx->end ? lex_skip(lx) : 0;
 }
 
 int lex_atom(struct lex *lx, struct str *out)
 {
+    const char *from = lx->p;
+
     if (lx->p >= lx->end || !lex_is_atext(*lx->p))
         return -1;
     while (lx->p < lx->end && lex_is_atext(*lx->p))
-        str_addc(out, *lx->p++);
+        lx->p++;
+    str_add(out, from, (size_t) (lx->p - from));
     return lex_skip(lx);
 }
 
 int lex_atom_or_dot(struct lex *lx, struct str *out)
 {
+    const char *from = lx->p;
+
     while (lx->p < lx->end && (lex_is_atext(*lx->p) || *lx->p == '.'))
-        str_addc(out, *lx->p++);
+        lx->p++;
+    str_add(out, from, (size_t) (lx->p - from));
     return lex_skip(lx);
 }
 

@@ -54,12 +54,13 @@ class Case:
 
     def measured(self, side):
         database = side.site.database_pid()
-        cpu, db, own = side.cpu_seconds(), process_cpu(database), children_cpu()
+        cpu, db, own, machine = side.cpu_seconds(), process_cpu(database), children_cpu(), machine_cpu()
         row = self.one(side)
         units = row.get("units") or row.get("count") or 1
         row["cpu_ms"] = (side.cpu_seconds() - cpu) * 1000 / units
         row["database_cpu_ms"] = (process_cpu(database) - db) * 1000 / units
         row["generator_cpu_ms"] = (children_cpu() - own) * 1000 / units
+        row["busy"] = 1 - (lambda idle, total: idle / total)(*(b - a for a, b in zip(machine, machine_cpu())))
         return row
 
 
@@ -67,6 +68,12 @@ def children_cpu():
     """Seconds of those this program started and waited for: the generator, a sink."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
+
+
+def machine_cpu():
+    """Ticks of all processors: those without work, and all."""
+    fields = [int(f) for f in pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return fields[3] + fields[4], sum(fields)
 
 
 def process_cpu(pid):

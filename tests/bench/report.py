@@ -48,7 +48,15 @@ def lines(case):
     return out
 
 
+def grid(case):
+    """Rows of cells; none where the case has no grid."""
+    g = case.get("grid")
+    return [g["columns"], *[[number(c, 2) if isinstance(c, (int, float)) else c for c in row] for row in g["rows"]]] if g else []
+
+
 def show(case):
+    for row in grid(case):
+        print(f"  {row[0]:34} {row[1]:10}" + "".join(f"{c:>12}" for c in row[2:]), flush=True)
     if "disk_limit" in case:
         print(f"  the files alone: {number(case['disk_limit'])}/s")
     for what, d, p, ratio in lines(case):
@@ -65,13 +73,13 @@ def show(case):
 def remains(out):
     """What stands between each case and the file system: the processors, or waiting."""
     rows = ["", "## What remains", "",
-            "The limit is what `bench/disk` reaches with the same files, sizes and threads when nothing else is done. Processors: CPU of the servers, the database and the",
-            "generator on Posthorn's side, of all there are.", "", "| case | Posthorn | limit of the disk | reached | processors busy |", "|---|---|---|---|---|"]
+            "The limit is what `bench/disk` reaches with the same files, sizes and threads when nothing else is done. Processors: how busy all of them are while",
+            "Posthorn's side runs, by servers, database, generator and kernel.", "", "| case | Posthorn | limit of the disk | reached | processors busy |", "|---|---|---|---|---|"]
     for case in out["cases"]:
         if "disk_limit" not in case:
             continue
         p = case["posthorn"]
-        busy = (p["cpu_ms"] + p["database_cpu_ms"] + p["generator_cpu_ms"]) * p["per_second"] / 1000 / out["machine"]["cores"]
+        busy = p["busy"]
         rows.append(f"| {case['name']} | {number(p['per_second'])}/s | {number(case['disk_limit'])}/s | {p['per_second'] / case['disk_limit']:.0%} | {busy:.0%} |")
     return rows
 
@@ -85,7 +93,12 @@ def page(out):
             "- both sides: the same main.cf, SQL files, certificate and hashes, one MariaDB, queue and mail on one file system; what differs:", ""]
     rows += [f"      {line}" for line in out["differences"]]
     for case in out["cases"]:
-        rows += ["", f"## {case['name']}", "", f"{case['what']}.", "", "| | Debian | Posthorn | ratio |", "|---|---|---|---|"]
+        rows += ["", f"## {case['name']}", "", f"{case['what']}.", ""]
+        if "grid" in case:
+            first, *cells = grid(case)
+            rows += [f"| {' | '.join(r)} |" for r in (first, ["---"] * len(first), *cells)]
+            continue
+        rows += ["| | Debian | Posthorn | ratio |", "|---|---|---|---|"]
         rows += [f"| {what} | {d} | {p} | {ratio} |" for what, d, p, ratio in lines(case)]
         for side in ("debian", "posthorn"):
             data = case.get(side) if isinstance(case.get(side), dict) else {}

@@ -134,7 +134,8 @@ class Side:
             "virtual_mailbox_domains": maps["domains"], "virtual_mailbox_maps": f"{maps['mailbox']}, {maps['alias_domain_mailbox']}",
             "virtual_alias_maps": f"{maps['alias']}, {maps['alias_domain']}, {maps['catchall']}",
             "virtual_transport": "lmtp:unix:private/dovecot-lmtp", "smtpd_relay_restrictions": "permit_mynetworks, permit_sasl_authenticated, defer_unauth_destination",
-            "relay_domains": "disc.test, sink.test", "transport_maps": f"inline:{{disc.test=discard:, sink.test=smtp:[127.0.0.1]:{self.base + 2}}}",
+            "relay_domains": "disc.test, sink.test, later.test",
+            "transport_maps": f"inline:{{disc.test=discard:, sink.test=smtp:[127.0.0.1]:{self.base + 2}, later.test=smtp:[127.0.0.1]:{self.base + 3}}}",
             "message_size_limit": "102400000", "smtpd_sasl_type": "dovecot", "smtpd_sasl_path": "private/auth",
         }
 
@@ -232,7 +233,13 @@ postlog unix-dgram n - n - 1 postlogd
         shutil.rmtree(self.mail / DOMAIN, ignore_errors=True)
 
     def queue_empty(self):
-        return not any(files for q in ("maildrop", "incoming", "active", "deferred") for _, _, files in os.walk(self.queue / q))
+        return self.queue_at_rest() and not self.deferred()
+
+    def queue_at_rest(self):
+        return not any(files for q in ("maildrop", "incoming", "active") for _, _, files in os.walk(self.queue / q))
+
+    def deferred(self):
+        return sum(len(files) for _, _, files in os.walk(self.queue / "deferred"))
 
     def log(self):
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
@@ -262,6 +269,9 @@ class Ours(Side):
         return (off + inet(143, "login", "login_protocol=imap") + inet(993, "login", "login_protocol=imap", "login_tls_wrappermode=yes")
                 + inet(110, "login", "login_protocol=pop3") + inet(995, "login", "login_protocol=pop3", "login_tls_wrappermode=yes") + inet(24, "lmtpd"))
 
+    def tool(self, name, *argv):
+        return run(BUILD / "sbin" / name, "-c", self.etc, *argv)
+
     def stop(self):
         if self.masters:
             run(BUILD / "sbin/postfix", "-c", self.etc, "stop")
@@ -290,6 +300,9 @@ class Debian(Side):
         self.masters = [int((self.queue / "pid/master.pid").read_text())]
         self.start_dovecot()
         self.join_cgroup()
+
+    def tool(self, name, *argv):
+        return run(self.root / "usr/sbin" / name, "-c", self.etc, *argv, env=self.env)
 
     def start_dovecot(self):
         listener = lambda name, port, extra="": f"  inet_listener {name} {{\n    port = {port}\n{extra}  }}\n"

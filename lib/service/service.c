@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <malloc.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -226,6 +227,16 @@ static int run(const struct service *svc)
     return 0;
 }
 
+/* A message goes through many daemons, and each wakes the next. Where the processors are busy, one that is woken lets
+ * the running one finish its turn instead of taking its processor: more work is found at each turn, and fewer switches
+ * are paid for it. An idle processor runs it at once, as ever. */
+static void wait_for_turn(void)
+{
+    struct sched_param none = { 0 };
+
+    (void) sched_setscheduler(0, SCHED_BATCH, &none); /* where it fails all is as it was */
+}
+
 int service_main(const struct service *svc, int argc, char **argv)
 {
     struct options o = { .idle = -1, .use = -1 };
@@ -241,6 +252,7 @@ int service_main(const struct service *svc, int argc, char **argv)
     service_state.type = "unix";
     log_tag(service_state.name);
     set_signals();
+    wait_for_turn();
     parse_options(&o, argc, argv);
     log_verbose(o.verbose);
     service_state.kind = kind_of(service_state.type);

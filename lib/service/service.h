@@ -84,9 +84,11 @@ struct service {
     const char *protocol;                                          /* greeting name when `requests` is used */
     int version;
     const struct service_request *requests; /* frames of named values; ends with name NULL */
-    void (*datagram)(const void *, size_t); /* unix-dgram services: one, cut at SERVICE_DATAGRAM_BYTES */
-    void (*datagrams_end)(void);            /* after those that had arrived together; may be NULL */
-    void (*wakeup)(void); /* master's wakeup timer or a one-byte trigger 'W'; may be NULL. In a fiber */
+    /* unix-dgram services, which do nothing else (the process naps between two batches): one, cut at
+     * SERVICE_DATAGRAM_BYTES */
+    void (*datagram)(const void *, size_t);
+    void (*datagrams_end)(void); /* after those that had arrived together; may be NULL */
+    void (*wakeup)(void);        /* master's wakeup timer or a one-byte trigger 'W'; may be NULL. In a fiber */
     void (*trigger)(const char *bytes,
                     size_t len); /* Postfix's one-byte triggers on a unix or fifo endpoint; NULL: no triggers */
 

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -217,6 +218,7 @@ static void test_quota_and_reload(void)
 
     start();
     expect_ready();
+    assert(sched_getscheduler(pid) == SCHED_BATCH); /* one that is woken does not interrupt who runs */
     a = client();
     expect(a, "hello from test");
     b = client();

@@ -3,6 +3,7 @@ import os
 import re
 import secrets
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -87,3 +88,16 @@ def test_log_lines_in_the_order_of_what_happened(instance):
         assert story == ["smtpd client", "cleanup message-id", "qmgr from", "lmtp to", "qmgr removed"], (queue_id, story)
     for row in lines:
         assert re.match(r"\w{3} [ \d]\d \d\d:\d\d:\d\d \S+ \S+\[\d+\]: \S", row), row
+
+
+def test_log_lines_of_a_burst(instance):
+    """Many more datagrams than wait in postlogd's queue, with pauses that find it idle and others that find it napping: all are there, in order."""
+    mark, marker, count = instance.log_mark(), secrets.token_hex(8), 2000
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+        s.connect(str(instance.dir / "spool/public/postlog"))
+        for n in range(count):
+            s.send(f"{marker} {n}\n{marker} {n}b".encode())
+            if n % 100 == 0:
+                time.sleep(n % 7 / 5000)
+    rows = wait_until(lambda: (r := re.findall(rf"^{marker} (\w+)$", instance.log(mark), re.M)) and len(r) >= 2 * count and r, what="all lines")
+    assert rows == [text for n in range(count) for text in (str(n), f"{n}b")]

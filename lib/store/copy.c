@@ -88,7 +88,7 @@ static char *target_name(struct mailbox *from, struct item *it, uint64_t keyword
     str_init(&name, 1024);
     item_check(from, it);
     file_name_new(&base, it->physical, it->virtual);
-    *in_new = it->in_new && keywords == 0 && (it->mail.flags & MAIL_SETTABLE) == 0;
+    *in_new = *in_new && it->in_new && keywords == 0 && (it->mail.flags & MAIL_SETTABLE) == 0;
     if (*in_new)
         str_addslice(&name, str_slice(&base));
     else
@@ -118,31 +118,12 @@ static int link_one(struct mailbox *from, struct item *it, struct mailbox *to, c
     return 1;
 }
 
-/* The index record under the new name, so that the copy need not be parsed again. */
-static void copy_record(struct mailbox *from, const struct item *it, struct mailbox *to, const char *name)
-{
-    struct index_message m = { 0 };
-    struct file_name f;
-    struct slice old;
-    struct str record;
-
-    str_init(&record, INDEX_RECORD_BYTES);
-    if (it->cache && index_fetch(&from->index, it->cache, INDEX_MESSAGE, &old) == 0 && index_message_get(old, &m) &&
-        file_name_parse(name, &f)) {
-        m.base = f.base;
-        index_message_put(&record, &m);
-        if (!str_over(&record))
-            index_add_message(&to->index, to->index_fd, str_slice(&record));
-    }
-    str_free(&record);
-}
-
 struct copying {
     struct mailbox *from, *to;
     struct item **items;
     struct arrival *arrivals;
     size_t count;
-    bool move;
+    bool move, same; /* same: into the mailbox that they come from: the view learns of them without a scan */
 };
 
 /* The key of the uidlist that keeps a moved message's GUID; NULL: it cannot stand there. */
@@ -154,6 +135,29 @@ static char *guid_key(struct mailbox *from, const struct item *it)
         if (!ascii_isprint(*p) || *p == ' ')
             return NULL;
     return mem_printf("G%s", guid);
+}
+
+/* The target learns of it; the index gets its record under the new name, so that the copy need not be parsed again. */
+static void tell(struct copying *c, const struct item *it, const struct arrival *a)
+{
+    struct index_message m = { 0 };
+    struct file_name f;
+    struct slice old;
+    struct str record;
+
+    str_init(&record, INDEX_RECORD_BYTES);
+    if (it->cache && index_fetch(&c->from->index, it->cache, INDEX_MESSAGE, &old) == 0 &&
+        index_message_get(old, &m) && file_name_parse(a->name, &f)) {
+        m.base = f.base;
+        index_message_put(&record, &m);
+        if (str_over(&record))
+            str_reset(&record);
+    }
+    if (c->same)
+        save_show(c->to, a, it->mail.flags & MAIL_SETTABLE, it->mail.keywords, str_slice(&record));
+    else if (record.len)
+        index_add_message(&c->to->index, c->to->index_fd, str_slice(&record));
+    str_free(&record);
 }
 
 static enum store_why link_all(struct copying *c, const uint32_t *seqs, size_t n)
@@ -168,7 +172,7 @@ static enum store_why link_all(struct copying *c, const uint32_t *seqs, size_t n
             continue;
         if ((why = translate(c->from, it->mail.keywords, c->to, false, &keywords)))
             return why;
-        *a = (struct arrival){ .extra = keywords >> FILE_KEYWORDS << FILE_KEYWORDS };
+        *a = (struct arrival){ .in_new = !c->same, .extra = keywords >> FILE_KEYWORDS << FILE_KEYWORDS };
         a->name = target_name(c->from, it, keywords, &a->in_new);
         a->keys = c->move ? guid_key(c->from, it) : NULL;
         int ret = link_one(c->from, it, c->to, a);
@@ -194,7 +198,7 @@ static void finish(struct copying *c, struct arena *a, struct mailbox_copied *ou
     for (size_t i = 0; i < c->count; i++) {
         out->from[i] = c->items[i]->mail.uid;
         out->to[i] = c->arrivals[i].uid;
-        copy_record(c->from, c->items[i], c->to, c->arrivals[i].name);
+        tell(c, c->items[i], &c->arrivals[i]);
     }
 }
 
@@ -237,21 +241,28 @@ enum store_why mailbox_copy(struct mailbox *from, const uint32_t *seqs, size_t n
     *out = (struct mailbox_copied){ 0 };
     if (move && from->read_only)
         return STORE_READ_ONLY;
-    if ((why = save_target(from->store, name, &c.to)))
+    c.same = save_same(from, name);
+    c.to = from;
+    if (!c.same && (why = save_target(from->store, name, &c.to)))
         return why;
     message_flush(from);
     c.items = mem_array(n + 1, sizeof(void *));
     c.arrivals = mem_array(n + 1, sizeof *c.arrivals);
-    if ((why = make_keywords(&c, seqs, n)) == STORE_OK && (why = save_lock(c.to)) == STORE_OK) {
+    if ((why = make_keywords(&c, seqs, n)) == STORE_OK &&
+        (why = c.same ? save_lock_open(c.to) : save_lock(c.to)) == STORE_OK) {
+        bool quiet = c.same && scan_before(from, false);
         why = link_all(&c, seqs, n);
+        if (c.same)
+            scan_after(from, false, quiet);
         if (why == STORE_OK && c.count)
             why = save_assign(c.to, c.arrivals, c.count, -1);
         if (why)
             undo(&c);
+        if (why == STORE_OK)
+            finish(&c, a, out);
         scan_unlock(c.to);
     }
     if (why == STORE_OK) {
-        finish(&c, a, out);
         if (move)
             why = remove_moved(&c);
     }
@@ -261,6 +272,7 @@ enum store_why mailbox_copy(struct mailbox *from, const uint32_t *seqs, size_t n
     }
     free(c.arrivals);
     free(c.items);
-    mailbox_close(&c.to);
+    if (!c.same)
+        mailbox_close(&c.to);
     return why;
 }

@@ -222,6 +222,12 @@ enum store_why save_target(struct store *, const char *name, struct mailbox **ou
 /* Under the lock: gives UIDs, durably. with_fd: a file that is synced together with them; -1: none. */
 enum store_why save_assign(struct mailbox *, struct arrival *, size_t n, int with_fd);
 enum store_why save_lock(struct mailbox *);
+bool save_same(struct mailbox *open, const char *name); /* is the open mailbox the one that has the name now? */
+/* The same lock for a mailbox that is open: what others named meanwhile is looked for before ours, with higher UIDs, may
+ * be shown. Then, between scan_before and scan_after of cur/, the files, save_assign, and save_show for each. */
+enum store_why save_lock_open(struct mailbox *);
+/* The view learns of a file in cur/ what a scan would find. record: for the index; may be empty. */
+void save_show(struct mailbox *, const struct arrival *, uint8_t flags, uint64_t keywords, struct slice record);
 
 enum store_why mailbox_open_path(struct store *, const char *path, const char *name, bool read_only,
                                  struct mailbox **);

@@ -139,8 +139,7 @@ static void free_saved(struct saved *s)
     free(s->record);
 }
 
-/* Is the open mailbox the one that has the name now? */
-static bool is_same(struct mailbox *box, const char *name)
+bool save_same(struct mailbox *box, const char *name)
 {
     struct stat mine, now;
 
@@ -151,7 +150,7 @@ static bool is_same(struct mailbox *box, const char *name)
 enum store_why mailbox_save_begin(struct store *st, const char *name, struct mailbox *selected,
                                   struct mailbox_save **out)
 {
-    bool same = is_same(selected, name);
+    bool same = save_same(selected, name);
     struct mailbox *box = selected;
     enum store_why why = same ? STORE_OK : save_target(st, name, &box);
 
@@ -335,28 +334,26 @@ void mailbox_save_cancel(struct mailbox_save **ps)
     *ps = NULL;
 }
 
-/* The view learns of a file in cur/ what a scan would find. */
-static void show(struct mailbox *box, struct saved *m)
+void save_show(struct mailbox *box, const struct arrival *a, uint8_t flags, uint64_t keywords, struct slice record)
 {
     struct file_name f;
     struct item *it;
 
-    if (!file_name_parse(m->to.name, &f) || (it = item_new(box, f.base)) == NULL) {
+    if (!file_name_parse(a->name, &f) || (it = item_new(box, f.base)) == NULL) {
         box->cur.mtime_ns = -1; /* no room: the next scan tries */
         return;
     }
-    item_set_name(it, m->to.name);
+    item_set_name(it, a->name);
     item_place(box, it, true, false);
-    it->mail.uid = m->to.uid;
-    it->mail.flags = m->flags;
-    it->mail.keywords = m->keywords;
-    if (m->flags == 0 && m->keywords == 0)
+    it->mail.uid = a->uid;
+    it->mail.flags = flags;
+    it->mail.keywords = keywords;
+    if (flags == 0 && keywords == 0)
         item_recent(box, it);
     it->listed = box->listing;
     it->scan = box->scan;
-    if (m->record_len && (box->index.fd >= 0 || index_open(&box->index, box->index_fd, true) == 0))
-        (void) index_append(&box->index, box->index_fd, INDEX_MESSAGE, slice_make(m->record, m->record_len),
-                            &it->cache);
+    if (record.len && (box->index.fd >= 0 || index_open(&box->index, box->index_fd, true) == 0))
+        (void) index_append(&box->index, box->index_fd, INDEX_MESSAGE, record, &it->cache);
     scan_found(box, it);
 }
 
@@ -366,10 +363,11 @@ static void tell_index(struct mailbox_save *s)
 
     for (size_t i = 0; i < s->count; i++) {
         struct saved *m = &s->done[i];
+        struct slice record = slice_make(m->record, m->record_len);
         if (s->selected)
-            show(box, m);
-        else if (m->record_len)
-            index_add_message(&box->index, box->index_fd, slice_make(m->record, m->record_len));
+            save_show(box, &m->to, m->flags, m->keywords, record);
+        else if (record.len)
+            index_add_message(&box->index, box->index_fd, record);
     }
 }
 
@@ -405,14 +403,11 @@ static enum store_why publish(struct mailbox_save *s)
     return why;
 }
 
-/* The lock of a mailbox that is open brings what others named meanwhile: their files are looked for before ours, with
- * higher UIDs, may be shown. */
-static enum store_why lock_target(struct mailbox_save *s)
+enum store_why save_lock_open(struct mailbox *box)
 {
-    struct mailbox *box = s->box;
-    enum store_why why = s->selected ? scan_lock(box) : save_lock(box);
+    enum store_why why = scan_lock(box);
 
-    if (why || !s->selected)
+    if (why)
         return why;
     scan_awaited(box);
     if (box->uids.version != 3 && scan_rewrite(box) < 0) {
@@ -430,7 +425,7 @@ enum store_why mailbox_save_commit(struct mailbox_save **ps, struct arena *a, ui
 
     *count = 0;
     *uids = NULL;
-    if (s->count && (why = lock_target(s)) == STORE_OK) {
+    if (s->count && (why = s->selected ? save_lock_open(s->box) : save_lock(s->box)) == STORE_OK) {
         why = publish(s);
         scan_unlock(s->box);
     }

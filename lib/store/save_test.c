@@ -156,6 +156,44 @@ static void test_counts(void)
     store_close(&st);
 }
 
+/* A copy into the mailbox itself is known without reading the directory again, whatever that holds. */
+static void test_copy_into_itself(void)
+{
+    struct store *st = fresh();
+    struct mailbox *box = box_of(st, "INBOX"), *other;
+    const char *words[] = { "Work", NULL };
+    struct mailbox_copied done;
+    uint32_t seqs[] = { 1, 2 };
+    struct str out;
+
+    str_init(&out, 0);
+    assert(save(box, "INBOX", MAIL_SEEN, words, 1) == 1 && save(box, "INBOX", 0, NULL, 1) == 2);
+    assert(told(box, MAILBOX_EXISTS, 2) == 1);
+    put_file("new/1.M1P1.h");
+    assert(mailbox_copy(box, seqs, 2, "inbox", false, arena, &done) == STORE_OK && done.count == 2);
+    assert(done.to[0] == 3 && done.to[1] == 4 && scan_before(box, false) && box->pending_count == 2);
+    assert(told(box, MAILBOX_EXISTS, 5) == 1 && mailbox_mail(box, 3)->uid == 3);
+    assert(mailbox_mail(box, 3)->flags == MAIL_SEEN && mailbox_mail(box, 3)->keywords == 1);
+    assert(message_envelope(box, 4, &out) == STORE_OK && strstr(out.p, "\"hi\""));
+    other = box_of(st, "INBOX"); /* finds in the directory what the view was told */
+    assert(mailbox_count(other) == 5);
+    for (uint32_t seq = 1; seq <= 5; seq++)
+        assert(mailbox_mail(other, seq)->uid == mailbox_mail(box, seq)->uid &&
+               strcmp(message_guid(other, seq), message_guid(box, seq)) == 0 &&
+               (mailbox_mail(other, seq)->flags | MAIL_RECENT) == (mailbox_mail(box, seq)->flags | MAIL_RECENT));
+    mailbox_close(&other);
+    assert(mailbox_copy(box, seqs, 1, "INBOX", true, arena, &done) == STORE_OK && done.count == 1 && done.to[0] == 6);
+    assert(told(box, MAILBOX_EXPUNGE, 1) == 1 && mailbox_count(box) == 5 && mailbox_mail(box, 5)->uid == 6);
+    mailbox_close(&box);
+    assert(mailbox_open(st, "INBOX", true, &box) == STORE_OK); /* a view that may not write: as any other target */
+    assert(mailbox_copy(box, seqs, 1, "INBOX", false, arena, &done) == STORE_OK && done.count == 1 &&
+           done.to[0] == 7);
+    assert(told(box, MAILBOX_EXISTS, 6) == 1);
+    mailbox_close(&box);
+    str_free(&out);
+    store_close(&st);
+}
+
 /* Another mailbox has the name now, or the view may not write: the message goes where the name leads. */
 static void test_not_the_same(void)
 {
@@ -187,6 +225,7 @@ int main(void)
     test_selected();
     test_meanwhile();
     test_counts();
+    test_copy_into_itself();
     test_not_the_same();
     arena_free(&arena);
     snprintf(cmd, sizeof cmd, "rm -rf '%s'", root);

@@ -62,15 +62,28 @@ uint64_t hash_bytes(const void *data, size_t len)
     return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
+enum { FIRST_MASK = 7, KEPT_MASK = 255 /* 8 KiB of slots */ };
+
 struct map *map_new(size_t max, void (*free_value)(void *))
 {
     struct map *m = mem_new(sizeof *m);
 
     m->max = max;
     m->free_value = free_value;
-    m->mask = 7;
+    m->mask = FIRST_MASK;
     m->slots = mem_array(m->mask + 1, sizeof *m->slots);
     return m;
+}
+
+/* The table of a map that once held many goes when nothing is left in it. */
+static void give_back(struct map *m)
+{
+    if (m->used > 0 || m->mask <= KEPT_MASK)
+        return;
+    free(m->slots);
+    m->mask = FIRST_MASK;
+    m->slots = mem_array(m->mask + 1, sizeof *m->slots);
+    m->filled = 0;
 }
 
 void map_clear(struct map *m)
@@ -85,6 +98,7 @@ void map_clear(struct map *m)
         *e = (struct entry){ 0 };
     }
     m->used = m->filled = 0;
+    give_back(m);
 }
 
 void map_free(struct map **mp)
@@ -185,6 +199,7 @@ void *map_take(struct map *m, struct slice key)
     free(e->key);
     *e = (struct entry){ .key = gone };
     m->used--;
+    give_back(m);
     return value;
 }
 
@@ -199,6 +214,7 @@ bool map_del(struct map *m, struct slice key)
     free(e->key);
     *e = (struct entry){ .key = gone };
     m->used--;
+    give_back(m);
     return true;
 }
 

@@ -4,27 +4,24 @@
 #include "base/map.h"
 #include "base/time.h"
 #include "conf/param.h"
+#include "event/event.h"
 #include "ipc/client.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+enum { FORGET_MS = 2 * REWRITE_CACHE_MS };
 
 static struct ipc_client *client; /* lives as long as the process */
 static struct map *answers;       /* question -> struct answer */
+static struct event_timer *forgetting;
 
 struct answer {
     int64_t expires;
-    struct arena *arena;
     const char *address;
     struct rewrite_route route;
+    char text[]; /* what the two point at */
 };
-
-static void answer_free(void *p)
-{
-    struct answer *a = p;
-
-    arena_free(&a->arena);
-    free(a);
-}
 
 void rewrite_flush(void)
 {
@@ -43,15 +40,33 @@ static struct answer *cached(struct slice question)
     return a;
 }
 
-static struct answer *keep(struct slice question)
+/* What nobody asks for again would stay for the life of the process. */
+static void forget(void *unused)
 {
-    struct answer *a = mem_new(sizeof *a);
+    int64_t now = time_mono_ms();
+    struct slice question;
+    void *a;
+
+    (void) unused;
+    for (size_t at = 0; map_next(answers, &at, &question, &a);)
+        if (((struct answer *) a)->expires <= now)
+            map_del(answers, question);
+    if (map_count(answers))
+        event_timer_reset(forgetting, FORGET_MS);
+    else
+        event_timer_free(&forgetting);
+}
+
+static struct answer *keep(struct slice question, size_t text_bytes)
+{
+    struct answer *a = mem_new(sizeof *a + text_bytes);
 
     if (answers == NULL)
-        answers = map_new(REWRITE_CACHE_ENTRIES, answer_free);
+        answers = map_new(REWRITE_CACHE_ENTRIES, free);
     if (map_count(answers) == REWRITE_CACHE_ENTRIES)
         map_clear(answers);
-    a->arena = arena_new();
+    if (forgetting == NULL)
+        forgetting = event_timer_new(FORGET_MS, forget, NULL);
     a->expires = time_mono_ms() + REWRITE_CACHE_MS;
     map_set(answers, question, a);
     return a;
@@ -72,9 +87,12 @@ static struct msg *ask(struct msg *request)
     return reply;
 }
 
-static const char *copy(struct arena *a, struct msg *reply, const char *name)
+static const char *put(char **at, const char *text)
 {
-    return arena_strdup(a, msg_get_str(reply, name, REWRITE_ADDRESS_BYTES));
+    char *p = *at;
+
+    *at = stpcpy(p, text) + 1;
+    return p;
 }
 
 static bool too_long(const char *address)
@@ -101,13 +119,10 @@ enum lookup rewrite_canonical(enum rewrite_context context, const char *address,
         msg_put_num(request, "context", context);
         msg_put_str(request, "address", address);
         reply = ask(request);
-        if (reply) {
-            a = keep(str_slice(&question));
-            a->address = copy(a->arena, reply, "address");
-            if (!msg_done(reply)) {
-                map_del(answers, str_slice(&question));
-                a = NULL;
-            }
+        const char *canonical = reply ? msg_get_str(reply, "address", REWRITE_ADDRESS_BYTES) : NULL;
+        if (canonical && msg_done(reply)) {
+            a = keep(str_slice(&question), strlen(canonical) + 1);
+            a->address = put(&(char *){ a->text }, canonical);
         }
         msg_free(&reply);
     }
@@ -121,19 +136,25 @@ enum lookup rewrite_canonical(enum rewrite_context context, const char *address,
 
 static struct answer *read_route(struct msg *reply, struct slice question)
 {
-    struct answer *a = keep(question);
+    const char *transport = msg_get_str(reply, "transport", REWRITE_ADDRESS_BYTES);
+    const char *nexthop = msg_get_str(reply, "nexthop", REWRITE_ADDRESS_BYTES);
+    const char *recipient = msg_get_str(reply, "recipient", REWRITE_ADDRESS_BYTES);
+    int64_t class = msg_get_num(reply, "class", REWRITE_CLASS_LOCAL, REWRITE_CLASS_DEFAULT);
+    bool routed = msg_get_num(reply, "routed", 0, 1);
 
-    a->route.transport = copy(a->arena, reply, "transport");
-    a->route.nexthop = copy(a->arena, reply, "nexthop");
-    a->route.recipient = copy(a->arena, reply, "recipient");
-    a->route.class = (enum rewrite_class) msg_get_num(reply, "class", REWRITE_CLASS_LOCAL, REWRITE_CLASS_DEFAULT);
-    a->route.routed = msg_get_num(reply, "routed", 0, 1);
-    a->route.error = strcmp(a->route.transport, conf_error_service_name) == 0;
-    if (msg_done(reply) && *a->route.transport)
-        return a;
-    log_warn("malformed answer of the rewrite service");
-    map_del(answers, question);
-    return NULL;
+    if (!msg_done(reply) || *transport == '\0') {
+        log_warn("malformed answer of the rewrite service");
+        return NULL;
+    }
+    struct answer *a = keep(question, strlen(transport) + strlen(nexthop) + strlen(recipient) + 3);
+    char *at = a->text;
+    a->route = (struct rewrite_route){ .transport = put(&at, transport),
+                                       .nexthop = put(&at, nexthop),
+                                       .recipient = put(&at, recipient),
+                                       .class = (enum rewrite_class) class,
+                                       .routed = routed,
+                                       .error = strcmp(transport, conf_error_service_name) == 0 };
+    return a;
 }
 
 enum lookup rewrite_resolve(const char *sender, const char *address, struct arena *arena, struct rewrite_route *out)

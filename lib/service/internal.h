@@ -49,7 +49,9 @@ int serve_listen(const char *endpoint); /* --listen */
 void request_serve(struct stream *);
 void request_bye(void);        /* tells every open connection that this process would like to end */
 void request_close_idle(void); /* closes those that stay silent all the same */
-void request_cancel(void);     /* the requests that run side by side */
+/* Connections without a request, and without a state of their own, since then (time_mono_ms). */
+int64_t request_idle(int64_t since_ms);
+void request_cancel(void); /* the requests that run side by side */
 
 /* sink.c */
 void sink_open(const char *program);

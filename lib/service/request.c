@@ -3,7 +3,7 @@
  *
  * Invariants  at most REQUESTS_AT_ONCE of a connection run at a time; the next frame waits in the socket
  *             a connection ends when its client closes it and its requests have ended; when the process drains, also
- *             after BYE_IDLE_MS without a request
+ *             BYE_IDLE_MS after its client was told so, without a request
  */
 #include "base/list.h"
 #include "base/log.h"
@@ -148,8 +148,21 @@ void request_bye(void)
     {
         struct wire *w = list_entry(it, struct wire, node);
         w->open++;
+        w->idle_since = time_mono_ms(); /* a client that asks at this moment is not cut off */
         fiber_go("bye", say_bye, w);
     }
+}
+
+int64_t request_idle(int64_t since_ms)
+{
+    int64_t n = 0;
+
+    list_each(it, &wires)
+    {
+        struct wire *w = list_entry(it, struct wire, node);
+        n += w->waiting && w->open == 0 && w->ctx == NULL && w->idle_since <= since_ms;
+    }
+    return n;
 }
 
 void request_close_idle(void)

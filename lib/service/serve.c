@@ -469,11 +469,14 @@ static void look_for_staleness(void *unused)
         serve_drain(SERVE_RELOAD);
 }
 
+/* Clients keep their connections for a next question: who has not been asked one for so long is idle too, and its
+ * clients, told so, come to a new process when they have one. */
 static void look_for_idleness(void *unused)
 {
+    int64_t since = time_mono_ms() - service_state.max_idle * 1000;
+
     (void) unused;
-    if (!draining && session_count == 0 && !wakeup_running &&
-        time_mono_ms() - idle_since >= service_state.max_idle * 1000)
+    if (!draining && session_count == request_idle(since) && !wakeup_running && idle_since <= since)
         serve_drain(SERVE_RELOAD);
 }
 

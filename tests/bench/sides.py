@@ -104,11 +104,12 @@ class Site:
 class Side:
     name = None
 
-    def __init__(self, site, base, tuned=False, certificate="rsa"):
-        """certificate: rsa (2048 bits) or ecdsa (P-256), as certbot makes them. The first pair of sides has RSA and the plain names."""
+    def __init__(self, site, base, directory=None, tuned=False, certificate="rsa", settings=None):
+        """certificate: rsa (2048 bits) or ecdsa (P-256), as certbot makes them. settings: more lines of main.cf."""
         self.site, self.base, self.tuned = site, base, tuned
         self.cert, self.key = site.tls / f"{certificate}-cert.pem", site.tls / f"{certificate}-key.pem"
-        self.dir = site.top / (self.name + (f"-{base}" if tuned or certificate != "rsa" else ""))
+        self.settings = settings or {}
+        self.dir = site.top / (directory or self.name)
         self.etc, self.queue, self.mail, self.data = (self.dir / d for d in ("etc", "queue", "mail", "data"))
         for d in (self.dir, self.etc, self.queue, self.mail, self.data):
             d.mkdir()
@@ -179,7 +180,7 @@ postlog unix-dgram n - n - 1 postlogd
             "password_query = SELECT username AS user, password FROM mailbox WHERE username = '%u' AND active='1'\n"
             f"user_query = SELECT '{self.site.vmail.pw_uid}' AS uid, '{self.site.vmail.pw_gid}' AS gid FROM mailbox WHERE username = '%u' AND active='1'\n")
         self.sql_conf.chmod(0o600)
-        settings = {**self.main_cf(), **more}
+        settings = {**self.main_cf(), **more, **self.settings}
         (self.etc / "main.cf").write_text("".join(f"{k} = {v}\n" for k, v in settings.items()))
         (self.etc / "master.cf").write_text(self.MASTER_CF.format(smtp=f"127.0.0.1:{self.port(25)}", submission=f"127.0.0.1:{self.port(587)}") + self.more_services())
         (self.etc / "dynamicmaps.cf").write_text("")

@@ -116,17 +116,22 @@ static bool take_request(struct msg *in, struct lookup_request *out)
 static const char *first_answer(const struct lookup_request *q, struct str *value, struct proxy_place *at)
 {
     struct table_asked asked = { .count = 0 };
+    struct sql_next next[PROXY_TABLES * PROXY_KEYS];
+    size_t count = q->keys * q->specs, sent = 0;
+    const char *status = "none";
+    bool blocks;
 
-    for (size_t n = 0; n < q->keys * q->specs; n++) {
-        const char *status;
-
+    for (size_t n = 0; n < count; n++)
+        next[n] = (struct sql_next){ sources_table(q->spec[n % q->specs], q->flags, &blocks), q->key[n / q->specs] };
+    for (size_t n = 0; n < count && strcmp(status, "none") == 0; n++) {
+        if (n >= sent)
+            sent = n + sql_ask_ahead(next + n, count - n, &asked);
         *at = (struct proxy_place){ .table = n % q->specs, .key = n / q->specs };
         str_reset(value);
         status = answer(q->spec[at->table], q->flags, q->key[at->key], &asked, value);
-        if (strcmp(status, "none") != 0)
-            return status;
     }
-    return "none";
+    sql_asked_end(&asked);
+    return status;
 }
 
 static void on_lookup(struct service_conn *c, struct msg *in)

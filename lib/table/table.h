@@ -34,7 +34,8 @@ bool table_full_key_only(const struct table *); /* regexp, pcre, cidr, ... */
 /* Appends the result to *out (which should have a max of TABLE_VALUE_BYTES). */
 enum lookup table_lookup(struct table *, const char *key, struct str *out);
 /* What one asker has asked on the way to its answer, by digests: a question that found nothing is not asked again for his
- * next key or table (a catch-all is the same question for user@domain and @domain). Zero-initialised is empty. */
+ * next key or table (a catch-all is the same question for user@domain and @domain). Zero-initialised is empty. Who lets
+ * sql_ask_ahead (table/sql/mysql.h) add to it calls sql_asked_end. */
 enum { TABLE_ASKED = 32, TABLE_DIGEST_BYTES = 32 };
 struct table_asked {
     size_t count;
@@ -42,6 +43,8 @@ struct table_asked {
         unsigned char digest[TABLE_DIGEST_BYTES];
         size_t columns;
     } none[TABLE_ASKED];
+    uint64_t since;          /* lib/table/sql: what is sent from then on is news to him. 0: from each question on */
+    struct sql_ahead *ahead; /* and what is on its way to him already */
 };
 enum lookup table_lookup_asked(struct table *, const char *key, struct table_asked *, struct str *out);
 /* Calls fn for each pair, in the order of the table; -1 when the type cannot be listed. */

@@ -31,6 +31,16 @@ enum {
     PACKET_BYTES = 64 << 20, /* what libmariadb takes for one row; more looks to it like a broken connection */
 };
 
+static bool can_send_together; /* libmariadb 3.3 can */
+
+/* From now on executions are sent and their answers left unread. */
+static bool answers_wait(MYSQL *mysql, bool wait)
+{
+    my_bool option = wait;
+
+    return mysql_optionsv(mysql, MARIADB_OPT_SKIP_READ_RESPONSE, &option) == 0;
+}
+
 /* Client plug-ins are shared objects: the jail lets none be loaded. Those that hand the password over in clear text
  * (mysql_clear_password, dialog) stay out: a server in the middle would ask for them. */
 int sql_connection_library(struct err *err)
@@ -46,6 +56,7 @@ int sql_connection_library(struct err *err)
     for (size_t i = 0; i < sizeof plugins / sizeof *plugins; i++)
         if (mysql_client_find_plugin(&mysql, plugins[i], AUTHENTICATION_PLUGIN) == NULL)
             log_info("the database client has no plug-in %s: %s", plugins[i], mysql_error(&mysql));
+    can_send_together = answers_wait(&mysql, false);
     done = sql_socket_install(&mysql, err) == 0;
     mysql_close(&mysql);
     return done ? 0 : -1;
@@ -164,6 +175,7 @@ void sql_connection_close(struct sql_connection **cp)
     c->socket.broken = broken;
     c->socket.deadline = time_mono_ms() + CLOSE_MS;
     mysql_close(&c->socket.mysql);
+    sql_socket_free(&c->socket);
     free(c);
 }
 
@@ -319,6 +331,7 @@ static enum sql_outcome statement_make(struct sql_connection *c, const char *tex
         return SQL_DONE;
     outcome = failed(c, mysql_stmt_errno(s->handle), mysql_stmt_error(s->handle), fault);
     statement_close(c, s);
+    *out = NULL;
     return outcome;
 }
 
@@ -372,20 +385,32 @@ static enum sql_outcome fetch_rows(struct sql_connection *c, MYSQL_STMT *stmt, s
     return outcome;
 }
 
-static enum sql_outcome ask_prepared(struct sql_connection *c, const struct sql_question *q, struct taker *t,
+/* *out is NULL unless it is SQL_DONE. */
+static enum sql_outcome statement_of(struct sql_connection *c, const struct sql_question *q, struct statement **out,
                                      struct sql_fault *fault)
 {
-    MYSQL_BIND *bind;
     struct statement *s = statement_find(c, q->text);
     enum sql_outcome outcome = SQL_DONE;
 
-    if (s == NULL && (outcome = statement_make(c, q->text, &s, fault)) != SQL_DONE)
+    if (s == NULL)
+        outcome = statement_make(c, q->text, &s, fault);
+    *out = s;
+    if (s == NULL)
         return outcome;
-    if (mysql_stmt_param_count(s->handle) != q->params) {
-        snprintf(fault->text, sizeof fault->text, "%lu parameters are given to a query that has %lu places",
-                 (unsigned long) q->params, mysql_stmt_param_count(s->handle));
-        return SQL_FAULT;
-    }
+    if (mysql_stmt_param_count(s->handle) == q->params)
+        return SQL_DONE;
+    snprintf(fault->text, sizeof fault->text, "%lu parameters are given to a query that has %lu places",
+             (unsigned long) q->params, mysql_stmt_param_count(s->handle));
+    *out = NULL;
+    return SQL_FAULT;
+}
+
+static enum sql_outcome execute(struct sql_connection *c, struct statement *s, const struct sql_question *q,
+                                struct sql_fault *fault)
+{
+    MYSQL_BIND *bind;
+    enum sql_outcome outcome = SQL_DONE;
+
     bind = mem_array(q->params, sizeof *bind);
     for (size_t i = 0; i < q->params; i++)
         bind[i] = (MYSQL_BIND){ .buffer_type = q->param[i].p ? MYSQL_TYPE_STRING : MYSQL_TYPE_NULL,
@@ -395,9 +420,18 @@ static enum sql_outcome ask_prepared(struct sql_connection *c, const struct sql_
     if (mysql_stmt_execute(s->handle))
         outcome = failed(c, mysql_stmt_errno(s->handle), mysql_stmt_error(s->handle), fault);
     free(bind);
-    MYSQL_RES *meta = outcome == SQL_DONE ? mysql_stmt_result_metadata(s->handle) : NULL;
+    return outcome;
+}
+
+/* What an executed statement gives. */
+static enum sql_outcome take_result(struct sql_connection *c, struct statement *s, struct taker *t,
+                                    struct sql_fault *fault)
+{
+    enum sql_outcome outcome;
+    MYSQL_RES *meta = mysql_stmt_result_metadata(s->handle);
+
     if (meta == NULL)
-        return outcome;
+        return SQL_DONE;
     take_names(t, mysql_fetch_fields(meta), mysql_num_fields(meta));
     mysql_free_result(meta);
     outcome = fetch_rows(c, s->handle, t, fault);
@@ -410,6 +444,26 @@ static enum sql_outcome ask_prepared(struct sql_connection *c, const struct sql_
     return outcome;
 }
 
+static enum sql_outcome ask_prepared(struct sql_connection *c, const struct sql_question *q, struct taker *t,
+                                     struct sql_fault *fault)
+{
+    struct statement *s;
+    enum sql_outcome outcome = statement_of(c, q, &s, fault);
+
+    if (s == NULL)
+        return outcome;
+    outcome = execute(c, s, q, fault);
+    return outcome == SQL_DONE ? take_result(c, s, t, fault) : outcome;
+}
+
+static void watch_begin(struct sql_connection *c, int64_t deadline, const struct sql_watch *watch)
+{
+    c->socket.deadline = deadline;
+    c->socket.watch = watch;
+    if (watch)
+        c->socket.watch_at = time_mono_ms() + watch->first_ms;
+}
+
 static enum sql_outcome ask(struct sql_connection *c, const struct sql_question *q, int64_t deadline,
                             const struct sql_watch *watch, struct taker *t, struct sql_fault *fault)
 {
@@ -417,10 +471,7 @@ static enum sql_outcome ask(struct sql_connection *c, const struct sql_question 
 
     *t->out = (struct sql_rows){ 0 };
     *fault = (struct sql_fault){ 0 };
-    c->socket.deadline = deadline;
-    c->socket.watch = watch;
-    if (watch)
-        c->socket.watch_at = time_mono_ms() + watch->first_ms;
+    watch_begin(c, deadline, watch);
     outcome = q->params ? ask_prepared(c, q, t, fault) : ask_text(c, q, t, fault);
     c->socket.watch = NULL;
     return outcome;
@@ -433,6 +484,66 @@ enum sql_outcome sql_connection_ask(struct sql_connection *c, const struct sql_q
     struct taker t = { .arena = arena, .names = arena, .out = out, .rows_max = rows_max };
 
     return ask(c, q, deadline, watch, &t, fault);
+}
+
+/* A question whose statement cannot be had is left out: *s is NULL. */
+static enum sql_outcome send_together(struct sql_connection *c, const struct sql_question *const *q, size_t count,
+                                      struct statement **s, struct sql_fault *fault)
+{
+    enum sql_outcome outcome = SQL_DONE;
+
+    for (size_t i = 0; i < count; i++) {
+        outcome = statement_of(c, q[i], &s[i], fault);
+        if (outcome == SQL_LOST)
+            return outcome;
+    }
+    outcome = SQL_DONE;
+    sql_socket_gather(&c->socket);
+    answers_wait(&c->socket.mysql, true);
+    for (size_t i = 0; i < count && outcome == SQL_DONE; i++)
+        if (s[i])
+            outcome = execute(c, s[i], q[i], fault);
+    answers_wait(&c->socket.mysql, false);
+    sql_socket_send(&c->socket);
+    if (outcome == SQL_DONE && !c->socket.broken)
+        return SQL_DONE;
+    c->socket.broken = true; /* answers may be on their way that nobody expects */
+    return SQL_LOST;
+}
+
+enum sql_outcome sql_connection_ask_together(struct sql_connection *c, const struct sql_question *const *q,
+                                             size_t count, size_t rows_max, int64_t deadline,
+                                             const struct sql_watch *watch, sql_answered_fn fn, void *ctx,
+                                             struct sql_fault *fault)
+{
+    struct statement *s[SQL_TOGETHER] = { NULL };
+    enum sql_outcome outcome;
+    struct arena *arena;
+
+    *fault = (struct sql_fault){ 0 };
+    if (!can_send_together)
+        return SQL_DONE;
+    watch_begin(c, deadline, watch);
+    outcome = send_together(c, q, count, s, fault);
+    arena = arena_new();
+    for (size_t i = 0; i < count && outcome != SQL_LOST; i++) {
+        struct sql_rows rows = { 0 };
+        struct taker t = { .arena = arena, .names = arena, .out = &rows, .rows_max = rows_max };
+        if (s[i] == NULL)
+            continue;
+        if (c->socket.mysql.methods->db_read_execute_response(s[i]->handle))
+            outcome = failed(c, mysql_stmt_errno(s[i]->handle), mysql_stmt_error(s[i]->handle), fault);
+        else
+            outcome = take_result(c, s[i], &t, fault);
+        if (outcome == SQL_DONE)
+            fn(ctx, i, &rows);
+        if (c->socket.broken)
+            outcome = SQL_LOST;
+        arena_reset(arena);
+    }
+    arena_free(&arena);
+    c->socket.watch = NULL;
+    return outcome == SQL_LOST ? SQL_LOST : SQL_DONE;
 }
 
 enum sql_outcome sql_connection_each(struct sql_connection *c, const struct sql_question *q, int64_t deadline,

@@ -13,7 +13,7 @@
 #include "table/sql/pool.h"
 
 enum sql_outcome { SQL_DONE, SQL_FAULT, SQL_LOST };
-enum { SQL_STATEMENTS = 32 }; /* prepared statements a connection keeps */
+enum { SQL_STATEMENTS = 32 }; /* prepared statements a connection keeps: more than SQL_TOGETHER */
 
 struct sql_address {
     const char *path;    /* of a unix socket, or NULL */
@@ -35,6 +35,13 @@ struct sql_connection *sql_connection_open(const struct sql_connect *, const str
 enum sql_outcome sql_connection_ask(struct sql_connection *, const struct sql_question *, size_t rows_max,
                                     int64_t deadline, const struct sql_watch *, struct arena *, struct sql_rows *out,
                                     struct sql_fault *);
+/* Several questions with parameters, written in one piece; fn for each that was answered, in their order, while the rest
+ * is on its way. What fn has not seen is to be asked again. SQL_DONE, or SQL_LOST. */
+typedef void (*sql_answered_fn)(void *ctx, size_t which, const struct sql_rows *);
+enum sql_outcome sql_connection_ask_together(struct sql_connection *, const struct sql_question *const *,
+                                             size_t count, size_t rows_max, int64_t deadline,
+                                             const struct sql_watch *, sql_answered_fn, void *ctx,
+                                             struct sql_fault *);
 /* Rows one by one, as they arrive: *had_rows tells whether fn had one (then nobody may ask again). Text and
  * parameters as in sql_connection_ask; fn may wait, and ends it with -1. */
 enum sql_outcome sql_connection_each(struct sql_connection *, const struct sql_question *, int64_t deadline,

@@ -2,6 +2,7 @@
 #include "table/sql/mysql.h"
 
 #include "base/log.h"
+#include "base/time.h"
 #include "conf/param.h"
 #include "table/internal.h"
 #include "table/match.h"
@@ -9,12 +10,20 @@
 
 #include <stdlib.h>
 
-enum { FILE_BYTES = 1 << 20, ROWS_MAX = 65536 };
+enum {
+    FILE_BYTES = 1 << 20,
+    ROWS_MAX = 65536,
+    QUICK_MS = 100, /* a table that takes longer would keep others waiting for the connection */
+    NONES = 3,      /* how far it is counted */
+    NONES_LIKELY = 2,
+};
 
 struct mysql {
     struct sql_config config;
     struct sql_pool *pool;
     struct match *domain; /* NULL: any */
+    int nones;            /* of late, up to NONES: will the next question find nothing either? */
+    bool quick;           /* the last answer was one, and came in QUICK_MS */
 };
 struct source {
     struct sql_dovecot config;
@@ -113,22 +122,61 @@ static enum lookup results(struct table *t, const char *key, const struct sql_ro
     return answer;
 }
 
+static enum lookup make_question(struct table *t, const char *key, struct arena *arena, struct sql_question *out)
+{
+    struct mysql *m = t->state;
+    struct err err = { .text = "" };
+    enum lookup answer = sql_template_query(&m->config.template, key, arena, out, &err);
+
+    if (answer == LOOKUP_RETRY)
+        log_warn("%s: %s", t->spec, err.text);
+    out->source = t->name;
+    return answer;
+}
+
+/* *asks: the database was asked, or its answer remembered; else the key is none that it could know. */
+static enum lookup rows_of(struct table *t, const char *key, struct table_asked *asked, struct arena *arena,
+                           struct sql_rows *out, bool *asks)
+{
+    struct mysql *m = t->state;
+    struct sql_for what = { t, key };
+    struct sql_question question;
+    struct err err = { .text = "" };
+    int early = asked ? sql_pool_ahead_answer(&what, asked, arena, out, &err) : -1;
+    enum lookup answer;
+
+    *asks = true;
+    if (early >= 0)
+        return (enum lookup) early;
+    answer = make_question(t, key, arena, &question);
+    *asks = answer == LOOKUP_FOUND;
+    if (answer != LOOKUP_FOUND)
+        return answer;
+    question.asked = asked;
+    return sql_pool_ask(m->pool, &question, ROWS_MAX, arena, out, &err);
+}
+
+static void learn(struct mysql *m, enum lookup answer, int64_t took_ms)
+{
+    m->quick = answer != LOOKUP_RETRY && took_ms < QUICK_MS;
+    if (answer == LOOKUP_NONE && m->nones < NONES)
+        m->nones++;
+    else if (answer == LOOKUP_FOUND && m->nones > 0)
+        m->nones--;
+}
+
 static enum lookup ask(struct table *t, const char *key, struct table_asked *asked, struct arena *arena,
                        struct str *out)
 {
     struct mysql *m = t->state;
-    struct sql_question question;
-    struct sql_rows rows;
-    struct err err = { .text = "" };
-    enum lookup answer = sql_template_query(&m->config.template, key, arena, &question, &err);
+    struct sql_rows rows = { 0 };
+    int64_t start = time_mono_ms();
+    bool asks;
+    enum lookup answer = rows_of(t, key, asked, arena, &rows, &asks);
 
-    if (answer == LOOKUP_RETRY)
-        log_warn("%s: %s", t->spec, err.text);
-    if (answer != LOOKUP_FOUND)
+    if (!asks)
         return answer;
-    question.source = t->name;
-    question.asked = asked;
-    answer = sql_pool_ask(m->pool, &question, ROWS_MAX, arena, &rows, &err);
+    learn(m, answer, time_mono_ms() - start);
     if (answer == LOOKUP_FOUND)
         return results(t, key, &rows, out);
     if (answer == LOOKUP_NONE && rows.columns == 0 && m->config.require_result_set) {
@@ -158,6 +206,97 @@ static enum lookup mysql_lookup(struct table *t, const char *key, struct str *ou
 {
     return mysql_lookup_asked(t, key, NULL, out);
 }
+
+static const struct table_type type_mysql = {
+    .name = "mysql",
+    .open = mysql_open,
+    .lookup = mysql_lookup,
+    .lookup_asked = mysql_lookup_asked,
+    .close = mysql_close_table,
+};
+
+/* table_lookup folds keys: one that is not itself then is left to it. */
+static bool is_folded(const struct table *t, const char *key)
+{
+    struct str folded;
+    bool same;
+
+    if (!(t->flags & TABLE_FOLD))
+        return true;
+    str_init(&folded, STR_UNLIMITED);
+    table_fold(&folded, key);
+    same = slice_eq(str_slice(&folded), key);
+    str_free(&folded);
+    return same;
+}
+
+/* The table's question for this key, where it may be asked before it is known to be needed. LOOKUP_NONE: there is none. */
+static enum lookup question_ahead(struct table *t, const char *key, struct arena *arena, struct sql_question *out)
+{
+    const struct mysql *m = t->state;
+    enum lookup answer;
+
+    if (!m->quick || !is_folded(t, key) || (m->domain && !match_is_plain(m->domain)))
+        return LOOKUP_RETRY;
+    if (!utf8_valid(slice_of(key)))
+        return LOOKUP_NONE;
+    answer = in_domain(t->state, key);
+    if (answer == LOOKUP_FOUND)
+        answer = make_question(t, key, arena, out);
+    if (answer == LOOKUP_FOUND && (out->params == 0 || !slice_casestarts(slice_of(out->text), "select ")))
+        return LOOKUP_RETRY;
+    return answer;
+}
+
+static const struct mysql *mysql_of(const struct table *t)
+{
+    return t && t->type == &type_mysql && t->error == NULL ? t->state : NULL;
+}
+
+static bool nothing_likely(const struct table *t)
+{
+    const struct mysql *m = mysql_of(t);
+
+    return m && m->nones >= NONES_LIKELY;
+}
+
+size_t sql_ask_ahead(const struct sql_next *next, size_t count, struct table_asked *asked)
+{
+    struct sql_question question[SQL_TOGETHER];
+    struct sql_for what[SQL_TOGETHER];
+    size_t at[SQL_TOGETHER], questions = 0, seen = 0, sent;
+    struct sql_pool *pool = NULL;
+    bool likely = true;
+    struct arena *arena;
+
+    if (count < 2 || !nothing_likely(next[0].table))
+        return 1;
+    arena = arena_new();
+    for (; likely && seen < count && questions < SQL_TOGETHER; seen++) {
+        struct table *t = next[seen].table;
+        const struct mysql *m = mysql_of(t);
+        enum lookup answer = LOOKUP_RETRY;
+
+        if (m && (pool == NULL || pool == m->pool))
+            answer = question_ahead(t, next[seen].key, arena, &question[questions]);
+        if (answer == LOOKUP_RETRY)
+            break;
+        if (answer == LOOKUP_NONE)
+            continue;
+        pool = m->pool;
+        what[questions] = (struct sql_for){ t, next[seen].key };
+        at[questions++] = seen;
+        likely = nothing_likely(t);
+    }
+    if (questions > 1) {
+        sent = sql_pool_ask_ahead(pool, question, what, questions, ROWS_MAX, asked);
+        seen = sent < questions ? at[sent] : seen;
+    }
+    arena_free(&arena);
+    return seen ? seen : 1;
+}
+
+void sql_asked_end(struct table_asked *asked) { sql_pool_ahead_end(asked); }
 
 static int source_open(struct table *t, struct err *err)
 {
@@ -259,13 +398,6 @@ int sql_source_each(struct table *t, sql_row_fn fn, void *ctx, struct err *err)
     return rc;
 }
 
-static const struct table_type type_mysql = {
-    .name = "mysql",
-    .open = mysql_open,
-    .lookup = mysql_lookup,
-    .lookup_asked = mysql_lookup_asked,
-    .close = mysql_close_table,
-};
 static const struct table_type type_sql = {
     .name = "sql", .open = source_open, .lookup = source_lookup, .close = source_close
 };

@@ -13,6 +13,17 @@
 
 void sql_tables_register(void);
 
+/* One asker's next look-ups, each of use only if all before find nothing: sends the first and those behind it that will
+ * probably be needed, together, so that table_lookup_asked with the same *asked has to wait less. How many of them it has
+ * seen to, at least 1; ask for the rest when it comes to that. Tables that are not "mysql", or NULL, are left alone. Only statements
+ * that begin with SELECT are asked before it is known that they are needed, and only of tables that answered well and
+ * quickly the last time. Which are needed is guessed from what the tables answered lately: an answer never is. */
+struct sql_next {
+    struct table *table;
+    const char *key; /* borrowed until sql_asked_end */
+};
+size_t sql_ask_ahead(const struct sql_next *, size_t count, struct table_asked *);
+void sql_asked_end(struct table_asked *);
 /* Questions to a table "sql:/file". Those of a password may give one row, those of a user the first of several. fresh: no
  * remembered answer will do. */
 enum lookup sql_source_ask(struct table *, enum sql_dovecot_query, bool fresh, const struct var_scope *,

@@ -602,6 +602,45 @@ enum lookup sql_pool_query(struct sql_pool *p, const struct sql_question *q, siz
     return LOOKUP_RETRY;
 }
 
+struct together {
+    struct sql_pool *pool;
+    struct member *member;
+    void (*fn)(void *, size_t, const struct sql_rows *);
+    void *ctx;
+};
+
+static void answered(void *arg, size_t which, const struct sql_rows *rows)
+{
+    struct together *t = arg;
+
+    t->pool->answered = t->member->host->answered = time_mono_ms();
+    t->fn(t->ctx, which, rows);
+}
+
+void sql_pool_query_together(struct sql_pool *p, const struct sql_question *const *q, struct sql_sent *const *sent,
+                             size_t count, size_t rows_max, void (*fn)(void *, size_t, const struct sql_rows *),
+                             void *ctx)
+{
+    struct sql_fault fault = { 0 };
+    const struct sql_host *lost = NULL;
+    struct member *m = p->refused ? NULL : take(p, time_mono_ms() + sql_pool_patience_ms(p), &fault);
+    struct sql_watch watch = { SLOW_MS, is_it_alive, m };
+    struct together t = { p, m, fn, ctx };
+    int64_t now = time_mono_ms();
+    enum sql_outcome outcome;
+
+    if (m == NULL)
+        return;
+    for (size_t i = 0; i < count; i++)
+        *sent[i] = (struct sql_sent){ now, sql_order() };
+    if (p->asked++ == 0)
+        p->asked_since = now;
+    outcome = sql_connection_ask_together(m->connection, q, count, rows_max, now + LINGER_MS, &watch, answered, &t,
+                                          &fault);
+    p->asked--;
+    after_send(p, m, outcome, &fault, &lost);
+}
+
 int sql_pool_each(struct sql_pool *p, const struct sql_question *q, sql_row_fn fn, void *ctx, struct err *err)
 {
     struct sql_sent sent;
@@ -629,6 +668,20 @@ enum lookup sql_pool_ask(struct sql_pool *p, const struct sql_question *q, size_
 {
     return sql_answer(p, q, rows_max, arena, out, err);
 }
+
+size_t sql_pool_ask_ahead(struct sql_pool *p, const struct sql_question *q, const struct sql_for *what, size_t count,
+                          size_t rows_max, struct table_asked *asked)
+{
+    return sql_answer_ahead(p, q, what, count, rows_max, asked);
+}
+
+int sql_pool_ahead_answer(const struct sql_for *what, struct table_asked *asked, struct arena *arena,
+                          struct sql_rows *out, struct err *err)
+{
+    return sql_answer_of_ahead(what, asked, arena, out, err);
+}
+
+void sql_pool_ahead_end(struct table_asked *asked) { sql_answer_ahead_end(asked); }
 
 void sql_pool_close_all(void)
 {

@@ -10,6 +10,9 @@
  *             a refusal, or silence for three seconds. "None" is never
  *             remembered beyond the request that asked it, nor shared with who asked after it was on its way: who was
  *             inserted a moment ago is found
+ *             what one asker will probably ask next goes in one piece with what he asks now, over one connection: one
+ *             wake of the server and of us for all. Each question is still its own, with its own answer or fault; what a
+ *             lost connection left unanswered is asked again one by one, as if it had never been sent
  * Units       milliseconds in struct sql_connect; 0 means the default
  * Ownership   a pool lives as long as the process; rows are the caller's arena's. Remembered answers are wiped when
  *             they go: there are passwords among them
@@ -24,7 +27,13 @@
 #include "conf/param.h"
 #include "table/table.h"
 
-enum { SQL_RESULT_BYTES = 4 << 20, SQL_HOSTS = 64, SQL_WAITING = 4000 /* questions for a connection of one pool */ };
+enum {
+    SQL_RESULT_BYTES = 4 << 20,
+    SQL_HOSTS = 64,
+    SQL_WAITING = 4000,        /* questions for a connection of one pool */
+    SQL_TOGETHER = 16,         /* questions in one piece */
+    SQL_TOGETHER_BYTES = 8192, /* of their parameters: no server that is busy writing keeps us from sending that */
+};
 
 extern const struct param sql_pool_params[]; /* sql_connection_limit, sql_cache_time, ...: for who opens pools */
 
@@ -54,6 +63,19 @@ struct sql_pool *sql_pool_open(const struct sql_connect *, const char *source); 
 /* FOUND with at least one row, NONE (out->columns 0: the statement has no rows to give, as UPDATE), or RETRY. More than rows_max rows (or SQL_RESULT_BYTES) is RETRY too. */
 enum lookup sql_pool_ask(struct sql_pool *, const struct sql_question *, size_t rows_max, struct arena *,
                          struct sql_rows *out, struct err *);
+/* Begins with questions of one asker, the later of use to him only if all before find nothing, and remembers them in
+ * *asked under what they are for. One with an answer at hand, and those behind it, are left out: how many are not. None may
+ * be fresh; all have parameters. May wait, for a question of the same words that somebody else has asked. */
+struct sql_for {
+    const void *table;
+    const char *key; /* borrowed until sql_pool_ahead_end */
+};
+size_t sql_pool_ask_ahead(struct sql_pool *, const struct sql_question *, const struct sql_for *, size_t count,
+                          size_t rows_max, struct table_asked *);
+/* The answer to a question that was begun with, as sql_pool_ask; -1: there is none such, or it is of no use. */
+int sql_pool_ahead_answer(const struct sql_for *, struct table_asked *, struct arena *, struct sql_rows *out,
+                          struct err *);
+void sql_pool_ahead_end(struct table_asked *);
 /* Each row as it arrives, however many: nothing is joined or remembered. fn may wait; -1 from it ends the question. 0, or
  * -1 with *err: rows are missing. */
 typedef int (*sql_row_fn)(void *ctx, const struct sql_rows *one);

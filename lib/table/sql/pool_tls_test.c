@@ -80,6 +80,29 @@ static void test_client_certificate(void)
     assert(sql_pool_stale(&path) && strcmp(path, how.tls_cert_file) == 0);
 }
 
+static void test_together(void)
+{
+    static const struct together q[] = {
+        { path_of, "n1@x", LOOKUP_NONE, NULL },
+        { "select note from box where name = ?", "n2@x", LOOKUP_NONE, NULL },
+        { "select nonsense from box where name = ?", "n3@x", LOOKUP_RETRY, NULL },
+        { "select length(note), note from box where name = ?", "b@x", LOOKUP_FOUND, "100000" },
+        { path_of, "a@x", LOOKUP_FOUND, "x/a/" },
+    };
+    struct sql_connect how = by_name("db.test");
+    struct sql_pool *p;
+
+    how.tls_ca_file = in_dir("ca.pem");
+    how.tls_verify = true;
+    p = sql_pool_open(&how, "together.cf");
+    expect(p, cipher, NULL, LOOKUP_FOUND, "1");
+    for (size_t done = 0; done < 2; done++) {
+        struct table_asked asked = { .count = 0 };
+        assert(begin_together(p, q, done ? 3 : 5, &asked) == (done ? 3 : 5));
+        end_together(q, done ? 3 : 5, &asked);
+    }
+}
+
 /* What my.cnf says where the table's own file is silent. */
 static void test_option_file(void)
 {
@@ -135,6 +158,7 @@ static void all(void *arg)
     (void) arg;
     test_names();
     test_client_certificate();
+    test_together();
     test_option_file();
     test_plugins();
     sql_pool_close_all();

@@ -10,6 +10,7 @@
 #include <netinet/tcp.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -82,9 +83,8 @@ static ssize_t io_read(MARIADB_PVIO *io, uchar *buffer, size_t length)
     return s->broken ? -1 : n;
 }
 
-static ssize_t io_write(MARIADB_PVIO *io, const uchar *buffer, size_t length)
+static ssize_t send_some(struct sql_socket *s, const void *buffer, size_t length)
 {
-    struct sql_socket *s = of(io);
     ssize_t n = -1;
 
     while (!s->broken && (n = send(s->fd, buffer, length, MSG_DONTWAIT | MSG_NOSIGNAL)) < 0 &&
@@ -93,6 +93,54 @@ static ssize_t io_write(MARIADB_PVIO *io, const uchar *buffer, size_t length)
             break;
     s->asked = true;
     return s->broken ? -1 : n;
+}
+
+static void send_gathered(struct sql_socket *s)
+{
+    size_t done = 0;
+
+    while (done < s->gathered_bytes) {
+        ssize_t n = send_some(s, s->gathered + done, s->gathered_bytes - done);
+        if (n < 0) {
+            s->broken = true; /* the server may have got half of a question */
+            break;
+        }
+        done += (size_t) n;
+    }
+    mem_wipe(s->gathered, s->gathered_bytes);
+    s->gathered_bytes = 0;
+}
+
+void sql_socket_gather(struct sql_socket *s)
+{
+    if (s->gathered == NULL)
+        s->gathered = mem_new(SQL_GATHERED);
+    s->gathers = true;
+}
+
+void sql_socket_send(struct sql_socket *s)
+{
+    send_gathered(s);
+    s->gathers = false;
+}
+
+void sql_socket_free(struct sql_socket *s)
+{
+    free(s->gathered);
+    s->gathered = NULL;
+}
+
+static ssize_t io_write(MARIADB_PVIO *io, const uchar *buffer, size_t length)
+{
+    struct sql_socket *s = of(io);
+
+    if (s->gathers && length > SQL_GATHERED - s->gathered_bytes)
+        send_gathered(s);
+    if (!s->gathers || length > SQL_GATHERED)
+        return send_some(s, buffer, length);
+    memcpy(s->gathered + s->gathered_bytes, buffer, length);
+    s->gathered_bytes += length;
+    return (ssize_t) length;
 }
 
 /* The TLS handshake, and TLS reads and writes, come here when they would block. */

@@ -17,17 +17,26 @@
 
 #include <mysql.h>
 
+enum { SQL_GATHERED = 16384 };
+
 struct sql_socket {
     MYSQL mysql;
     const struct sql_address *to; /* while connecting */
     int fd;                       /* -1: none */
     bool asked;                   /* written since the last read */
-    bool broken;                  /* a wait failed */
-    bool late;                    /* because of the deadline */
+    bool gathers;                 /* what is written waits for sql_socket_send */
+    char *gathered;               /* SQL_GATHERED bytes */
+    size_t gathered_bytes;
+    bool broken; /* a wait failed */
+    bool late;   /* because of the deadline */
     int64_t deadline;
     const struct sql_watch *watch; /* NULL: nobody wants to know of waits */
     int64_t watch_at;
 };
 int sql_socket_install(MYSQL *, struct err *); /* once, before the first connection; -1: an unknown libmariadb */
 void sql_socket_abort(struct sql_socket *);
+/* What is written between the two leaves in one piece, up to SQL_GATHERED bytes of it. Under TLS each write is a piece. */
+void sql_socket_gather(struct sql_socket *);
+void sql_socket_send(struct sql_socket *);
+void sql_socket_free(struct sql_socket *);
 #endif

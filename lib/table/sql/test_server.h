@@ -233,4 +233,48 @@ static inline void expect_at(int line, struct sql_pool *p, const char *text, con
 }
 
 static const char path_of[] = "select path from box where name = ?";
+
+/* Questions of one asker that are sent together, each with one parameter, by which they are told apart. */
+struct together {
+    const char *text, *param;
+    int want; /* enum lookup; -1: not begun with */
+    const char *cell;
+};
+enum { TOGETHER_MAX = 20 };
+
+static inline size_t begin_together(struct sql_pool *p, const struct together *q, size_t count,
+                                    struct table_asked *asked)
+{
+    struct sql_question question[TOGETHER_MAX];
+    struct sql_for what[TOGETHER_MAX];
+    struct slice param[TOGETHER_MAX];
+
+    for (size_t i = 0; i < count; i++) {
+        param[i] = slice_of(q[i].param);
+        question[i] = (struct sql_question){ .text = q[i].text, .params = 1, .param = &param[i] };
+        what[i] = (struct sql_for){ q, q[i].param };
+    }
+    return sql_pool_ask_ahead(p, question, what, count, 10, asked);
+}
+
+static inline void end_together_at(int line, const struct together *q, size_t count, struct table_asked *asked)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct sql_for what = { q, q[i].param };
+        struct arena *arena = arena_new();
+        struct sql_rows rows;
+        struct err err = { 0 };
+        int got = sql_pool_ahead_answer(&what, asked, arena, &rows, &err);
+        bool same = q[i].want != LOOKUP_FOUND || (rows.rows && q[i].cell && slice_eq(rows.cell[0], q[i].cell)) ||
+                    (rows.rows && q[i].cell == NULL);
+        if (got != q[i].want || !same || (got == LOOKUP_RETRY) != (err.text[0] != '\0')) {
+            fprintf(stderr, "line %d, question %zu: %d, expected %d %s %s\n", line, i, got, q[i].want,
+                    same ? "" : "and another row", err.text);
+            exit(1);
+        }
+        arena_free(&arena);
+    }
+    sql_pool_ahead_end(asked);
+}
+#define end_together(q, count, asked) end_together_at(__LINE__, q, count, asked)
 #endif

@@ -134,6 +134,17 @@ static const char *first_answer(const struct lookup_request *q, struct str *valu
     return status;
 }
 
+/* Nothing is kept anywhere that the pool may not keep. Only databases: another kind of table may mean each answer for
+ * one question. */
+static int64_t keep_ms(const struct lookup_request *q, const struct proxy_place *at)
+{
+    bool first = at->table == 0 && at->key == 0 && slice_starts(slice_of(q->spec[0]), "mysql:");
+
+    if (!first)
+        return 0;
+    return sql_cache_time * 1000 < PROXY_KEEP_MS ? sql_cache_time * 1000 : PROXY_KEEP_MS;
+}
+
 static void on_lookup(struct service_conn *c, struct msg *in)
 {
     struct lookup_request q = { .specs = 0 };
@@ -150,8 +161,10 @@ static void on_lookup(struct service_conn *c, struct msg *in)
         msg_put_num(reply, "at", (int64_t) at.table);
         msg_put_num(reply, "key", (int64_t) at.key);
     }
-    if (strcmp(status, "found") == 0)
+    if (strcmp(status, "found") == 0) {
         msg_put(reply, "value", str_slice(&value));
+        msg_put_num(reply, "keep_ms", keep_ms(&q, &at));
+    }
     str_free(&value);
     service_reply(c, &reply);
 }

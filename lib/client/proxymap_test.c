@@ -1,6 +1,8 @@
 /* proxymap_test - the client against a service of a few lines: rows, NULL, no answer, refusals, rows as they arrive */
 #include "client/proxymap.h"
+#include "conf/param.h"
 #include "table/proxy.h"
+#include "table/table.h"
 
 #include "event/event.h"
 #include "ipc/client.h"
@@ -8,6 +10,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 
 static void put_cell(struct msg *m, const char *column, const char *cell, size_t len)
@@ -49,6 +52,34 @@ static struct msg *answer(struct msg *in)
     return m;
 }
 
+/* Of a table: the value counts the questions; "second" is found in the second table only. */
+static unsigned lookups;
+static int64_t keep_ms = 50;
+static struct msg *look_up(struct msg *in)
+{
+    const char *key;
+    bool second, none;
+    char value[32];
+    struct msg *m;
+
+    while (msg_has(in, "table"))
+        msg_get_str(in, "table", 100);
+    msg_get_num(in, "flags", 0, PROXY_FLAGS_MAX);
+    key = msg_get_str(in, "key", 100);
+    assert(msg_done(in));
+    second = strcmp(key, "second") == 0;
+    none = strcmp(key, "none") == 0;
+    m = msg_new(none ? "none" : "found");
+    snprintf(value, sizeof value, "%u", ++lookups);
+    if (none)
+        return m;
+    msg_put_num(m, "at", second);
+    msg_put_num(m, "key", 0);
+    msg_put_str(m, "value", value);
+    msg_put_num(m, "keep_ms", keep_ms);
+    return m;
+}
+
 static void stream_rows(struct stream *s, struct msg *in)
 {
     bool broken = strcmp(msg_get_str(in, "source", 100), "/broken") == 0;
@@ -79,6 +110,8 @@ static void serve(void *arg)
         out = NULL;
         if (strcmp(msg_name(in), "sql_each") == 0)
             stream_rows(s, in);
+        else if (strcmp(msg_name(in), "lookup") == 0)
+            assert(msg_send(s, out = look_up(in), msg_id(in)) == 0);
         else if ((out = answer(in)) != NULL)
             assert(msg_send(s, out, msg_id(in)) == 0);
         if (out == NULL && strcmp(msg_name(in), "sql") == 0) {
@@ -122,6 +155,46 @@ static void collect(void *ctx, const struct proxymap_row *r)
     strcat(ctx, r->value[0]);
 }
 
+/* The value that comes for a key; "" where there is none. */
+static const char *of_maps(struct maps *m, const char *key)
+{
+    enum lookup answer;
+    const char *value;
+    struct str out;
+
+    str_init(&out, 100);
+    answer = maps_find(m, key, false, &out);
+    assert(answer == (out.len ? LOOKUP_FOUND : LOOKUP_NONE));
+    value = arena_strdup(arena, out.p);
+    str_free(&out);
+    return value;
+}
+
+static void test_tables(void)
+{
+    struct maps *two = maps_new("two", "mysql:/a, proxy:mysql:/b", 0), *one = maps_new("one", "mysql:/b", 0);
+
+    /* Kept for as long as the service says, and only what the first table says of the first key. */
+    assert(strcmp(of_maps(two, "k"), "1") == 0 && strcmp(of_maps(two, "k"), "1") == 0);
+    assert(strcmp(of_maps(two, "K"), "2") == 0); /* another question */
+    assert(strcmp(of_maps(one, "k"), "3") == 0 && strcmp(of_maps(two, "k"), "1") == 0);
+    event_sleep(keep_ms + 10);
+    assert(strcmp(of_maps(two, "k"), "4") == 0);
+    assert(strcmp(of_maps(two, "second"), "5") == 0 && strcmp(of_maps(two, "second"), "6") == 0);
+    assert(strcmp(of_maps(two, "none"), "") == 0 && strcmp(of_maps(two, "none"), "") == 0 && lookups == 8);
+    keep_ms = 0;
+    assert(strcmp(of_maps(two, "l"), "9") == 0 && strcmp(of_maps(two, "l"), "10") == 0);
+    /* More than there is room for. */
+    keep_ms = PROXY_KEEP_MS;
+    for (int i = 0; i < PROXY_KEPT + 10; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "many%d", i);
+        assert(atoi(of_maps(two, key)) == 11 + i && atoi(of_maps(two, key)) == 11 + i);
+    }
+    maps_free(&one);
+    maps_free(&two);
+}
+
 static void test(void *unused)
 {
     char all[100] = "";
@@ -144,12 +217,14 @@ static void test(void *unused)
     assert(ask("/f", PROXYMAP_USER, "joe") == LOOKUP_FOUND); /* over a new connection */
     assert(proxymap_sql_each("/f", collect, all, &err) == 0 && strcmp(all, "u0u1u2") == 0);
     assert(proxymap_sql_each("/broken", collect, all, &err) == -1 && strcmp(err.text, "lost") == 0);
+    test_tables();
     arena_free(&arena);
     event_stop();
 }
 
 int main(void)
 {
+    conf_ipc_timeout = 10;
     ipc_set_connector(connector);
     event_run(test, NULL);
     return 0;

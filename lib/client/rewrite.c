@@ -103,6 +103,13 @@ static bool too_long(const char *address)
     return true;
 }
 
+bool rewrite_complete(const char *address)
+{
+    const char *at = strrchr(address, '@');
+
+    return at && *address != '@' && strchr(at, '.') && address[strlen(address) - 1] != '.';
+}
+
 enum lookup rewrite_canonical(enum rewrite_context context, const char *address, struct str *out)
 {
     struct msg *request, *reply;
@@ -112,6 +119,10 @@ enum lookup rewrite_canonical(enum rewrite_context context, const char *address,
 
     if (too_long(address))
         return LOOKUP_RETRY;
+    if (rewrite_complete(address)) {
+        str_adds(out, address);
+        return str_over(out) ? LOOKUP_RETRY : LOOKUP_FOUND;
+    }
     str_init(&question, STR_UNLIMITED);
     str_printf(&question, "c%d %s", (int) context, address);
     if ((a = cached(str_slice(&question))) == NULL) {

@@ -25,6 +25,9 @@ enum { REWRITE_VERSION = 1, REWRITE_ADDRESS_BYTES = 8192, REWRITE_CACHE_MS = 100
  * remote: mail of strangers, completed with $remote_header_rewrite_domain. */
 enum rewrite_context { REWRITE_LOCAL, REWRITE_REMOTE };
 enum lookup rewrite_canonical(enum rewrite_context, const char *address, struct str *out); /* appends to *out */
+/* A source-route-free address of a domain with a dot in it: canonical in any context, whatever the parameters of
+ * qmgr/rewrite say, so rewrite_canonical does not ask for it. */
+bool rewrite_complete(const char *address);
 
 enum rewrite_class {
     REWRITE_CLASS_LOCAL,           /* mydestination, an address literal of this host */

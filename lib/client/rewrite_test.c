@@ -148,6 +148,29 @@ static void test_cache(void)
     arena_free(&arena);
 }
 
+static void test_complete(void)
+{
+    static const char *const complete[] = { "u@x.test", "a@b@x.test", "u%y@x.test", "a!u@[1.2.3.4]", "u@.test" },
+                             *const asked_for[] = { "",        "u",      "u@",          "u@x", "u@x.test.",
+                                                    "@x.test", "u@x.y.", "@a:u@x.test", "@",   "u.v@x" };
+    unsigned before = asked;
+    struct str out;
+
+    rewrite_flush();
+    str_init(&out, 100);
+    for (size_t i = 0; i < sizeof complete / sizeof *complete; i++) {
+        str_reset(&out);
+        assert(rewrite_canonical(REWRITE_LOCAL, complete[i], &out) == LOOKUP_FOUND && asked == before);
+        assert(strcmp(out.p, complete[i]) == 0);
+    }
+    for (size_t i = 0; i < sizeof asked_for / sizeof *asked_for; i++) {
+        str_reset(&out);
+        assert(rewrite_canonical(REWRITE_LOCAL, asked_for[i], &out) == LOOKUP_FOUND);
+        assert(strcmp(out.p, "joe@x.test") == 0 && asked == ++before);
+    }
+    str_free(&out);
+}
+
 static void test_limits(void)
 {
     char *longest = mem_new(REWRITE_ADDRESS_BYTES + 2);
@@ -162,6 +185,8 @@ static void test_limits(void)
     assert(rewrite_resolve("", longest, arena, &r) == LOOKUP_RETRY);
     assert(rewrite_resolve(longest, "", arena, &r) == LOOKUP_RETRY && asked == before);
     assert(rewrite_canonical(REWRITE_LOCAL, "joe", &out) == LOOKUP_RETRY && asked == before + 1);
+    str_reset(&out);
+    assert(rewrite_canonical(REWRITE_LOCAL, "joe@x.test", &out) == LOOKUP_RETRY && asked == before + 1);
     str_free(&out);
     arena_free(&arena);
     free(longest);
@@ -177,6 +202,7 @@ static void test(void *unused)
     peer_faults(resolve, true);
     test_routes();
     test_cache();
+    test_complete();
     test_limits();
     rewrite_flush();
     event_stop();

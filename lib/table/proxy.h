@@ -2,8 +2,9 @@
  * proxy - the words between authd/proxymap and those who ask it
  *
  * "lookup" {table*, flags, key*}: for each key, in order, the tables are asked in order until one has an answer: "found"
- * {at, key, value}, "none" {}, "retry" {at, key}, "denied" {at, key}: no parameter names the table. at, key: which of them,
- * from 0.
+ * {at, key, value, keep_ms}, "none" {}, "retry" {at, key}, "denied" {at, key}: no parameter names the table. at, key: which of them,
+ * from 0. keep_ms: how long the asker may take the value for the answer of this table to this key; 0
+ * unless it was the first of both (where others said none before, somebody may be inserted there any moment).
  * "sql" {source, query, fresh, name*, value*}: a query of a dovecot-sql.conf.ext, "password" or "user", with its
  * variables; fresh 1: no remembered answer will do. Answers "found" {scheme, variables, column*, cell*}, "none" {scheme,
  * variables}, "retry" {why}, "denied" {}: no parameter names the source.
@@ -20,7 +21,7 @@
 #define PROXY_SERVICE  "private/proxymap"
 #define PROXY_PROTOCOL "proxymap"
 enum {
-    PROXY_VERSION = 3,
+    PROXY_VERSION = 4,
     PROXY_FLAGS_MAX = 255,
     PROXY_TABLES = 16, /* of one lookup */
     PROXY_KEYS = 16,
@@ -32,6 +33,9 @@ enum {
     PROXY_COLUMNS = 256,
     PROXY_WHY_BYTES = 512,
     PROXY_VARIABLES_BYTES = 65536,
+    PROXY_KEEP_MS = 1000,    /* at most */
+    PROXY_KEPT = 1000,       /* answers in one process */
+    PROXY_KEPT_BYTES = 1024, /* of one */
 };
 
 struct str;

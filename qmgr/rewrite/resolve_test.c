@@ -84,6 +84,9 @@ static const struct {
     { REWRITE_LOCAL, "a%b%x.test", "a%b@x.test" },
     { REWRITE_LOCAL, "@a,@b:u@x.test", "u@x.test" },
     { REWRITE_LOCAL, "a!u@x.test", "a!u@x.test" },
+    { REWRITE_LOCAL, "b!u@[1.2.3.4]", "b!u@[1.2.3.4]" },
+    { REWRITE_LOCAL, "a@b%c@x.test", "a@b%c@x.test" },
+    { REWRITE_REMOTE, "u@x.test", "u@x.test" },
     { REWRITE_REMOTE, "u", "u" },
     { REWRITE_REMOTE, "u@x.test.", "u@x.test" },
 };
@@ -147,6 +150,29 @@ static int resolve_all(void)
     return bad;
 }
 
+/* What rewrite_complete says of an address holds whatever the parameters are. */
+static int complete_all(void)
+{
+    bool *const flag[] = { &rewrite_swap_bangpath, &rewrite_percent_hack, &rewrite_at_myorigin,
+                           &rewrite_dot_mydomain };
+    enum { FLAGS = sizeof flag / sizeof *flag };
+    int bad = 0, complete = 0;
+
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
+        for (unsigned set = 0; set < 1u << FLAGS && rewrite_complete(forms[i].in); set++) {
+            struct str s;
+            for (size_t n = 0; n < FLAGS; n++)
+                *flag[n] = set >> n & 1;
+            str_init(&s, STR_UNLIMITED);
+            str_adds(&s, forms[i].in);
+            rewrite_form(forms[i].context, &s);
+            bad += strcmp(s.p, forms[i].in) != 0;
+            complete++;
+            str_free(&s);
+        }
+    return bad + (complete == 0);
+}
+
 /* A table that fails is "later", whatever the class. Each in a process of its own: lists are opened once. */
 static int fault(size_t i)
 {
@@ -173,7 +199,7 @@ int main(int argc, char **argv)
         bad = fault((size_t) atoi(argv[1]));
     } else {
         configure(NULL, NULL);
-        bad = resolve_all();
+        bad = resolve_all() + complete_all();
         for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
             char command[500];
             snprintf(command, sizeof command, "'%s' %zu", argv[0], i);

@@ -177,12 +177,12 @@ def test_bytes_that_are_no_text(site):
 
 
 def proxymap(site):
-    return Frames(f"{site.i.queue_dir}/private/proxymap", "proxymap", 3)
+    return Frames(f"{site.i.queue_dir}/private/proxymap", "proxymap", 4)
 
 
 def lookup(f, table, key, flags=1):
     name, values = f.ask("lookup", [("table", table), ("flags", flags), ("key", key)])
-    return name, [v for v in values if v not in (("at", b"0"), ("key", b"0"))]
+    return name, [v for v in values if v not in (("at", b"0"), ("key", b"0"), ("keep_ms", b"1000"))]
 
 
 def test_several_keys_are_one_question(site):
@@ -190,8 +190,9 @@ def test_several_keys_are_one_question(site):
     f = proxymap(site)
     two = [("table", site.boxes), ("table", site.aliases), ("flags", 1)]
     found = lambda *keys: f.ask("lookup", [*two, *[("key", k) for k in keys]])
-    assert found("nobody@sql.test", "alice@sql.test", "bob@sql.test") == ("found", [("at", b"0"), ("key", b"1"), ("value", b"sql.test/alice/")])
-    assert found("nobody@sql.test", "@sql.test") == ("none", [])
+    assert found("nobody@sql.test", "alice@sql.test", "bob@sql.test") == ("found", [("at", b"0"), ("key", b"1"), ("value", b"sql.test/alice/"), ("keep_ms", b"0")])
+    assert found("alice@sql.test", "bob@sql.test") == ("found", [("at", b"0"), ("key", b"0"), ("value", b"sql.test/alice/"), ("keep_ms", b"1000")])
+    assert found("nobody@sql.test") == ("none", [])
     assert f.ask("lookup", [("table", site.boxes), ("table", site.unnamed), ("flags", 1), ("key", "nobody@sql.test"), ("key", "alice@sql.test")]) == (
         "denied", [("at", b"1"), ("key", b"0")])
 

@@ -59,7 +59,8 @@ const struct param sql_pool_params[] = {
       .def = "2s",
       .max = 86400,
       .doc = "How long a row that was found in a database is used again without asking. A change shows after at most "
-             "this time. Rows that were not found are never remembered." },
+             "this time, and one second more to a daemon that has just asked; 0: at once. Rows that were not found "
+             "are never remembered." },
     { .name = "sql_cache_size",
       .type = PARAM_BYTES,
       .num = &sql_cache_size,

@@ -35,6 +35,7 @@ enum {
     SQL_TOGETHER_BYTES = 8192, /* of their parameters: no server that is busy writing keeps us from sending that */
 };
 
+extern int64_t sql_cache_time;               /* seconds */
 extern const struct param sql_pool_params[]; /* sql_connection_limit, sql_cache_time, ...: for who opens pools */
 
 struct sql_connect {

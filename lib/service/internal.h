@@ -40,6 +40,7 @@ enum serve_end { SERVE_RELOAD, SERVE_STOP };
 void serve_drain(enum serve_end); /* what RELOAD and STOP of master do, and SIGTERM, idleness, use */
 void serve_wakeup(void);
 void serve_quota(int64_t sessions);
+void serve_idle_from(int64_t ms); /* a service of requests: it had work until then (time_mono_ms) */
 bool serve_stale(void);
 bool serve_draining(void);
 bool serve_stopped(void);

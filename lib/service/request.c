@@ -25,8 +25,8 @@ struct wire { /* the connection */
     void *ctx;
     void (*free_ctx)(void *);
     struct fiber *reader;
-    bool waiting; /* the reader waits between requests */
-    int64_t idle_since;
+    bool waiting;       /* the reader waits between requests */
+    int64_t idle_since; /* when it began to, or the last request ended */
 };
 struct service_conn { /* one request on it */
     struct list node; /* in `side_by_side`, while it runs in a fiber of its own */
@@ -91,6 +91,7 @@ static void run_request(void *arg)
     list_del(&c->node);
     free(c);
     w->open--;
+    w->idle_since = time_mono_ms();
     event_sem_put(&w->running);
     event_cond_broadcast(&w->ended);
 }
@@ -230,6 +231,7 @@ void request_serve(struct stream *s)
     while (w.open > 0)
         event_cond_wait(&w.ended, EVENT_NEVER);
     fiber_shield(false);
+    serve_idle_from(w.idle_since); /* that a silent connection was closed is no work */
     if (w.ctx && w.free_ctx)
         w.free_ctx(w.ctx);
 }

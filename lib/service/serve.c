@@ -117,6 +117,12 @@ void serve_quota(int64_t n)
     event_cond_broadcast(&room);
 }
 
+void serve_idle_from(int64_t ms)
+{
+    if (ms > idle_since)
+        idle_since = ms;
+}
+
 static void session_begin(struct session *s)
 {
     s->fiber = fiber_self();
@@ -135,7 +141,8 @@ static void session_end(struct session *s)
     list_del(&s->node);
     free(s);
     event_solo(--session_count <= 1);
-    idle_since = time_mono_ms();
+    if (service_state.svc->protocol == NULL)
+        idle_since = time_mono_ms();
     if (used_up() && !service_state.svc->solitary && !service_state.alone)
         serve_drain(SERVE_RELOAD);
     status_changed();

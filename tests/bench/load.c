@@ -3,8 +3,10 @@
  *
  *     load smtp   messages over SMTP (or LMTP with -l), -s sessions at a time, a connection for each message unless -k
  *     load login  logins by IMAP, POP3 or SMTP AUTH, -s at a time
- *     load idle   opens -n sessions, says "ready", holds them until its standard input ends; of those in IDLE it says
- *                 how many were told of new mail
+ *     load idle   holds sessions, at most -n, until its standard input ends; lines there:
+ *                 hold N  opens more until there are N
+ *                 news    those are in IDLE: brings each one a message by LMTP to port -d, and measures from each 250
+ *                         to the client's EXISTS
  *     load script commands of standard input in one IMAP session, each timed
  *
  * One line of JSON on standard output, another for each command of a script. Exit status 1 when anything failed.
@@ -25,15 +27,15 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { LINE_BYTES = 1 << 20, SETUP_AT_ONCE = 50, DEADLINE_MS = 120000, BASE64_MAX = 2048 };
+enum { LINE_BYTES = 1 << 20, SETUP_AT_ONCE = 50, NEWS_AT_ONCE = 10, DEADLINE_MS = 120000, BASE64_MAX = 2048 };
 
 static struct {
-    int port, sessions, users;
+    int port, news_port, sessions, users;
     long count, size;
     bool lmtp, keep, tls, starttls;
     const char *protocol, *to, *password, *from;
 } o = { .sessions = 1, .users = 1, .count = 1, .size = 4096, .protocol = "imap", .from = "load@elsewhere.example" };
-static long started, done, failed, told;
+static long started, done, failed, wanted;
 static int64_t *latency_us;
 static struct tls_ctx *tls;
 static char *body;
@@ -47,11 +49,10 @@ static void fail(const char *what, const char *line)
         snprintf(first_error, sizeof first_error, "%s: %.300s", what, line);
 }
 
-static struct stream *dial(void)
+static struct stream *dial_plain(int port)
 {
-    struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((uint16_t) o.port) };
+    struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((uint16_t) port) };
     struct stream *s;
-    struct tls_why why;
 
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -63,7 +64,15 @@ static struct stream *dial(void)
     }
     s = stream_new(fd);
     stream_timeout(s, DEADLINE_MS);
-    if (o.tls && !o.starttls && stream_tls_client(s, tls, "localhost", time_mono_ms() + DEADLINE_MS, &why) < 0)
+    return s;
+}
+
+static struct stream *dial(void)
+{
+    struct stream *s = dial_plain(o.port);
+    struct tls_why why;
+
+    if (s && o.tls && !o.starttls && stream_tls_client(s, tls, "localhost", time_mono_ms() + DEADLINE_MS, &why) < 0)
         stream_free(&s);
     return s;
 }
@@ -129,7 +138,8 @@ static int greet(struct stream *s, struct str *line)
                                                                                                                  : 0;
 }
 
-static int one_message(struct stream *s, struct str *line, long n)
+/* *took: from the last byte to the 250. */
+static int one_message(struct stream *s, struct str *line, long n, int64_t *took)
 {
     char to[300];
     int64_t began;
@@ -142,7 +152,7 @@ static int one_message(struct stream *s, struct str *line, long n)
     began = time_mono_us();
     if (reply(s, line, "250") < 0)
         return -1;
-    latency_us[done++] = time_mono_us() - began;
+    *took = time_mono_us() - began;
     return 0;
 }
 
@@ -160,9 +170,9 @@ static void smtp_session(void *unused)
             stream_free(&s);
             continue;
         }
-        if (one_message(s, &line, n) < 0)
+        if (one_message(s, &line, n, &latency_us[done]) < 0)
             fail("message", line.p);
-        else if (o.keep)
+        else if (done++, o.keep)
             continue;
         else
             (void) say(s, &line, "221", "QUIT\r\n");
@@ -257,7 +267,42 @@ static void login_session(void *unused)
     str_free(&line);
 }
 
-static struct stream **held;
+static int by_value(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *) a, y = *(const int64_t *) b;
+
+    return x < y ? -1 : x > y;
+}
+
+static void report(double seconds)
+{
+    qsort(latency_us, (size_t) done, sizeof *latency_us, by_value);
+    printf("{\"count\": %ld, \"failed\": %ld, \"seconds\": %.4f, \"per_second\": %.1f, \"p50_ms\": %.3f, \"p99_ms\": "
+           "%.3f, "
+           "\"max_ms\": %.3f, \"error\": \"",
+           done, failed, seconds, (double) done / seconds, done ? (double) latency_us[done / 2] / 1000 : 0,
+           done ? (double) latency_us[done * 99 / 100] / 1000 : 0, done ? (double) latency_us[done - 1] / 1000 : 0);
+    for (const char *p = first_error; *p; p++)
+        putchar(*p < ' ' || *p == '"' || *p == '\\' ? ' ' : *p);
+    printf("\"}\n");
+    fflush(stdout);
+}
+
+static void run_all(event_fn session, int sessions)
+{
+    struct fiber **f = mem_array((size_t) sessions, sizeof *f);
+
+    for (int i = 0; i < sessions; i++)
+        f[i] = fiber_new("session", session, NULL);
+    for (int i = 0; i < sessions; i++)
+        fiber_join(f[i], EVENT_NEVER);
+    free(f);
+}
+
+static struct held {
+    struct stream *s;
+    int64_t delivered_us, told_us; /* 0: not yet */
+} * held;
 
 static int hold(struct stream *s, struct str *line, long n)
 {
@@ -269,41 +314,92 @@ static int hold(struct stream *s, struct str *line, long n)
                : 0;
 }
 
+/* Those in IDLE are told of new mail. */
+static void listener(void *arg)
+{
+    struct held *h = arg;
+    struct str line;
+    enum stream_eol eol;
+
+    str_init(&line, LINE_BYTES);
+    stream_timeout(h->s, EVENT_NEVER);
+    while (stream_line(h->s, &line, LINE_BYTES, &eol) == 0 && eol != STREAM_EOF) {
+        if (h->told_us == 0 && strstr(line.p, "EXISTS"))
+            h->told_us = time_mono_us();
+        str_reset(&line);
+    }
+    str_free(&line);
+}
+
 static void idle_session(void *unused)
 {
     struct str line;
 
     (void) unused;
     str_init(&line, LINE_BYTES);
-    while (started < o.count) {
+    while (started < wanted) {
         long n = started++;
-        if ((held[n] = dial()) == NULL || hold(held[n], &line, n) < 0)
+        if ((held[n].s = dial()) == NULL || hold(held[n].s, &line, n) < 0) {
             fail("idle", line.p);
-        else
-            done++;
+            continue;
+        }
+        done++;
+        fiber_go("listener", listener, &held[n]);
     }
     str_free(&line);
 }
 
-/* Those in IDLE are told of new mail. */
-static void listener(void *arg)
+static void news_session(void *unused)
 {
-    struct stream *s = arg;
     struct str line;
-    enum stream_eol eol;
+    struct stream *s;
+    int64_t took;
 
+    (void) unused;
     str_init(&line, LINE_BYTES);
-    stream_timeout(s, EVENT_NEVER);
-    while (stream_line(s, &line, LINE_BYTES, &eol) == 0 && eol != STREAM_EOF) {
-        if (strstr(line.p, "EXISTS"))
-            told++;
-        str_reset(&line);
+    s = dial_plain(o.news_port);
+    o.lmtp = true;
+    if (s == NULL || greet(s, &line) < 0)
+        fail("LMTP", line.p);
+    while (failed == 0 && started < wanted) {
+        long n = started++;
+        if (one_message(s, &line, n, &took) < 0)
+            fail("news", line.p);
+        held[n].delivered_us = time_mono_us();
     }
+    stream_free(&s);
     str_free(&line);
 }
 
-/* "told\n" on standard input is answered by the count so far. */
-static void answer_questions(void)
+/* Who was told before our 250 came was told at once. */
+static void news(void)
+{
+    enum { PATIENCE_MS = 60000, LOOK_MS = 10 };
+    int64_t began = time_mono_us(), until;
+    double seconds;
+    long told;
+
+    done = started = 0;
+    if (body == NULL)
+        make_body();
+    for (long n = 0; n < wanted; n++)
+        held[n].delivered_us = held[n].told_us = 0;
+    run_all(news_session, NEWS_AT_ONCE);
+    seconds = (double) (time_mono_us() - began) / 1e6;
+    until = time_mono_ms() + PATIENCE_MS;
+    for (told = 0; told < wanted && time_mono_ms() < until; event_sleep(LOOK_MS))
+        for (told = 0; told < wanted && held[told].told_us; told++)
+            ;
+    for (long n = 0; n < wanted; n++)
+        if (held[n].told_us && held[n].delivered_us)
+            latency_us[done++] = held[n].told_us > held[n].delivered_us ? held[n].told_us - held[n].delivered_us : 0;
+    if (done < wanted)
+        fail("news", "not all were told within a minute");
+    report(seconds);
+    started = wanted;
+}
+
+static void follow_orders(void)
 {
     struct stream *in = stream_pair(STDIN_FILENO, STDOUT_FILENO);
     struct str line;
@@ -311,8 +407,16 @@ static void answer_questions(void)
 
     str_init(&line, LINE_BYTES);
     while (stream_line(in, &line, LINE_BYTES, &eol) == 0 && eol != STREAM_EOF) {
-        stream_printf(in, "{\"told\": %ld}\n", told);
-        stream_flush(in);
+        int64_t began = time_mono_us();
+        if (strncmp(line.p, "hold ", 5) == 0) {
+            wanted = atol(line.p + 5) < o.count ? atol(line.p + 5) : o.count;
+            done = 0;
+            run_all(idle_session, SETUP_AT_ONCE);
+            memset(latency_us, 0, (size_t) done * sizeof *latency_us);
+            report((double) (time_mono_us() - began) / 1e6);
+        } else {
+            news();
+        }
         str_reset(&line);
     }
 }
@@ -398,38 +502,6 @@ static void script(void)
     stream_free(&s);
 }
 
-static int by_value(const void *a, const void *b)
-{
-    int64_t x = *(const int64_t *) a, y = *(const int64_t *) b;
-
-    return x < y ? -1 : x > y;
-}
-
-static void report(double seconds)
-{
-    qsort(latency_us, (size_t) done, sizeof *latency_us, by_value);
-    printf("{\"count\": %ld, \"failed\": %ld, \"seconds\": %.4f, \"per_second\": %.1f, \"p50_ms\": %.3f, \"p99_ms\": "
-           "%.3f, "
-           "\"max_ms\": %.3f, \"error\": \"",
-           done, failed, seconds, (double) done / seconds, done ? (double) latency_us[done / 2] / 1000 : 0,
-           done ? (double) latency_us[done * 99 / 100] / 1000 : 0, done ? (double) latency_us[done - 1] / 1000 : 0);
-    for (const char *p = first_error; *p; p++)
-        putchar(*p < ' ' || *p == '"' || *p == '\\' ? ' ' : *p);
-    printf("\"}\n");
-    fflush(stdout);
-}
-
-static void run_all(event_fn session, int sessions)
-{
-    struct fiber **f = mem_array((size_t) sessions, sizeof *f);
-
-    for (int i = 0; i < sessions; i++)
-        f[i] = fiber_new("session", session, NULL);
-    for (int i = 0; i < sessions; i++)
-        fiber_join(f[i], EVENT_NEVER);
-    free(f);
-}
-
 static void work(void *mode)
 {
     int64_t began = time_mono_us();
@@ -440,27 +512,14 @@ static void work(void *mode)
         event_stop();
         return;
     }
-    if (strcmp(mode, "smtp") == 0) {
-        make_body();
-        run_all(smtp_session, o.sessions);
-    } else if (strcmp(mode, "login") == 0) {
-        run_all(login_session, o.sessions);
-    } else {
-        held = mem_array((size_t) o.count, sizeof *held);
-        run_all(idle_session, o.sessions < SETUP_AT_ONCE ? o.sessions : SETUP_AT_ONCE);
-    }
-    long n = done;
-    if (strcmp(mode, "idle") == 0)
-        done = 0; /* no latencies */
-    report((double) (time_mono_us() - began) / 1e6);
-    done = n;
     if (strcmp(mode, "idle") == 0) {
-        for (long i = 0; i < o.count; i++)
-            if (held[i])
-                fiber_go("listener", listener, held[i]);
-        answer_questions();
+        held = mem_array((size_t) o.count, sizeof *held);
+        follow_orders();
+        _exit(failed != 0);
     }
-    fflush(stdout);
+    make_body();
+    run_all(strcmp(mode, "smtp") == 0 ? smtp_session : login_session, o.sessions);
+    report((double) (time_mono_us() - began) / 1e6);
     _exit(failed != 0); /* thousands of sessions need not be taken apart */
 }
 
@@ -468,7 +527,7 @@ static void usage(void)
 {
     fprintf(stderr,
             "usage: load smtp|login|idle|script -p PORT [-n COUNT] [-s SESSIONS] [-b BYTES] [-t USER%%d@DOMAIN] "
-            "[-u USERS] [-w PASSWORD] [-P imap|pop3|smtp] [-l] [-k] [-T] [-S]\n");
+            "[-u USERS] [-w PASSWORD] [-P imap|pop3|smtp] [-d LMTP_PORT] [-l] [-k] [-T] [-S]\n");
     exit(2);
 }
 
@@ -482,9 +541,10 @@ int main(int argc, char **argv)
         usage();
     const char *mode = argv[1];
     optind = 2;
-    while ((c = getopt(argc, argv, "p:n:s:b:t:u:w:P:f:lkTS")) != -1) {
+    while ((c = getopt(argc, argv, "p:d:n:s:b:t:u:w:P:f:lkTS")) != -1) {
         switch (c) {
         case 'p': o.port = atoi(optarg); break;
+        case 'd': o.news_port = atoi(optarg); break;
         case 'n': o.count = atol(optarg); break;
         case 's': o.sessions = atoi(optarg); break;
         case 'b': o.size = atol(optarg); break;

@@ -216,6 +216,10 @@ postlog unix-dgram n - n - 1 postlogd
                 total += sum(int(f) for f in fields[11:15])
         return total / os.sysconf("SC_CLK_TCK")
 
+    def user_processes(self):
+        """How many processes stand for one user each and go by themselves when nothing is asked of them any more."""
+        return 0
+
     def pss_kib(self):
         total = 0
         for pid in self.pids():
@@ -260,6 +264,15 @@ class Ours(Side):
         run(BUILD / "sbin/postfix", "-c", self.etc, "start")
         self.masters = [int((self.queue / "pid/master.pid").read_text())]
         self.join_cgroup()
+
+    def user_processes(self):
+        mail, below = {"imapd", "pop3d"}, children()
+        name = lambda pid: pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
+        count = 0
+        for service in below.get(self.masters[0], []):
+            with contextlib.suppress(OSError):
+                count += len(below.get(service, [])) if name(service) in mail else 0
+        return count
 
     def sql_path(self):
         return self.etc / "dovecot-sql.conf.ext"

@@ -30,12 +30,18 @@ SETTINGS = ["minimal_backoff_time = 1s", "maximal_backoff_time = 2s", "queue_run
             "service_throttle_time = 1s", "mail_process_idle_time = 0s", "mailboxd_process_limit = 1", "smtpd_tls_session_cache_timeout = 4s",
             "smtpd_client_connection_rate_limit = 0", "virtual_mailbox_limit = 0", "virtual_mailbox_domains = $mydomain, virtual.test",
             "virtual_mailbox_maps = proxy:$default_database_type:$config_directory/vmailbox",
-            "virtual_alias_maps = proxy:$default_database_type:$config_directory/virtual"]
+            "virtual_alias_maps = proxy:$default_database_type:$config_directory/virtual",
+            # Each login asks auth-worker first, which does not know the user.
+            "auth_passdb = {shadow} {passwd-file:$config_directory/users}",
+            "imap_hibernate_timeout = 1s"]
 VIRTUAL = "carol@virtual.test"
 # Mailboxes of other groups than virtual's and lmtpd's own: delivered by mailboxd, of which each has one process at a time.
 FOREIGN = {"dave@virtual.test": 61998, "dora@virtual.test": 61999, "emma@example.test": 61998, "erin@example.test": 61999}
-BOXES = [VIRTUAL, *FOREIGN]
+SLEEPER = "sleeper@example.test"  # clients in IDLE, most of the time held by a keeper
+BOXES = [VIRTUAL, SLEEPER, *FOREIGN]
 QUIET_SECONDS = 0.1  # between two messages of one sender, at most
+QUIET_OF = {"asleep": 4}
+UNTOLD_SECONDS = 20  # after which a client that is still connected must have been told of what is in its mailbox
 
 
 class Refused(Exception):
@@ -152,6 +158,9 @@ def instance_with_traffic(port_base):
         with own_instance(port_base, *SETTINGS, *groups(), names.stub_zones("relay.test"), transports) as i:
             box = pathlib.Path(i.config_dir) / "vmailbox"
             box.write_text(box.read_text() + "".join(f"{b} {b.split('@')[1]}/{b.split('@')[0]}/\n" for b in BOXES))
+            i.sleeper_password = secrets.token_hex(12)
+            with open(f"{i.config_dir}/users", "a") as f:
+                f.write(f"{SLEEPER}:{{PLAIN}}{i.sleeper_password}::::::\n")
             i.tool("postmap", str(box))
             i.reload()
             yield Traffic(i, other)
@@ -174,7 +183,7 @@ def check_smtp(error):
 class Traffic:
     # What becomes of a message of each kind: it is in its recipient's mailbox, at the other host, reported as a failure, or nowhere.
     BOX, OTHER, BOUNCE, NOWHERE = "mailbox", "other host", "bounce", "nowhere"
-    KINDS = {"smtp": BOX, "submission": BOX, "sendmail": BOX, "append": BOX, "virtual": BOX, "foreign": BOX, "relay": OTHER, "later": OTHER, "unknown": BOUNCE,
+    KINDS = {"smtp": BOX, "submission": BOX, "sendmail": BOX, "append": BOX, "virtual": BOX, "foreign": BOX, "asleep": BOX, "relay": OTHER, "later": OTHER, "unknown": BOUNCE,
              "error": BOUNCE, "discard": NOWHERE}
 
     def __init__(self, instance, other):
@@ -236,7 +245,7 @@ class Traffic:
         way = random.choice([self.by_submission, self.by_sendmail])
         return {"smtp": (self.by_smtp, "a@elsewhere.example", user), "submission": (self.by_submission, self.i.user1, user),
                 "sendmail": (self.by_sendmail, self.i.user1, user), "append": (self.by_append, self.i.user1, user),
-                "virtual": (self.by_smtp, "a@elsewhere.example", VIRTUAL),
+                "virtual": (self.by_smtp, "a@elsewhere.example", VIRTUAL), "asleep": (self.by_smtp, "a@elsewhere.example", SLEEPER),
                 "foreign": (self.by_smtp, "a@elsewhere.example", random.choice(list(FOREIGN))), "relay": (way, self.i.user1, f"u{unique}@relay.test"),
                 "later": (way, self.i.user1, f"later{unique}@relay.test"), "unknown": (way, self.i.user1, f"no{unique}@relay.test"),
                 "error": (self.by_sendmail, self.i.user1, f"x{unique}@error.test"),
@@ -257,7 +266,7 @@ class Traffic:
                 with self.lock:
                     self.accepted[token] = (kind, to, self.doing)
                     self.count_of[kind] += 1
-            self.stop.wait(random.uniform(0, QUIET_SECONDS))
+            self.stop.wait(random.uniform(0, QUIET_OF.get(kind, QUIET_SECONDS)))
 
     # The readers: a UID that was seen may go, never change.
     def reader(self, look, *args):
@@ -310,6 +319,30 @@ class Traffic:
         finally:
             m.close()
 
+    def sleep_and_hear(self):
+        """A client in IDLE is told of new mail, or loses its connection: it is never left asleep."""
+        tls = random.random() < 0.5
+        m = imaplib.IMAP4_SSL("localhost", self.i.imaps_port, ssl_context=self.i.tls) if tls else imaplib.IMAP4("localhost", self.i.imap_port)
+        try:
+            m.login(SLEEPER, self.i.sleeper_password)
+            have = int(m.select("INBOX", readonly=True)[1][0])
+            m.send(b"i1 IDLE\r\n")
+            m.sock.settimeout(0.5)
+            heard, since = b"", None
+            while b"EXISTS" not in heard and not self.stop.is_set():
+                with contextlib.suppress(TimeoutError):
+                    piece = m.sock.recv(4096)
+                    if not piece:
+                        raise Refused("disconnected")
+                    heard += piece
+                since = since or (time.monotonic() if len(self.box(SLEEPER)) > have else None)
+                if b"EXISTS" not in heard and since and time.monotonic() - since > UNTOLD_SECONDS:
+                    raise Fault(f"in IDLE, {have} messages known, {len(self.box(SLEEPER))} there, and told only {heard!r}")
+        except imaplib.IMAP4.error as e:
+            self.check_login(e)
+        finally:
+            m.shutdown()
+
     def list_queue(self):
         self.i.tool("mailq")
         queue_ids(self.i)
@@ -317,7 +350,8 @@ class Traffic:
     def begin(self):
         plans = [(self.sender, kind) for kind in self.KINDS] + [(self.sender, "smtp"), (self.reader, self.read_imap, self.i.user2),
                                                                (self.reader, self.read_imap, self.i.user1),
-                                                               (self.reader, self.read_pop3, self.i.user2), (self.reader, self.list_queue)]
+                                                               (self.reader, self.read_pop3, self.i.user2), (self.reader, self.list_queue),
+                                                               *[(self.reader, self.sleep_and_hear)] * 6]
         self.threads = [threading.Thread(target=function, args=args, daemon=True) for function, *args in plans]
         for t in self.threads:
             t.start()
@@ -336,7 +370,7 @@ class Traffic:
         """What has been done so far: accepted by kind, looked at, and arrived."""
         with self.lock:
             done = {kind: self.count_of[kind] for kind in self.KINDS}
-        done |= {look: self.looks[look] for look in ("read_imap", "read_pop3", "list_queue")}
+        done |= {look: self.looks[look] for look in ("read_imap", "read_pop3", "list_queue", "sleep_and_hear")}
         return done | {"arrived at " + user: len(self.box(user)) for user in (*self.i.users, *BOXES)} | {"sent": len(self.other.taken)}
 
     # The count.

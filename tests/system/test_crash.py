@@ -16,7 +16,7 @@ from traffic import instance_with_traffic  # noqa: E402
 # name -> process name, service name of master.cf where that tells them apart
 DAEMONS = {name: (name, None) for name in
            ["smtpd", "cleanup", "trivial-rewrite", "qmgr", "smtp", "lmtp", "lmtpd", "virtual", "error", "discard", "pickup", "showq", "postlogd",
-            "anvil", "tlsmgr", "resolver", "proxymap", "authd", "login", "dispatcher", "imapd", "pop3d",
+            "anvil", "tlsmgr", "resolver", "proxymap", "authd", "auth-worker", "login", "dispatcher", "keeper", "imapd", "pop3d",
             "mailboxd"]}
 DAEMONS |= {"bounce": ("bounce", "bounce"), "defer": ("bounce", "defer"), "trace": ("bounce", "trace"), "spawner of imapd": ("imapd", None),
             "spawner of pop3d": ("pop3d", None), "spawner of mailboxd": ("mailboxd", None),

@@ -4,10 +4,13 @@ import imaplib
 import os
 import pathlib
 import re
+import selectors
 import signal
+import smtplib
 import socket
 import ssl
 import subprocess
+import threading
 import time
 
 import pytest
@@ -274,3 +277,61 @@ def test_mailbox_deleted_and_stop(i):
     asleep(i)
     subprocess.run([f"{i.sbin_dir}/postfix", "-c", i.config_dir, "stop"], check=True, capture_output=True)
     assert says(d).startswith(b"* BYE Server shutting down")
+
+
+SLEEPERS = 300
+
+
+@pytest.fixture(scope="module")
+def crowd():
+    """An instance with SLEEPERS users, s0@... to ..."""
+    with own_instance(27700, "imap_hibernate_timeout = 2", "mail_process_idle_time = 1", "mail_max_userip_connections = 0") as i:
+        domain, etc = i.user1.split("@")[1], pathlib.Path(i.config_dir)
+        names = [f"s{n}" for n in range(SLEEPERS)]
+        with open(etc / "users", "a") as f:
+            f.writelines(f"{name}@{domain}:{{PLAIN}}secret::::::\n" for name in names)
+        with open(etc / "vmailbox", "a") as f:
+            f.writelines(f"{name}@{domain} {domain}/{name}/\n" for name in names)
+        i.tool("postmap", str(etc / "vmailbox"))
+        i.reload()
+        i.sleepers = [f"{name}@{domain}" for name in names]
+        yield i
+
+
+def ears(clients, heard, stop):
+    """Notes when each client is told of a message."""
+    with selectors.DefaultSelector() as s:
+        for n, c in enumerate(clients):
+            s.register(c.imap.sock, selectors.EVENT_READ, n)
+        while not stop.is_set():
+            for key, _ in s.select(0.1):
+                line = key.fileobj.recv(4096)
+                assert line, "disconnected"
+                if b"EXISTS" in line:
+                    heard.setdefault(key.data, time.monotonic())
+
+
+def test_each_of_many_hears_of_its_own_mail(crowd):
+    """From the 250 of a delivery to its client's EXISTS within a second, while mail for all the others arrives."""
+    i, heard, delivered, stop = crowd, {}, {}, threading.Event()
+    clients = [Idler(i, user, "secret") for user in i.sleepers]
+    for c in clients:
+        c.idle()
+    asleep(i)
+    listener = threading.Thread(target=ears, args=(clients, heard, stop))
+    listener.start()
+    try:
+        with smtplib.LMTP("127.0.0.1", i.lmtp_port, local_hostname="client.example") as lmtp:
+            for n, user in enumerate(i.sleepers):
+                lmtp.sendmail("a@elsewhere.example", [user], "Subject: news\r\n\r\nbody\r\n")
+                delivered[n] = time.monotonic()
+        wait_until(lambda: len(heard) == SLEEPERS, 30, "news for all")
+    finally:
+        stop.set()
+        listener.join()
+    waited = sorted(heard[n] - delivered[n] for n in heard)
+    print(f"p50 {waited[SLEEPERS // 2] * 1000:.0f} ms, max {waited[-1] * 1000:.0f} ms")
+    assert waited[-1] < 1.0
+    for c in clients[:: SLEEPERS // 10]:
+        c.imap.send(b"DONE\r\n")
+        assert says(c).startswith(b"i1 OK")

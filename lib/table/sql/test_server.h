@@ -245,8 +245,8 @@ enum { TOGETHER_MAX = 20 };
 static inline size_t begin_together(struct sql_pool *p, const struct together *q, size_t count,
                                     struct table_asked *asked)
 {
-    struct sql_question question[TOGETHER_MAX];
-    struct sql_for what[TOGETHER_MAX];
+    struct sql_question question[TOGETHER_MAX] = { 0 };
+    struct sql_for what[TOGETHER_MAX] = { 0 };
     struct slice param[TOGETHER_MAX];
 
     for (size_t i = 0; i < count; i++) {

@@ -107,6 +107,7 @@ struct smtpd_session {
     char *denied;                       /* the reply of the last refusal: SMTPD_REPLY_BYTES, made with the first */
     struct smtpd_defer defer_if_permit; /* without smtpd_delay_reject kept from stage to stage */
     const char *recipient;              /* of the present RCPT, for checks and log */
+    int64_t mail_us;                    /* when the last MAIL came, time_mono_us */
     const char *sender_log;
     struct smtpd_mail mail;
 };

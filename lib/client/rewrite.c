@@ -17,7 +17,7 @@ static struct map *answers;       /* question -> struct answer */
 static struct event_timer *forgetting;
 
 struct answer {
-    int64_t expires;
+    int64_t expires, asked_us;
     const char *address;
     struct rewrite_route route;
     char text[]; /* what the two point at */
@@ -168,11 +168,23 @@ static struct answer *read_route(struct msg *reply, struct slice question)
     return a;
 }
 
+static bool may_be_refused(const struct rewrite_route *route)
+{
+    return route->class == REWRITE_CLASS_DEFAULT || route->error;
+}
+
 enum lookup rewrite_resolve(const char *sender, const char *address, struct arena *arena, struct rewrite_route *out)
+{
+    return rewrite_resolve_since(0, sender, address, arena, out);
+}
+
+enum lookup rewrite_resolve_since(int64_t since_us, const char *sender, const char *address, struct arena *arena,
+                                  struct rewrite_route *out)
 {
     struct msg *request, *reply;
     struct answer *a;
     struct str question;
+    int64_t now = time_mono_us();
 
     if (too_long(address) || too_long(sender))
         return LOOKUP_RETRY;
@@ -180,13 +192,17 @@ enum lookup rewrite_resolve(const char *sender, const char *address, struct aren
     str_printf(&question, "r%s", sender);
     str_add(&question, "", 1); /* a NUL between the two: neither holds one */
     str_adds(&question, address);
-    if ((a = cached(str_slice(&question))) == NULL) {
+    a = cached(str_slice(&question));
+    if (a == NULL || (a->asked_us < since_us && may_be_refused(&a->route))) {
+        a = NULL;
         request = msg_new("resolve");
         msg_put_str(request, "sender", sender);
         msg_put_str(request, "address", address);
         reply = ask(request);
         if (reply)
             a = read_route(reply, str_slice(&question));
+        if (a)
+            a->asked_us = now;
         msg_free(&reply);
     }
     str_free(&question);

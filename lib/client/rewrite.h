@@ -4,7 +4,8 @@
  * Callers     smtpd (checks), cleanup (addresses), qmgr (routing); qmgr/rewrite answers, with the names below
  * Invariants  addresses are in internal form, without quotes: the last "@" separates the domain
  *             identical questions are answered from a cache of REWRITE_CACHE_ENTRIES that keeps an answer for
- *             REWRITE_CACHE_MS; LOOKUP_RETRY is never cached
+ *             REWRITE_CACHE_MS; LOOKUP_RETRY is never cached, and a route that may be refused only for who asked
+ *             before it was asked for: a domain added a moment ago is one of ours
  * Ownership   answers are copied into the caller's str or arena
  * Errors      LOOKUP_FOUND or LOOKUP_RETRY, never LOOKUP_NONE: a table of rewrite failed, or rewrite could not be
  *             asked
@@ -46,5 +47,9 @@ struct rewrite_route {
 };
 /* sender: "" is the null sender. The strings of *out live in the arena. */
 enum lookup rewrite_resolve(const char *sender, const char *address, struct arena *, struct rewrite_route *out);
+/* The same, for who would refuse a route of class DEFAULT or an error: such an answer is not used when it was asked for before
+ * since_us (time_mono_us), the moment at which the caller's own client asked. */
+enum lookup rewrite_resolve_since(int64_t since_us, const char *sender, const char *address, struct arena *,
+                                  struct rewrite_route *out);
 void rewrite_flush(void); /* forget cached answers */
 #endif

@@ -171,6 +171,45 @@ static void test_complete(void)
     str_free(&out);
 }
 
+/* What may have been refused is asked again by the next who comes, once; what is ours is not. */
+static void test_since(void)
+{
+    static const struct {
+        const char *transport;
+        int64_t class;
+        bool again;
+    } rows[] = {
+        { "smtp", REWRITE_CLASS_DEFAULT, true }, { "error", REWRITE_CLASS_VIRTUAL_ALIAS, true },
+        { "error", REWRITE_CLASS_LOCAL, true },  { "lmtp", REWRITE_CLASS_VIRTUAL_MAILBOX, false },
+        { "relay", REWRITE_CLASS_RELAY, false }, { "local", REWRITE_CLASS_LOCAL, false },
+    };
+    struct arena *arena = arena_new();
+    struct rewrite_route r;
+
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        int64_t came;
+        unsigned before = asked;
+
+        rewrite_flush();
+        transport = rows[i].transport;
+        class = rows[i].class;
+        came = time_mono_us();
+        for (int n = 0; n < 3; n++) /* several checks of one command */
+            assert(rewrite_resolve_since(came, "a", "b@new.test", arena, &r) == LOOKUP_FOUND && asked == before + 1);
+        event_sleep(1);
+        transport = "lmtp"; /* inserted meanwhile */
+        class = REWRITE_CLASS_VIRTUAL_MAILBOX;
+        came = time_mono_us();
+        for (int n = 0; n < 3; n++)
+            assert(rewrite_resolve_since(came, "a", "b@new.test", arena, &r) == LOOKUP_FOUND);
+        assert(asked == before + 1 + rows[i].again);
+        assert(!rows[i].again || r.class == REWRITE_CLASS_VIRTUAL_MAILBOX);
+    }
+    transport = "smtp";
+    class = REWRITE_CLASS_DEFAULT;
+    arena_free(&arena);
+}
+
 static void test_limits(void)
 {
     char *longest = mem_new(REWRITE_ADDRESS_BYTES + 2);
@@ -203,6 +242,7 @@ static void test(void *unused)
     test_routes();
     test_cache();
     test_complete();
+    test_since();
     test_limits();
     rewrite_flush();
     event_stop();

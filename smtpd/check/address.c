@@ -129,7 +129,8 @@ static enum smtpd_verdict unknown_domain(struct smtpd_check *c, const char *addr
     if (address == NULL || *address == 0)
         return SMTPD_DUNNO;
     arena = arena_new();
-    if (rewrite_resolve(sender_of(c) ? sender_of(c) : "", address, arena, &route) != LOOKUP_FOUND)
+    if (rewrite_resolve_since(side == &sender_side ? c->s->mail_us : c->since_us, sender_of(c) ? sender_of(c) : "",
+                              address, arena, &route) != LOOKUP_FOUND)
         v = smtpd_refuse_retry(c, address);
     else if (route.class != REWRITE_CLASS_DEFAULT || /* ours: DNS is not asked about it */
              !addr_split(slice_of(route.recipient), &local, &domain) || addr_literal_valid(domain))

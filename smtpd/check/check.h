@@ -47,6 +47,7 @@ struct smtpd_check { /* one evaluation */
     unsigned depth;     /* lists inside lists */
     struct smtpd_defer defer_if_reject;
     bool sender_known, recipient_known; /* the unlisted checks were made */
+    int64_t since_us;                   /* it began then */
     char reply[SMTPD_REPLY_BYTES];      /* of a REJECT */
     int code;
 };

@@ -11,6 +11,7 @@
 #include "params.h"
 
 #include "base/log.h"
+#include "base/time.h"
 #include "client/cleanup.h"
 
 #include <fcntl.h>
@@ -153,6 +154,7 @@ static void begin(struct smtpd_check *c, struct smtpd_session *s)
 {
     memset(c, 0, offsetof(struct smtpd_check, reply));
     c->s = s;
+    c->since_us = time_mono_us();
     c->code = 0;
 }
 

@@ -17,7 +17,8 @@ static enum destination where_to(struct smtpd_check *c)
     struct rewrite_route route;
     enum destination d = UNKNOWN;
 
-    if (rewrite_resolve(c->s->mail.active ? c->s->mail.sender : "", c->s->recipient, arena, &route) == LOOKUP_FOUND) {
+    if (rewrite_resolve_since(c->since_us, c->s->mail.active ? c->s->mail.sender : "", c->s->recipient, arena,
+                              &route) == LOOKUP_FOUND) {
         if (route.routed && !smtpd_allow_untrusted_routing)
             d = ELSEWHERE;
         else

@@ -94,7 +94,8 @@ static enum smtpd_verdict unlisted(struct smtpd_check *c, const char *address, c
     struct arena *arena = arena_new();
     struct rewrite_route route;
     enum smtpd_verdict v = SMTPD_DUNNO;
-    enum lookup found = rewrite_resolve(c->s->mail.active ? c->s->mail.sender : "", address, arena, &route);
+    enum lookup found = rewrite_resolve_since(sender ? c->s->mail_us : c->since_us,
+                                              c->s->mail.active ? c->s->mail.sender : "", address, arena, &route);
 
     if (found != LOOKUP_FOUND || knows_everybody(&route, sender)) {
         arena_free(&arena);

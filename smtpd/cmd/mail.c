@@ -96,6 +96,7 @@ int smtpd_cmd_mail(struct smtpd_session *s, struct slice args)
     if (in_order(s))
         return -1;
     smtpd_session_reset_mail(s);
+    s->mail_us = time_mono_us();
     str_init(&sender, ADDR_BYTES * 2);
     if (syntax(s, args, &sender, &params)) {
         str_free(&sender);

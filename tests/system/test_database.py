@@ -332,6 +332,19 @@ def test_a_domain_refused_then_inserted_then_mailed(site):
         assert site.rcpt(f"b@late{n}.test") == 250
 
 
+def test_the_same_address_refused_then_inserted_then_mailed(site):
+    """In one session, so that one process hears both: what it remembers of an answer is not of use to who asks again."""
+    with site.i.smtp() as s:
+        s.ehlo()
+        s.mail("x@elsewhere.example")
+        for n in range(5):
+            assert s.rcpt(f"b@again{n}.test")[0] == 554
+            site.db.sql(f"INSERT INTO domain (domain, description, transport, created, modified) VALUES ('again{n}.test', '', 'virtual', NOW(), NOW()); "
+                        f"INSERT INTO mailbox (username, password, name, maildir, local_part, domain, created, modified) VALUES "
+                        f"('b@again{n}.test', '', '', 'again{n}.test/b/', 'b', 'again{n}.test', NOW(), NOW())")
+            assert s.rcpt(f"b@again{n}.test")[0] == 250
+
+
 def test_changes_show_within_seconds(site):
     name = "user110@db.test"
     site.add_user(name)

@@ -105,8 +105,11 @@ static int link_one(struct mailbox *from, struct item *it, struct mailbox *to, c
 
     for (int tries = 0; tries < 3; tries++) {
         int src = it->in_new ? from->new_fd : from->cur_fd;
-        if (linkat(src, it->name, dir, a->name, 0) == 0)
+        if (linkat(src, it->name, dir, a->name, 0) == 0) {
+            if (!a->in_new)
+                together_note(to, NULL, a->name);
             return 0;
+        }
         if ((errno == EXDEV || errno == EPERM || errno == EMLINK || errno == EACCES) &&
             copy_bytes(src, it->name, to->fd, dir, a->name) == 0)
             return 0;
@@ -204,6 +207,7 @@ static void finish(struct copying *c, struct arena *a, struct mailbox_copied *ou
 
 static void undo(struct copying *c)
 {
+    together_break(c->to);
     for (size_t i = 0; i < c->count; i++)
         (void) unlinkat(c->arrivals[i].in_new ? c->to->new_fd : c->to->cur_fd, c->arrivals[i].name, 0);
 }
@@ -251,9 +255,12 @@ enum store_why mailbox_copy(struct mailbox *from, const uint32_t *seqs, size_t n
     if ((why = make_keywords(&c, seqs, n)) == STORE_OK &&
         (why = c.same ? save_lock_open(c.to) : save_lock(c.to)) == STORE_OK) {
         bool quiet = c.same && scan_before(from, false);
+        int64_t was = scan_mtime(c.to->cur_fd);
         why = link_all(&c, seqs, n);
         if (c.same)
             scan_after(from, false, quiet);
+        else
+            together_publish(c.to, was, scan_mtime(c.to->cur_fd), true);
         if (why == STORE_OK && c.count)
             why = save_assign(c.to, c.arrivals, c.count, -1);
         if (why)

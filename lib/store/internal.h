@@ -6,7 +6,9 @@
  */
 #ifndef STORE_INTERNAL_H
 #define STORE_INTERNAL_H
+#include "base/list.h"
 #include "base/map.h"
+#include "event/event.h"
 #include "store/dovecot_index.h"
 #include "store/filename.h"
 #include "store/index.h"
@@ -71,8 +73,10 @@ struct mailbox {
     bool shown;  /* a client may have been told of it */
     struct uidlist uids;
     struct dir_state cur, new;
-    struct map *items;  /* base name -> struct item; see view_items */
-    struct item **view; /* sorted by uid */
+    struct together *with; /* the others of this process who have it open */
+    uint64_t followed;     /* number of the first change of theirs that is not known here */
+    struct map *items;     /* base name -> struct item; see view_items */
+    struct item **view;    /* sorted by uid */
     uint32_t count, room, told_count, told_recent;
     uint32_t recent;              /* of the view */
     bool some_gone;               /* of the view */
@@ -156,6 +160,27 @@ void extra_skip_given(struct mailbox *);
 /* Under the uidlist's lock, after UIDs are in it: tells Dovecot, by its log. */
 enum store_why extra_changed(struct mailbox *, const struct extra_change *, size_t n);
 
+/* together.c */
+void together_join(struct mailbox *); /* its directories are open */
+void together_leave(struct mailbox *);
+int together_lock(struct mailbox *); /* the uidlist's, in this process by turns; scan_unlock follows; -1 errno */
+void together_freed(struct mailbox *);
+struct together_saves { /* new messages that share a commit of the file system: see save.c */
+    struct list waiting;
+    bool led;       /* one of them does the work for all */
+    size_t syncing; /* so many have not synced their file yet */
+    struct event_cond moved;
+};
+struct together_saves *together_saves(struct mailbox *); /* NULL: none */
+void together_break(struct mailbox *);                   /* what was published was undone */
+void together_note(struct mailbox *, const char *was,
+                   const char *is); /* a name of cur/ went, came, or became another */
+/* What was noted led from one mtime of cur/ to the next; undisturbed: and nobody else changed it meanwhile. */
+void together_publish(struct mailbox *, int64_t from, int64_t to, bool undisturbed);
+bool together_behind(const struct mailbox *);        /* others changed something */
+void together_read(struct mailbox *);                /* cur/ is being read: all up to now is known */
+bool together_follow(struct mailbox *, int64_t now); /* now: mtime of cur/; false: it must be read */
+
 /* view.c: items and the numbered view */
 struct map *view_items(struct mailbox *); /* box->items, with those of the snapshot */
 struct item *item_new(struct mailbox *, struct slice base);
@@ -192,10 +217,12 @@ enum store_why scan_sync(struct mailbox *); /* a dormant mailbox stays so while 
 enum store_why scan_assign(struct mailbox *, struct item **items, size_t n);
 enum store_why scan_lock(struct mailbox *); /* takes the lock and catches up with the uidlist */
 void scan_unlock(struct mailbox *);
+void scan_follow(struct mailbox *, const char *was, const char *is); /* as together_note had it */
 int scan_rewrite(struct mailbox *); /* under the lock: the whole uidlist, in version 3 */
 /* Around our own renames in a directory: without others' changes no scan is due. */
 bool scan_before(struct mailbox *, bool in_new);
 void scan_after(struct mailbox *, bool in_new, bool undisturbed);
+int64_t scan_mtime(int dir_fd);
 void scan_found(struct mailbox *, struct item *); /* as by a scan: it gets its place in the view at the next sync */
 /* Before a directory is read: fd is open on it. */
 void scan_begin(struct mailbox *, bool in_new, int fd);
@@ -226,7 +253,7 @@ bool save_same(struct mailbox *open, const char *name); /* is the open mailbox t
 /* The same lock for a mailbox that is open: what others named meanwhile is looked for before ours, with higher UIDs, may
  * be shown. Then, between scan_before and scan_after of cur/, the files, save_assign, and save_show for each. */
 enum store_why save_lock_open(struct mailbox *);
-/* The view learns of a file in cur/ what a scan would find. record: for the index; may be empty. */
+/* The view learns of a new file what a scan would find. record: for the index; may be empty. */
 void save_show(struct mailbox *, const struct arrival *, uint8_t flags, uint64_t keywords, struct slice record);
 
 enum store_why mailbox_open_path(struct store *, const char *path, const char *name, bool read_only,

@@ -200,7 +200,7 @@ enum store_why keywords_bits(struct mailbox *box, const char *const *names, bool
                 why = store_fail(box->store, STORE_BAD_NAME, "not a keyword");
                 break;
             }
-            if (!locked && (box->lock_fd = dotlock_take(box->control_fd, UIDLIST_LOCK)) < 0)
+            if (!locked && (box->lock_fd = together_lock(box)) < 0)
                 return store_fail_errno(box->store, "lock", box->path);
             locked = true;
             why = make(box, *names, &k);

@@ -76,6 +76,7 @@ struct mailbox *mailbox_handle(struct store *st, const char *path, const char *n
             box->index_fd = store_open_elsewhere(st, st->places.index_fd, path);
         if (st->places.no_index)
             box->index_fd = -1;
+        together_join(box);
     } else if (box->fd >= 0) {
         errno = ENOENT;
     }
@@ -170,6 +171,7 @@ void mailbox_close(struct mailbox **pbox)
     if (box == NULL)
         return;
     message_trim(box);
+    together_leave(box);
     if (box->viewed && box->index_stale && box->fd >= 0 && mailbox_load(box) == STORE_OK)
         snapshot_save(box);
     for (uint32_t i = 0; i < box->count; i++)
@@ -292,8 +294,7 @@ enum store_why mailbox_store(struct mailbox *box, const uint32_t *seqs, size_t n
         return STORE_READ_ONLY;
     if ((why = keywords_bits(box, c->keywords, c->how != MAIL_REMOVE, &bits)))
         return why;
-    if ((box->lock_fd = dotlock_take(box->control_fd, UIDLIST_LOCK)) <
-        0) /* who scans must not miss what is renamed */
+    if ((box->lock_fd = together_lock(box)) < 0) /* who scans must not miss what is renamed */
         return store_fail_errno(box->store, "lock", box->path);
     extra = mem_array(n + 1, sizeof *extra);
     quiet_cur = scan_before(box, false);
@@ -316,8 +317,11 @@ enum store_why mailbox_store(struct mailbox *box, const uint32_t *seqs, size_t n
 static enum store_why remove_one(struct mailbox *box, struct item *it)
 {
     for (int tries = 0; tries < 3; tries++) {
-        if (unlinkat(it->in_new ? box->new_fd : box->cur_fd, it->name, 0) == 0)
+        if (unlinkat(it->in_new ? box->new_fd : box->cur_fd, it->name, 0) == 0) {
+            if (!it->in_new)
+                together_note(box, it->name, NULL);
             break;
+        }
         if (errno != ENOENT)
             return store_fail_errno(box->store, "remove from", box->path);
         if (scan_refind(box, it) < 0)

@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { SAVE_MESSAGES_MAX = 10000, SAVE_HEADER_BYTES = 1 << 16 };
+enum { SAVE_MESSAGES_MAX = 10000, SAVE_HEADER_BYTES = 1 << 16, JOINT_MAX = 64 };
 
 struct saved {
     struct arrival to;
@@ -31,6 +31,10 @@ struct saved {
     size_t record_len;
 };
 struct mailbox_save {
+    struct list node; /* of those that wait, or are committed together */
+    enum { ALONE, WAITING, SYNCING, SYNCED, DONE } stage;
+    enum store_why why; /* SYNCED: of its own file; DONE: of all */
+    uint32_t validity;
     struct mailbox *box;
     bool selected; /* box is the caller's */
     struct saved *done;
@@ -76,7 +80,7 @@ enum store_why save_lock(struct mailbox *box)
     enum store_why why;
 
     for (int tries = 0; tries < 2; tries++) {
-        if ((box->lock_fd = dotlock_take(box->control_fd, UIDLIST_LOCK)) < 0)
+        if ((box->lock_fd = together_lock(box)) < 0)
             return store_fail_errno(box->store, "lock uidlist of", box->path);
         if (uidlist_read_end(&box->uids, box->control_fd) == 0)
             return STORE_OK;
@@ -344,7 +348,8 @@ void save_show(struct mailbox *box, const struct arrival *a, uint8_t flags, uint
         return;
     }
     item_set_name(it, a->name);
-    item_place(box, it, true, false);
+    item_place(box, it, true, a->in_new);
+    box->to_move |= a->in_new;
     it->mail.uid = a->uid;
     it->mail.flags = flags;
     it->mail.keywords = keywords;
@@ -357,48 +362,108 @@ void save_show(struct mailbox *box, const struct arrival *a, uint8_t flags, uint
     scan_found(box, it);
 }
 
-static void tell_index(struct mailbox_save *s)
+/* leader: whose view, or handle, the work was done with; s may be another's save into the same mailbox. */
+static void tell_index(struct mailbox_save *leader, struct mailbox_save *s)
 {
-    struct mailbox *box = s->box;
+    struct mailbox *box = leader->box;
 
     for (size_t i = 0; i < s->count; i++) {
         struct saved *m = &s->done[i];
         struct slice record = slice_make(m->record, m->record_len);
-        if (s->selected)
+        if (leader->selected)
             save_show(box, &m->to, m->flags, m->keywords, record);
         else if (record.len)
             index_add_message(&box->index, box->index_fd, record);
     }
 }
 
-static enum store_why publish(struct mailbox_save *s)
+/* From tmp/ to where they are going; *moved: so many of to, which gets them all. */
+static enum store_why move_all(struct mailbox_save *leader, struct list *batch, struct arrival *to, size_t *moved)
 {
-    struct mailbox *box = s->box;
-    struct arrival *to = mem_array(s->count, sizeof *to);
+    struct mailbox *box = leader->box;
+    bool quiet = leader->selected && scan_before(box, false);
+    int64_t was = scan_mtime(box->cur_fd);
     enum store_why why = STORE_OK;
-    bool quiet = s->selected && scan_before(box, false);
-    size_t moved = 0;
 
-    for (; moved < s->count && why == STORE_OK; moved++) {
-        struct arrival *a = &s->done[moved].to;
-        to[moved] = *a;
-        if (renameat(box->fd, s->done[moved].tmp, a->in_new ? box->new_fd : box->cur_fd, a->name) < 0) {
-            why = store_fail_errno(box->store, "rename into", box->path);
-            break;
+    *moved = 0;
+    list_each(at, batch)
+    {
+        struct mailbox_save *s = list_entry(at, struct mailbox_save, node);
+        for (size_t i = 0; i < s->count && why == STORE_OK; i++) {
+            struct arrival *a = &s->done[i].to;
+            if (renameat(box->fd, s->done[i].tmp, a->in_new ? box->new_fd : box->cur_fd, a->name) < 0) {
+                why = store_fail_errno(box->store, "rename into", box->path);
+                break;
+            }
+            if (!a->in_new)
+                together_note(box, NULL, a->name);
+            free(s->done[i].tmp);
+            s->done[i].tmp = NULL;
+            to[(*moved)++] = *a;
         }
-        free(s->done[moved].tmp);
-        s->done[moved].tmp = NULL;
     }
-    if (s->selected)
+    if (leader->selected)
         scan_after(box, false, quiet);
+    else
+        together_publish(box, was, scan_mtime(box->cur_fd), true);
+    return why;
+}
+
+/* Each of the others syncs its own file in its own fiber, while the leader syncs its own and the UIDs: the file system
+ * has one commit for all. */
+static enum store_why make_durable(struct mailbox_save *leader, struct list *batch, struct arrival *to, size_t n)
+{
+    struct together_saves *all = together_saves(leader->box);
+    enum store_why why;
+
+    list_each(at, batch)
+    {
+        struct mailbox_save *s = list_entry(at, struct mailbox_save, node);
+        if (s == leader)
+            continue;
+        s->stage = SYNCING;
+        all->syncing++;
+    }
+    if (all && all->syncing)
+        event_cond_broadcast(&all->moved);
+    why = save_assign(leader->box, to, n, leader->last_fd);
+    while (all && all->syncing)
+        (void) event_cond_wait(&all->moved, EVENT_NEVER);
+    list_each(at, batch)
+    {
+        struct mailbox_save *s = list_entry(at, struct mailbox_save, node);
+        if (why == STORE_OK && s->why)
+            why = store_fail(leader->box->store, s->why, "%s", store_error(s->box->store));
+    }
+    return why;
+}
+
+/* Under the lock: all of the batch, or none. */
+static enum store_why publish(struct mailbox_save *leader, struct list *batch)
+{
+    struct mailbox *box = leader->box;
+    struct arrival *to;
+    size_t total = 0, moved, n = 0;
+    enum store_why why;
+
+    list_each(at, batch) total += list_entry(at, struct mailbox_save, node)->count;
+    to = mem_array(total, sizeof *to);
+    why = move_all(leader, batch, to, &moved);
     if (why == STORE_OK)
-        why = save_assign(box, to, s->count, s->last_fd);
+        why = make_durable(leader, batch, to, total);
     for (size_t i = 0; why && i < moved; i++)
         (void) unlinkat(to[i].in_new ? box->new_fd : box->cur_fd, to[i].name, 0);
-    for (size_t i = 0; why == STORE_OK && i < s->count; i++)
-        s->done[i].to.uid = to[i].uid;
-    if (why == STORE_OK)
-        tell_index(s);
+    if (why)
+        together_break(box);
+    list_each(at, batch)
+    {
+        struct mailbox_save *s = list_entry(at, struct mailbox_save, node);
+        for (size_t i = 0; i < s->count && why == STORE_OK; i++)
+            s->done[i].to.uid = to[n++].uid;
+        if (why == STORE_OK)
+            tell_index(leader, s);
+        s->validity = box->uids.uid_validity;
+    }
     free(to);
     return why;
 }
@@ -409,11 +474,97 @@ enum store_why save_lock_open(struct mailbox *box)
 
     if (why)
         return why;
+    (void) scan_before(box, false); /* files of other sessions of this process are known by that */
     scan_awaited(box);
     if (box->uids.version != 3 && scan_rewrite(box) < 0) {
         why = store_fail_errno(box->store, "write uidlist of", box->path);
         scan_unlock(box);
     }
+    return why;
+}
+
+static enum store_why commit(struct mailbox_save *leader, struct list *batch)
+{
+    enum store_why why = leader->selected ? save_lock_open(leader->box) : save_lock(leader->box);
+    struct together_saves *all = together_saves(leader->box);
+
+    if (why)
+        return why;
+    for (size_t n = 1; leader->stage != ALONE && n < JOINT_MAX && !list_empty(&all->waiting); n++) {
+        struct mailbox_save *s = list_first(&all->waiting, struct mailbox_save, node);
+        list_del(&s->node);
+        list_append(batch, &s->node);
+    }
+    why = publish(leader, batch);
+    scan_unlock(leader->box);
+    return why;
+}
+
+static void lead(struct mailbox_save *leader)
+{
+    struct together_saves *all = together_saves(leader->box);
+    enum store_why why;
+    struct list batch;
+
+    all->led = true;
+    list_init(&batch);
+    list_del(&leader->node);
+    list_append(&batch, &leader->node);
+    why = commit(leader, &batch);
+    list_each(at, &batch)
+    {
+        struct mailbox_save *s = list_entry(at, struct mailbox_save, node);
+        list_del(&s->node);
+        s->why = why && s != leader ? store_fail(s->box->store, why, "%s", store_error(leader->box->store)) : why;
+        s->stage = DONE;
+    }
+    all->led = false;
+    event_cond_broadcast(&all->moved);
+}
+
+/* Sessions that save into one mailbox at the same time: the first does it for those that came while it waited. */
+static enum store_why commit_with_others(struct mailbox_save *s)
+{
+    struct together_saves *all = together_saves(s->box);
+
+    s->stage = WAITING;
+    list_append(&all->waiting, &s->node);
+    fiber_shield(true); /* another may be at work on it */
+    while (s->stage != DONE) {
+        if (s->stage == SYNCING) {
+            s->why = sync_last(s);
+            s->stage = SYNCED;
+            if (--all->syncing == 0)
+                event_cond_broadcast(&all->moved);
+        } else if (s->stage == WAITING && !all->led) {
+            lead(s);
+        } else {
+            (void) event_cond_wait(&all->moved, EVENT_NEVER);
+        }
+    }
+    fiber_shield(false);
+    return s->why;
+}
+
+/* A keyword beyond the letters has a number in its own view only. */
+static bool may_join(const struct mailbox_save *s)
+{
+    bool extra = false;
+
+    for (size_t i = 0; i < s->count; i++)
+        extra |= s->done[i].to.extra != 0;
+    return fiber_self() && together_saves(s->box) && !extra;
+}
+
+static enum store_why commit_alone(struct mailbox_save *s)
+{
+    struct list batch;
+    enum store_why why;
+
+    list_init(&batch);
+    list_append(&batch, &s->node);
+    why = commit(s, &batch);
+    list_del(&s->node);
     return why;
 }
 
@@ -425,12 +576,11 @@ enum store_why mailbox_save_commit(struct mailbox_save **ps, struct arena *a, ui
 
     *count = 0;
     *uids = NULL;
-    if (s->count && (why = s->selected ? save_lock_open(s->box) : save_lock(s->box)) == STORE_OK) {
-        why = publish(s);
-        scan_unlock(s->box);
-    }
+    s->validity = s->box->uids.uid_validity;
+    if (s->count)
+        why = may_join(s) ? commit_with_others(s) : commit_alone(s);
     if (why == STORE_OK) {
-        *validity = s->box->uids.uid_validity;
+        *validity = s->validity;
         *uids = arena_alloc(a, (s->count + 1) * sizeof **uids);
         for (size_t i = 0; i < s->count; i++)
             (*uids)[(*count)++] = s->done[i].to.uid;

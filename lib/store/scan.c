@@ -35,7 +35,7 @@ uint64_t mailbox_next_modseq(struct mailbox *box)
     return box->modseq;
 }
 
-static int64_t dir_mtime(int fd)
+int64_t scan_mtime(int fd)
 {
     struct stat st;
 
@@ -51,18 +51,25 @@ static bool is_fresh(int64_t mtime_ns)
 
 bool scan_before(struct mailbox *box, bool in_new)
 {
-    return dir_mtime(in_new ? box->new_fd : box->cur_fd) == (in_new ? &box->new : &box->cur)->mtime_ns;
+    int64_t now = scan_mtime(in_new ? box->new_fd : box->cur_fd);
+
+    if (!in_new && together_behind(box) && !together_follow(box, now))
+        return false;
+    return now == (in_new ? &box->new : &box->cur)->mtime_ns;
 }
 
 void scan_after(struct mailbox *box, bool in_new, bool undisturbed)
 {
     struct dir_state *d = in_new ? &box->new : &box->cur;
+    int64_t from = d->mtime_ns;
 
     box->index_stale = true;
-    if (!undisturbed)
-        return;
-    d->mtime_ns = dir_mtime(in_new ? box->new_fd : box->cur_fd);
-    d->dirty = true;
+    if (undisturbed) {
+        d->mtime_ns = scan_mtime(in_new ? box->new_fd : box->cur_fd);
+        d->dirty = true;
+    }
+    if (!in_new)
+        together_publish(box, from, d->mtime_ns, undisturbed);
 }
 
 static void push(struct item ***list, size_t *count, size_t *room, struct item *it)
@@ -147,9 +154,25 @@ void scan_begin(struct mailbox *box, bool in_new, int fd)
 {
     struct dir_state *state = in_new ? &box->new : &box->cur, was = *state;
 
-    state->mtime_ns = dir_mtime(fd);
+    if (!in_new)
+        together_read(box);
+    state->mtime_ns = scan_mtime(fd);
     state->dirty = is_fresh(state->mtime_ns);
     box->index_stale |= was.mtime_ns != state->mtime_ns || was.dirty != state->dirty;
+}
+
+void scan_follow(struct mailbox *box, const char *was, const char *is)
+{
+    struct file_name f;
+    struct item *it;
+
+    if (is)
+        on_file(box, is, false, false);
+    else if (file_name_parse(was, &f) && (it = map_get(view_items(box), f.base)) != NULL && it->present &&
+             strcmp(it->name, was) == 0) {
+        item_gone(box, it);
+        (void) mailbox_next_modseq(box);
+    }
 }
 
 static enum store_why read_dir(struct mailbox *box, bool in_new)
@@ -176,7 +199,7 @@ static enum store_why read_dir(struct mailbox *box, bool in_new)
 
 static bool wants_scan(const struct dir_state *d, int fd)
 {
-    int64_t now = dir_mtime(fd);
+    int64_t now = scan_mtime(fd);
 
     return now != d->mtime_ns || (d->dirty && !is_fresh(now));
 }
@@ -354,7 +377,7 @@ enum store_why scan_lock(struct mailbox *box)
     struct uidlist saved = box->uids;
     enum store_why why;
 
-    if ((box->lock_fd = dotlock_take(box->control_fd, UIDLIST_LOCK)) < 0)
+    if ((box->lock_fd = together_lock(box)) < 0)
         return store_fail_errno(box->store, "lock uidlist of", box->path);
     if ((why = catch_up(box)) == STORE_OK)
         return STORE_OK;
@@ -377,7 +400,11 @@ enum store_why scan_lock(struct mailbox *box)
     return why;
 }
 
-void scan_unlock(struct mailbox *box) { dotlock_release(box->control_fd, UIDLIST_LOCK, box->lock_fd); }
+void scan_unlock(struct mailbox *box)
+{
+    dotlock_release(box->control_fd, UIDLIST_LOCK, box->lock_fd);
+    together_freed(box);
+}
 
 enum store_why scan_assign(struct mailbox *box, struct item **items, size_t n)
 {
@@ -521,6 +548,7 @@ static void move_to_cur(struct mailbox *box, struct item *it, struct str *name)
     if (strchr(it->name, ':') == NULL)
         str_adds(name, ":2,");
     if (renameat(box->new_fd, it->name, box->cur_fd, name->p) == 0) {
+        together_note(box, NULL, name->p);
         item_set_name(it, name->p);
         item_place(box, it, true, false);
     }
@@ -612,6 +640,8 @@ static enum store_why scan_directories(struct mailbox *box)
         return store_fail_errno(box->store, "read dovecot-keywords of", box->path);
     box->scan++;
     box->seen_in_new = 0;
+    if (scan_cur && together_follow(box, scan_mtime(box->cur_fd)))
+        scan_cur = false;
     if (scan_new && (why = read_dir(box, true)))
         return why;
     if (scan_cur && (why = read_dir(box, false)))
@@ -692,6 +722,7 @@ int scan_rename(struct mailbox *box, struct item *it, const char *name)
 {
     if (renameat(it->in_new ? box->new_fd : box->cur_fd, it->name, box->cur_fd, name) < 0)
         return -1;
+    together_note(box, it->in_new ? NULL : it->name, name);
     item_set_name(it, name);
     item_place(box, it, it->present, false);
     return 0;

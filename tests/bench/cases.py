@@ -1,4 +1,5 @@
 """The cases: what is driven, how a unit is counted. A case answers {"debian": figures, "posthorn": figures, ...}."""
+import concurrent.futures
 import contextlib
 import itertools
 import json
@@ -130,8 +131,8 @@ def listening(port):
         return s.connect_ex(("127.0.0.1", port)) == 0
 
 
-def lmtp(count, user):
-    return lambda side: load("smtp", "-l", "-k", "-p", side.port(24), "-n", count, "-s", 1, "-t", f"{user}@{DOMAIN}")[0]
+def lmtp(count, user, sessions=1):
+    return lambda side: load("smtp", "-l", "-k", "-p", side.port(24), "-n", count, "-s", sessions, "-t", f"{user}@{DOMAIN}")[0]
 
 
 def make_box(messages, user="big", size=900):
@@ -234,6 +235,18 @@ def delivered(count, user="u7"):
 def append_line():
     text = "Subject: appended\r\n\r\n" + ("x" * 70 + "\r\n") * 4
     return f"APPEND INBOX {{{len(text)}+}}\\n" + text.replace("\r\n", "\\n")
+
+
+def appends(count, sessions):
+    """So many at once, in a session each; over when the slowest has its last answer."""
+
+    def one(side):
+        with concurrent.futures.ThreadPoolExecutor(sessions) as pool:
+            rows = list(pool.map(lambda _: script(side, "big", "SELECT INBOX", *[append_line()] * count)[1:], range(sessions)))
+        seconds = max(sum(r["ms"] for r in session) for session in rows) / 1000
+        return {"count": count * sessions, "seconds": seconds, "per_second": count * sessions / seconds, "ms": statistics.median(r["ms"] for session in rows for r in session)}
+
+    return one
 
 
 # Logins.
@@ -431,8 +444,12 @@ CASES = [
     Case("lmtp-alone-empty", "one LMTP session into an empty mailbox", "message", lambda s: lmtp(500, f"u{next(FRESH) % USERS}")(s), files=(1, 4096, "mail")),
     Case("lmtp-alone-40000", "one LMTP session into 40,000 messages that their owner has seen (with a uidlist and an index)", "message",
          lambda s: lmtp(40 if s.name == "debian" else 1000, "big")(s), prepare=used_box(40000)),
+    Case("lmtp-alone-40000-s10", "ten LMTP sessions into the same mailbox", "message",
+         lambda s: lmtp(100 if s.name == "debian" else 5000, "big", 10)(s), prepare=used_box(40000)),
     Case("append-40000", "APPEND into a selected mailbox of 40,000 messages", "message",
          lambda s: commands("big", ["SELECT INBOX"], *[append_line()] * (20 if s.name == "debian" else 300))(s), prepare=used_box(40000)),
+    Case("append-40000-s10", "APPEND by ten sessions that have the same mailbox selected", "message",
+         lambda s: appends(10 if s.name == "debian" else 300, 10)(s), prepare=used_box(40000)),
     Case("lmtp-alone-400000", "one LMTP session into 400,000 messages that their owner has seen", "message", lambda s: lmtp(6 if s.name == "debian" else 1000, "big")(s), rounds=2,
          prepare=used_box(400000)),
     Case("big-select-first", "50,000 messages: first SELECT, no index", "command", first("big", "SELECT INBOX"), prepare=make_box(50000)),

@@ -1,0 +1,223 @@
+/*
+ * together_test - sessions of one process on one mailbox: they follow each other's changes without reading the
+ * directory, save at the same time, and find out when somebody else was there
+ */
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/time.h"
+#include "store/internal.h"
+#include "store/message.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { SESSIONS = 12, EACH = 5 };
+static char root[200];
+static const char letter[] = "From: a@example.test\r\nSubject: hi\r\n\r\nbody\r\n";
+
+static void shell(const char *what)
+{
+    char cmd[700];
+
+    snprintf(cmd, sizeof cmd, "cd '%s' && %s", root, what);
+    assert(system(cmd) == 0);
+}
+
+static struct store *fresh(void)
+{
+    struct store *st;
+    struct store_config c = { .root = root, .separator = '/', .create = true };
+    char cmd[300];
+
+    snprintf(cmd, sizeof cmd, "rm -rf '%s'", root);
+    assert(system(cmd) == 0 && store_open(&c, &st) == STORE_OK);
+    return st;
+}
+
+static struct mailbox *box_of(struct store *st)
+{
+    struct mailbox *box;
+
+    assert(mailbox_open(st, "INBOX", false, &box) == STORE_OK);
+    return box;
+}
+
+static uint32_t sync_count(struct mailbox *box)
+{
+    const struct mailbox_changes *c;
+
+    assert(mailbox_sync(box, false, &c) == STORE_OK);
+    return mailbox_count(box);
+}
+
+static enum store_why save(struct store *st, struct mailbox *selected, const char *name, uint8_t flags, size_t n,
+                           uint32_t *uid)
+{
+    struct arena *a = arena_new();
+    struct mailbox_save *s;
+    uint32_t validity = 0, *uids;
+    size_t count;
+    enum store_why why;
+
+    assert(mailbox_save_begin(st, name, selected, &s) == STORE_OK);
+    for (size_t i = 0; i < n; i++)
+        assert(mailbox_save_start(s, flags, NULL, MAILBOX_SAVE_NOW) == STORE_OK &&
+               mailbox_save_write(s, letter, sizeof letter - 1) == STORE_OK && mailbox_save_finish(s) == STORE_OK);
+    why = mailbox_save_commit(&s, a, &validity, &uids, &count);
+    assert(why || (count == n && validity && uids[n - 1] == uids[0] + n - 1));
+    *uid = why ? 0 : uids[n - 1];
+    arena_free(&a);
+    return why;
+}
+
+/* A file that only who reads cur/ finds: the directory's time does not tell of it. */
+static void hide(const char *name)
+{
+    struct stat st;
+    char path[400];
+    int fd;
+
+    snprintf(path, sizeof path, "%s/cur", root);
+    assert(stat(path, &st) == 0);
+    struct timespec times[2] = { st.st_atim, st.st_mtim };
+    snprintf(path, sizeof path, "%s/cur/%s", root, name);
+    fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+    assert(fd >= 0 && file_write_all(fd, "Subject: x\n\nx\n", 14) == 0);
+    close(fd);
+    snprintf(path, sizeof path, "%s/cur", root);
+    assert(utimensat(AT_FDCWD, path, times, 0) == 0);
+}
+
+static void test_follow(void)
+{
+    struct store *st = fresh();
+    struct mailbox *a = box_of(st), *b = box_of(st);
+    struct mail_change seen = { .how = MAIL_ADD, .flags = MAIL_SEEN },
+                       deleted = { .how = MAIL_ADD, .flags = MAIL_DELETED };
+    struct mailbox_copied done;
+    struct arena *arena = arena_new();
+    uint32_t uid, one = 1, two = 2;
+
+    assert(save(st, a, "INBOX", 0, 3, &uid) == STORE_OK && uid == 3);
+    assert(sync_count(a) == 3 && sync_count(b) == 3);
+    assert(mailbox_store(a, &one, 1, &seen) == STORE_OK && mailbox_store(a, &two, 1, &deleted) == STORE_OK);
+    assert(mailbox_expunge(a, NULL, 0) == STORE_OK && save(st, a, "INBOX", 0, 1, &uid) == STORE_OK && uid == 4);
+    assert(sync_count(a) == 3 && mailbox_copy(a, &one, 1, "INBOX", false, arena, &done) == STORE_OK);
+    hide("1.M1P1.hidden:2,S");
+    assert(sync_count(b) == 4); /* what a did, and not what only the directory tells */
+    assert(mailbox_mail(b, 1)->flags == MAIL_SEEN || mailbox_mail(b, 1)->flags == (MAIL_SEEN | MAIL_RECENT));
+    assert(mailbox_mail(b, 2)->uid == 3 && mailbox_mail(b, 3)->uid == 4 && mailbox_mail(b, 4)->uid == 5);
+    /* The other way round, and a save without the mailbox selected. */
+    assert(mailbox_store(b, &two, 1, &seen) == STORE_OK && save(st, NULL, "INBOX", MAIL_SEEN, 1, &uid) == STORE_OK);
+    assert(sync_count(a) == 5 && (mailbox_mail(a, 2)->flags & MAIL_SEEN) && mailbox_mail(a, 5)->uid == 6);
+    /* Somebody else was there: the chain is broken, the directory is read. */
+    shell("mv cur/1.M1P1.hidden:2,S cur/1.M1P1.hidden:2,FS");
+    assert(mailbox_store(a, &one, 1, &deleted) == STORE_OK);
+    assert(sync_count(b) == 6 && (mailbox_mail(b, 1)->flags & MAIL_DELETED) && sync_count(a) == 6);
+    mailbox_close(&b);
+    mailbox_close(&a);
+    arena_free(&arena);
+    store_close(&st);
+}
+
+/* More changes than are written down: read. */
+static void test_many(void)
+{
+    struct store *st = fresh();
+    struct mailbox *a = box_of(st), *b;
+    struct mail_change seen = { .how = MAIL_ADD, .flags = MAIL_SEEN };
+    uint32_t seqs[1100], uid;
+
+    for (uint32_t i = 0; i < 1100; i++)
+        seqs[i] = i + 1;
+    shell("for i in $(seq 1100); do : > cur/$i.M1P1.h:2,; done");
+    assert(sync_count(a) == 1100);
+    b = box_of(st);
+    assert(mailbox_store(a, seqs, 1100, &seen) == STORE_OK && sync_count(b) == 1100);
+    for (uint32_t i = 1; i <= 1100; i++)
+        assert(mailbox_mail(b, i)->flags == MAIL_SEEN);
+    seen.flags = MAIL_FLAGGED;
+    for (uint32_t i = 0; i < 1100; i++)
+        assert(mailbox_store(a, &seqs[i], 1, &seen) == STORE_OK);
+    assert(save(st, b, "INBOX", 0, 1, &uid) == STORE_OK && uid == 1101 && sync_count(b) == 1101);
+    for (uint32_t i = 1; i <= 1100; i++)
+        assert(mailbox_mail(b, i)->flags == (MAIL_SEEN | MAIL_FLAGGED));
+    mailbox_close(&b);
+    mailbox_close(&a);
+    store_close(&st);
+}
+
+static struct store *shared;
+static uint32_t given[SESSIONS * EACH], n_given, running;
+
+static void session(void *arg)
+{
+    const int which = (int) (intptr_t) arg;
+    struct mailbox *box = which % 3 ? box_of(shared) : NULL; /* some have it selected */
+    uint32_t uid;
+
+    for (int i = 0; i < EACH; i++) {
+        assert(save(shared, box, "INBOX", which % 2 ? MAIL_SEEN : 0, 1, &uid) == STORE_OK);
+        given[n_given++] = uid;
+        if (box)
+            assert(sync_count(box) >= 1 && mailbox_seq(box, uid));
+    }
+    mailbox_close(&box);
+    running--;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    return *(const uint32_t *) a < *(const uint32_t *) b ? -1 : *(const uint32_t *) a > *(const uint32_t *) b;
+}
+
+static void test_at_once(void *unused)
+{
+    struct mailbox *box;
+    struct str out;
+    uint32_t uid;
+
+    (void) unused;
+    shared = fresh();
+    for (intptr_t i = 0; i < SESSIONS; i++, running++)
+        fiber_go("session", session, (void *) i);
+    while (running)
+        assert(event_sleep(5) == 0);
+    qsort(given, n_given, sizeof *given, by_number);
+    assert(n_given == SESSIONS * EACH);
+    for (uint32_t i = 0; i < n_given; i++)
+        assert(given[i] == i + 1);
+    box = box_of(shared);
+    assert(mailbox_count(box) == n_given);
+    str_init(&out, 0);
+    for (uint32_t i = 1; i <= n_given; i++) {
+        str_reset(&out);
+        assert(message_envelope(box, i, &out) == STORE_OK && strstr(out.p, "\"hi\""));
+    }
+    str_free(&out);
+    mailbox_close(&box);
+    shell("test -z \"$(ls tmp)\" && test ! -e dovecot-uidlist.lock");
+    /* A save that cannot be: nothing of it stays, and the next goes on. */
+    shell("mv dovecot-uidlist list && mkdir dovecot-uidlist");
+    assert(save(shared, NULL, "INBOX", 0, 1, &uid) != STORE_OK);
+    shell("rmdir dovecot-uidlist && mv list dovecot-uidlist && test -z \"$(ls tmp)\"");
+    assert(save(shared, NULL, "INBOX", 0, 1, &uid) == STORE_OK && uid == n_given + 1);
+    store_close(&shared);
+    event_stop();
+}
+
+int main(void)
+{
+    char cmd[300];
+
+    snprintf(root, sizeof root, "%s/together-test-%d", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", (int) getpid());
+    test_follow();
+    test_many();
+    event_run(test_at_once, NULL);
+    snprintf(cmd, sizeof cmd, "rm -rf '%s'", root);
+    return system(cmd);
+}

@@ -59,6 +59,33 @@ def grid(case):
     return [g["columns"], *[[number(c, 2) if isinstance(c, (int, float)) else c for c in row] for row in g["rows"]]] if g else []
 
 
+SLACK = 0.97  # what two runs of the same differ by says nothing
+
+
+def slower(case):
+    """What of a case costs more than on Debian's side, as text; empty: nothing."""
+    if "failed" in case:
+        return ["failed"]
+    d, p, out = case["debian"], case["posthorn"], []
+    for what, key, better in (("a second", "per_second", "more"), ("p50", "p50_ms", "less"), ("ms", "ms", "less"), ("server CPU", "cpu_ms", "less"), ("sessions", "sessions", "more"),
+                              ("KiB", "kib", "less"), ("CPU to set one up", "setup_cpu_ms", "less"), ("system calls", "calls", "less"), ("fsyncs", "fsyncs", "less"), ("news", "told_p50_ms", "less")):
+        x, y = d.get(key), p.get(key)
+        if isinstance(x, (int, float)) and isinstance(y, (int, float)) and x > 0 and y > 0 and (y / x if better == "more" else x / y) < SLACK:
+            out.append(f"{what} {number(x)} | {number(y)}")
+    rows = case.get("grid", {}).get("rows", [])
+    theirs = {row[0]: row[2:] for row in rows if row[1] == "debian"}
+    for step, side, *ms in rows:
+        sizes = [f"{case['grid']['columns'][2 + i]}: {number(x)} | {number(y)}" for i, (x, y) in enumerate(zip(theirs.get(step, []), ms)) if x / y < SLACK]
+        if side == "posthorn" and sizes:
+            out.append(f"{step} at {', '.join(sizes)}")
+    return out
+
+
+def warnings(out):
+    """A line for each case that is slower than on Debian's side in anything."""
+    return [f"SLOWER than Debian: {case['name']} ({'; '.join(what)})" for case in out["cases"] if (what := slower(case))]
+
+
 def show(case):
     for row in grid(case):
         print(f"  {row[0]:34} {row[1]:10}" + "".join(f"{c:>12}" for c in row[2:]), flush=True)
@@ -97,6 +124,7 @@ def page(out):
             f"- Postfix {m['postfix']}, Dovecot {m['dovecot']}, MariaDB {m['mariadb']}, Posthorn {m['posthorn']} (Release)",
             "- both sides: the same main.cf, SQL files, certificate and hashes, one MariaDB, queue and mail on one file system; what differs:", ""]
     rows += [f"      {line}" for line in out["differences"]]
+    rows += ["", *(f"**{line}**\n" for line in warnings(out))]
     for case in out["cases"]:
         rows += ["", f"## {case['name']}", "", f"{case['what']}.", ""]
         if "grid" in case:

@@ -45,6 +45,7 @@ static struct listener *listener_add(struct unit *s)
 {
     if (s->listener_count == LISTENERS_MAX)
         return NULL;
+    s->listeners = mem_grow(s->listeners, s->listener_count + 1, sizeof *s->listeners);
     s->listeners[s->listener_count] = (struct listener){ .fd = -1 };
     return &s->listeners[s->listener_count++];
 }

@@ -36,8 +36,8 @@ struct unit {
     char **args;   /* behind the options that master gives; ends with NULL */
     int wakeup;    /* seconds; 0: never */
     bool wakeup_if_used;
-    int max_proc; /* MASTERCF_PROC_DEFAULT, 0 or a number */
-    struct listener listeners[LISTENERS_MAX];
+    int max_proc;               /* MASTERCF_PROC_DEFAULT, 0 or a number */
+    struct listener *listeners; /* at most LISTENERS_MAX; moves when one is added */
     size_t listener_count;
 
     struct list processes;

@@ -154,6 +154,8 @@ static void close_listeners(struct unit *s)
 {
     for (size_t i = 0; i < s->listener_count; i++)
         listen_close(&s->listeners[i]);
+    free(s->listeners);
+    s->listeners = NULL;
     s->listener_count = 0;
 }
 

@@ -212,6 +212,35 @@ static int64_t record_length(int fd, uint64_t offset, uint64_t file, enum index_
     return payload_length(head, file - offset);
 }
 
+static int read_window(struct index *, uint64_t offset, size_t len);
+
+/* The next record from the window, where it is there whole, as most are: they take no reading of their own. */
+static bool hand_over_near(struct index *ix, uint64_t file, index_fn fn, void *ctx)
+{
+    uint64_t room = file - ix->offset, at = ix->offset - ix->window_at;
+    const unsigned char *p;
+    int64_t len = 0;
+
+    for (int tries = 0; tries < 2; tries++, at = ix->offset - ix->window_at) {
+        bool inside = ix->window_len && ix->offset >= ix->window_at && at + RECORD_HEAD <= ix->window_len;
+        p = (const unsigned char *) ix->window + (inside ? at : 0);
+        if (inside && ((len = payload_length(p, room)) < 0 || load(p + 4, 4) == INDEX_ITEMS))
+            return false;
+        if (inside && at + RECORD_HEAD + (uint64_t) len <= ix->window_len) {
+            if (index_crc32c(p + RECORD_HEAD, (size_t) len) != (uint32_t) load(p + 8, 4))
+                return false;
+            uint64_t offset = ix->offset;
+            ix->offset += RECORD_HEAD + (uint64_t) len;
+            fn(ctx, (enum index_type) load(p + 4, 4), offset,
+               slice_make((const char *) p + RECORD_HEAD, (size_t) len));
+            return true;
+        }
+        if (tries == 0 && read_window(ix, ix->offset, room < WINDOW_BYTES ? (size_t) room : WINDOW_BYTES) < 0)
+            return false;
+    }
+    return false;
+}
+
 static int hand_over(struct index *ix, uint64_t file, index_fn fn, void *ctx)
 {
     enum index_type type;
@@ -255,15 +284,20 @@ int index_read_snapshot(struct index *ix, index_fn fn, void *ctx)
 int index_read(struct index *ix, index_fn fn, void *ctx)
 {
     struct stat st;
+    int ret = 0;
 
     if (fstat(ix->fd, &st) < 0)
         return -1;
-    while (ix->offset < (uint64_t) st.st_size)
-        if (hand_over(ix, (uint64_t) st.st_size, fn, ctx) < 0) {
-            errno = EBADMSG;
-            return -1;
-        }
-    return 0;
+    uint64_t size = (uint64_t) st.st_size;
+    if (ix->offset >= size)
+        return 0;
+    while (ret == 0 && ix->offset < size)
+        if (!hand_over_near(ix, size, fn, ctx))
+            ret = hand_over(ix, size, fn, ctx);
+    index_trim(ix);
+    if (ret < 0)
+        errno = EBADMSG;
+    return ret;
 }
 
 /* Records from ix->whole on that are whole; it moves behind them. Their heads come by one read where they are near. */

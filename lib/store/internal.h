@@ -201,6 +201,7 @@ void view_event(struct mailbox *, enum mailbox_event_type, uint32_t seq, uint32_
 
 /* message.c: writes the records gathered so far; due before items go and before it->cache counts. */
 void message_flush(struct mailbox *);
+void message_gather(struct mailbox *, struct item *, struct slice record); /* the item's, to be written by and by */
 
 /* snapshot.c */
 void snapshot_open(struct mailbox *);           /* its head alone: the mailbox is dormant then */

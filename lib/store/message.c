@@ -63,7 +63,7 @@ void message_flush(struct mailbox *box)
 }
 
 /* One lock and one write for many: to list a large mailbox for the first time would take them for each message. */
-static void gather(struct mailbox *box, struct item *it, struct slice record)
+void message_gather(struct mailbox *box, struct item *it, struct slice record)
 {
     if (box->batch.p == NULL)
         str_init(&box->batch, STR_UNLIMITED);
@@ -174,7 +174,7 @@ static enum store_why parse(struct mailbox *box, struct item *it, struct str *re
             index_message_make(record, item_base(it), *root,
                                slice_sub(str_slice(&header), 0, (*root)->header.physical));
         if (record->len && box->index_fd >= 0)
-            gather(box, it, str_slice(record));
+            message_gather(box, it, str_slice(record));
     }
     str_free(&header);
     return why;

@@ -357,8 +357,8 @@ void save_show(struct mailbox *box, const struct arrival *a, uint8_t flags, uint
         item_recent(box, it);
     it->listed = box->listing;
     it->scan = box->scan;
-    if (record.len && (box->index.fd >= 0 || index_open(&box->index, box->index_fd, true) == 0))
-        (void) index_append(&box->index, box->index_fd, INDEX_MESSAGE, record, &it->cache);
+    if (record.len && box->index_fd >= 0)
+        message_gather(box, it, record);
     scan_found(box, it);
 }
 

@@ -141,14 +141,15 @@ bool uidlist_unchanged(const struct uidlist *u, int dir_fd)
            u->mtime_ns == store_mtime_ns(&st);
 }
 
-static int read_from(struct uidlist *u, int fd, uidlist_fn fn, void *ctx)
+/* size: of the file when it was looked at; what grew since then is read, too, where it comes with the rest. */
+static int read_from(struct uidlist *u, int fd, uint64_t size, uidlist_fn fn, void *ctx)
 {
     char *buf = mem_array(READ_BYTES, 1);
     size_t held = 0;
     bool skipping = false; /* inside a line longer than any of ours */
     int ret = 0;
 
-    for (;;) {
+    while (u->offset + held < size) {
         ssize_t n = pread(fd, buf + held, READ_BYTES - held, (off_t) (u->offset + held)), used;
         if (n < 0 && errno == EINTR)
             continue;
@@ -225,7 +226,7 @@ int uidlist_read(struct uidlist *u, int dir_fd, bool *again, uidlist_fn fn, void
         memset(u, 0, sizeof *u);
         *again = true;
     }
-    ret = read_from(u, fd, fn, ctx);
+    ret = read_from(u, fd, (uint64_t) st.st_size, fn, ctx);
     if (ret == 0 && u->version == 0) {
         errno = EBADMSG;
         ret = -1;

@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { IDLE_MAX = 16, IDLE_MS = 5000, ID_BYTES = 256 };
+enum { IDLE_MAX = 16, IDLE_MS = 5000, ID_BYTES = 256, FIRST_BYTES = 8000 /* most messages need no more */ };
 
 struct cleanup {
     struct stream *stream;
@@ -107,6 +107,7 @@ struct cleanup *cleanup_open(unsigned flags, int64_t deadline, struct err *err)
     int rc = -1;
 
     str_init(&c->pending, RECORD_BYTES + CLEANUP_DATA_BYTES + RECORD_HEAD_BYTES);
+    str_reserve(&c->pending, FIRST_BYTES);
     c->stream = take_idle();
     if (c->stream && (rc = ask_open(c, flags, deadline, err)) == -1)
         stream_free(&c->stream); /* it ended while idle: nothing was begun, ask again */

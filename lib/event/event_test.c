@@ -209,6 +209,26 @@ static void deep(void *arg)
     fiber_go("napper", napper, NULL);
 }
 
+static int quiet_moments;
+static void on_quiet(void *unused)
+{
+    assert(unused == NULL);
+    quiet_moments++;
+}
+
+/* Not while somebody runs; once when nobody does. */
+static void quiet(void *unused)
+{
+    (void) unused;
+    event_when_quiet(on_quiet);
+    event_when_quiet(on_quiet);
+    for (int i = 0; i < 15; i++)
+        event_sleep(100);
+    assert(quiet_moments == 0);
+    event_sleep(3500);
+    assert(quiet_moments == 1);
+}
+
 static void large_stack(void *arg)
 {
     int result = 0;
@@ -284,6 +304,7 @@ int main(void)
     event_run(others, NULL);
     event_run(waiters, NULL);
     event_run(large_stack, NULL);
+    event_run(quiet, NULL);
     ended = 0;
     event_run(stopper, NULL);
     assert(ended == 5);

@@ -10,15 +10,18 @@
  */
 #include "event/internal.h"
 
+#include "base/log.h"
 #include "base/time.h"
 
 #include <malloc.h>
 
-enum { TRIM_AFTER_MS = 1000 };
+enum { TRIM_AFTER_MS = 1000, QUIET_MAX = 4 };
 
 static struct list ran;
 static struct deadline due;
 static bool begun;
+static event_fn quiet[QUIET_MAX];
+static size_t quiet_count;
 
 static void look(struct deadline *d)
 {
@@ -35,7 +38,19 @@ static void look(struct deadline *d)
             fiber_trim_stack(f);
     }
     fiber_trim_stacks();
+    for (size_t i = 0; i < quiet_count; i++)
+        quiet[i](NULL);
     malloc_trim(0);
+}
+
+void event_when_quiet(event_fn fn)
+{
+    for (size_t i = 0; i < quiet_count; i++)
+        if (quiet[i] == fn)
+            return;
+    if (quiet_count == QUIET_MAX)
+        log_panic("event_when_quiet: too many");
+    quiet[quiet_count++] = fn;
 }
 
 void trim_ran(struct fiber *f)

@@ -45,16 +45,38 @@ struct stream *stream_pair(int read_fd, int write_fd)
 
 struct stream *stream_new(int fd) { return stream_pair(fd, fd); }
 
+/* A stream takes and gives back a buffer with each line it waits for: a few go from one to the next without malloc, until
+ * the process is quiet. A sanitizer watches each buffer by itself. */
+#ifdef __SANITIZE_ADDRESS__
+enum { SPARE_MAX = 0 };
+#else
+enum { SPARE_MAX = 8 };
+#endif
+static char *spare[SPARE_MAX + 1];
+static size_t spares;
+
+static void drop_spares(void *unused)
+{
+    (void) unused;
+    while (spares)
+        free(spare[--spares]);
+}
+
 static void buffer_release(struct buffer *b)
 {
-    free(b->p);
+    if (b->p && !b->odd && spares < SPARE_MAX && fiber_self()) {
+        event_when_quiet(drop_spares);
+        spare[spares++] = b->p;
+    } else {
+        free(b->p);
+    }
     *b = (struct buffer){ 0 };
 }
 
 static void buffer_need(struct buffer *b)
 {
     if (b->p == NULL) {
-        b->p = malloc(STREAM_BUFFER_BYTES); /* not zeroed: only what was read is looked at */
+        b->p = spares ? spare[--spares] : malloc(STREAM_BUFFER_BYTES); /* only what was read is looked at */
         if (b->p == NULL)
             log_fatal("out of memory for a stream's buffer");
         b->from = b->to = 0;
@@ -408,7 +430,7 @@ void stream_unread(struct stream *s, const void *p, size_t len)
     if (have)
         memcpy(joined + len, s->in.p + s->in.from, have);
     buffer_release(&s->in);
-    s->in = (struct buffer){ .p = joined, .to = len + have };
+    s->in = (struct buffer){ .p = joined, .to = len + have, .odd = true };
 }
 
 void stream_write(struct stream *s, const void *data, size_t len)

@@ -10,6 +10,7 @@ enum { STREAM_BUFFER_BYTES = 16384 }; /* each way; also the largest TLS record *
 struct buffer {
     char *p; /* NULL while empty */
     size_t from, to;
+    bool odd; /* not of STREAM_BUFFER_BYTES */
 };
 struct stream;
 /* What stands between a stream and its descriptor: TLS, once there was a handshake. Calls go through here so that a

@@ -108,6 +108,41 @@ static void test_pipelining(void)
 static struct tls_ctx *server_ctx, *client_ctx;
 static size_t echoed;
 
+/* Buffers go from stream to stream; one that is larger, or was in use, does not disturb another. */
+static void test_buffers(void)
+{
+    enum { LARGE = 40000, STREAMS = 20 };
+    struct stream *s[STREAMS], *peer[STREAMS];
+    static char large[LARGE], got[LARGE];
+
+    memset(large, 'l', sizeof large);
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < STREAMS; i++) {
+            int fd[2];
+            assert(socketpair(AF_UNIX, SOCK_STREAM, 0, fd) == 0);
+            s[i] = stream_new(fd[0]);
+            peer[i] = stream_new(fd[1]);
+            stream_printf(s[i], "line %d\n", i);
+        }
+        stream_unread(s[0], large, sizeof large);
+        assert(stream_read_full(s[0], got, sizeof got) == 0 && memcmp(got, large, sizeof got) == 0);
+        for (int i = 0; i < STREAMS; i++)
+            assert(stream_flush(s[i]) == 0);
+        for (int i = STREAMS - 1; i >= 0; i--) {
+            char want[32];
+            struct str line;
+            enum stream_eol eol;
+
+            str_init(&line, 100);
+            snprintf(want, sizeof want, "line %d", i);
+            assert(stream_line(peer[i], &line, 100, &eol) == 0 && strcmp(line.p, want) == 0);
+            str_free(&line);
+            stream_free(&peer[i]);
+            stream_free(&s[i]);
+        }
+    }
+}
+
 static void interrupter(void *arg)
 {
     event_sleep(20);
@@ -309,6 +344,7 @@ static void all(void *arg)
 {
     test_lines(0);
     test_lines(1);
+    test_buffers();
     test_interrupt();
     test_deadlines();
     test_pipelining();

@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { CREATE_TRIES = 20 };
+enum { CREATE_TRIES = 20, FIRST_BYTES = 8000 /* most messages need no more */ };
 
 struct queue_writer {
     int fd, error;
@@ -53,6 +53,7 @@ struct queue_writer *queue_writer_new(const char *queue, bool long_id, mode_t ex
     int keep;
 
     str_init(&w->buf, QUEUE_BUFFER_BYTES + RECORD_BYTES + RECORD_HEAD_BYTES);
+    str_reserve(&w->buf, FIRST_BYTES);
     w->queue = queue;
     w->extra_mode = extra_mode;
     w->fd = create_file(queue, QUEUE_MODE_OPEN | extra_mode, temp, &w->created_usec);
@@ -72,7 +73,10 @@ fail_unlink:
     close(w->fd);
     errno = keep;
 fail:
+    keep = errno;
+    str_free(&w->buf);
     free(w);
+    errno = keep;
     return NULL;
 }
 

@@ -46,7 +46,7 @@ struct session {
     int fd;
 };
 static struct list sessions = { &sessions, &sessions };
-static int64_t session_count, use_count, idle_since;
+static int64_t session_count, resting, use_count, idle_since;
 static bool draining, stopping, taking = true;
 static struct event_cond room, ended;
 static struct fiber *acceptors[SERVICE_LISTENERS_MAX];
@@ -123,6 +123,12 @@ void serve_idle_from(int64_t ms)
         idle_since = ms;
 }
 
+void service_rest(bool begins)
+{
+    resting += begins ? 1 : -1;
+    idle_since = begins ? time_mono_ms() : idle_since;
+}
+
 static void session_begin(struct session *s)
 {
     s->fiber = fiber_self();
@@ -141,7 +147,7 @@ static void session_end(struct session *s)
     list_del(&s->node);
     free(s);
     event_solo(--session_count <= 1);
-    if (service_state.svc->protocol == NULL)
+    if (service_state.svc->protocol == NULL && !service_state.svc->rests)
         idle_since = time_mono_ms();
     if (used_up() && !service_state.svc->solitary && !service_state.alone)
         serve_drain(SERVE_RELOAD);
@@ -483,7 +489,7 @@ static void look_for_idleness(void *unused)
     int64_t since = time_mono_ms() - service_state.max_idle * 1000;
 
     (void) unused;
-    if (!draining && session_count == request_idle(since) && !wakeup_running && idle_since <= since)
+    if (!draining && session_count == request_idle(since) + resting && !wakeup_running && idle_since <= since)
         serve_drain(SERVE_RELOAD);
 }
 

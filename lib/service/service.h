@@ -104,6 +104,7 @@ struct service {
                               Postfix would run for them take in their lives */
     bool introduced;       /* serves only whom master introduces (and root): another process of mail_owner that gets
                               through to the socket is turned away */
+    bool rests;            /* its sessions call service_rest: clients keep connections for what comes next */
     bool solitary;         /* one process for all clients; it never ends for idleness or use */
     bool overlaps;         /* after a reload its successor starts at once, while sessions of this one go on */
     int (*pre_jail)(void); /* 0, or -1 after logging why not to start */
@@ -138,8 +139,11 @@ const char *service_name(void); /* -n: name in master.cf, "submission" */
 const char *service_type(void);
 int service_quota(void);     /* 0: unlimited */
 bool service_stopping(void); /* no new work: by a reload, idleness or a stop */
-bool service_stopped(void);  /* by a stop, or master is gone: sessions that do not end soon are cancelled */
-bool service_alone(void);    /* not started by master: unit tests, "sendmail -bs" */
+/* A session begins to wait for a next piece of work, or has got one. Where .rests is set, a process whose sessions all
+ * rest is idle, and what ends a resting session is no work. */
+void service_rest(bool begins);
+bool service_stopped(void); /* by a stop, or master is gone: sessions that do not end soon are cancelled */
+bool service_alone(void);   /* not started by master: unit tests, "sendmail -bs" */
 /* Ask master (rights are checked there): */
 int service_connect(const char *service, int64_t deadline); /* what ipc_connect calls; a connected fd or -1 */
 /* dispatcher, lmtpd, virtual: a process of `program` ("imapd") for that user; fd becomes its control descriptor (the caller keeps and

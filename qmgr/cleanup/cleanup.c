@@ -78,6 +78,18 @@ static int on_request(struct stream *s, struct msg *in, struct message **message
     return -1;
 }
 
+static bool next_request(struct stream *s, bool between_messages, struct msg **in)
+{
+    int rc;
+
+    if (between_messages)
+        service_rest(true);
+    rc = msg_recv(s, in);
+    if (between_messages)
+        service_rest(false);
+    return rc == 0;
+}
+
 static void session(struct stream *s, const struct service_peer *peer)
 {
     struct message *message = NULL;
@@ -87,7 +99,7 @@ static void session(struct stream *s, const struct service_peer *peer)
     if (ipc_greet_server(s, CLEANUP_PROTOCOL, CLEANUP_VERSION) < 0)
         return;
     stream_timeout(s, conf_ipc_timeout * 1000);
-    while (msg_recv(s, &in) == 0) {
+    while (next_request(s, message == NULL, &in)) {
         int rc = on_request(s, in, &message);
         msg_free(&in);
         if (rc < 0 || (message == NULL && service_stopping()))
@@ -112,6 +124,7 @@ static const struct service cleanup = {
     .paths = paths,
     .params = params,
     .session = session,
+    .rests = true,
     .pre_jail = cleanup_params_open,
     .stale = table_restart,
 };

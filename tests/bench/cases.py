@@ -299,6 +299,7 @@ class Idle(Case):
         self.counts, self.flags, self.port, self.debian_most, self.imap, self.settings = counts, flags, port, debian_most, imap, settings
 
     def hold(self, side, counts):
+        side.reload()  # what waits for a next client from cases before is not there to be used again
         base = settled(side)
         p = subprocess.Popen([str(LOAD), "idle", "-p", str(side.port(self.port)), "-d", str(side.port(24)), "-n", str(counts[-1]), "-t", f"i%d@{DOMAIN}", "-u", str(IDLERS),
                               "-w", PASSWORD, *self.flags], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

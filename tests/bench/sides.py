@@ -286,6 +286,9 @@ class Ours(Side):
     def tool(self, name, *argv):
         return run(BUILD / "sbin" / name, "-c", self.etc, *argv)
 
+    def reload(self):
+        run(BUILD / "sbin/postfix", "-c", self.etc, "reload")
+
     def stop(self):
         if self.masters:
             run(BUILD / "sbin/postfix", "-c", self.etc, "stop")
@@ -379,6 +382,9 @@ service auth {{
         self.dovecot = subprocess.Popen(["unshare", "--mount", "sh", "-c", script, "sh", str(self.root), "/usr/sbin/dovecot", "-F", "-c", str(conf)],
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.masters.append(self.dovecot.pid)
+
+    def reload(self):
+        run(self.root / "usr/sbin/postfix", "-c", self.etc, "reload", env=self.env)
 
     def stop(self):
         if self.masters:

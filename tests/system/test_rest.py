@@ -2,6 +2,7 @@
 import pathlib
 import re
 import smtplib
+import time
 
 import pytest
 
@@ -60,3 +61,14 @@ def test_the_next_message_finds_new_ones(i):
         mark = i.log_mark()
         use(i, 3)
         assert not re.search(r"status=deferred|cannot be asked| NOQUEUE|fatal|panic", i.log(mark)), i.log(mark)
+
+
+def test_a_client_that_pauses(i):
+    """The cleanup to which smtpd keeps a connection wants to end meanwhile: it takes the next message, another one those after."""
+    have, mark = len(i.messages()), i.log_mark()
+    with smtplib.SMTP("localhost", i.smtp_port, timeout=30) as s:
+        for pause in (8, 8, 0, 0):
+            s.sendmail("a@elsewhere.example", [i.user2], "Subject: pause\r\n\r\ntext\r\n")
+            time.sleep(pause)
+    wait_until(lambda: len(i.messages()) == have + 4, 30, "arrival")
+    assert not re.search(r"status=deferred|cannot be asked| NOQUEUE|fatal|panic|warning", i.log(mark)), i.log(mark)

@@ -106,8 +106,7 @@ static int link_one(struct mailbox *from, struct item *it, struct mailbox *to, c
     for (int tries = 0; tries < 3; tries++) {
         int src = it->in_new ? from->new_fd : from->cur_fd;
         if (linkat(src, it->name, dir, a->name, 0) == 0) {
-            if (!a->in_new)
-                together_note(to, NULL, a->name);
+            scan_changed(to, a->in_new, NULL, a->name);
             return 0;
         }
         if ((errno == EXDEV || errno == EPERM || errno == EMLINK || errno == EACCES) &&

@@ -67,6 +67,7 @@ static bool read_names(struct mailbox *box, bool in_new, struct names *all)
     while (plain && (errno = 0, e = readdir(dir)) != NULL) {
         if (e->d_name[0] == '.')
             continue;
+        sum_add(box, in_new, e->d_name);
         if (all)
             add_name(all, e);
         plain = all && all->plain;

@@ -59,7 +59,9 @@ struct gathered {
 
 struct dir_state { /* a directory as of the last scan */
     int64_t mtime_ns;
-    bool dirty; /* changed so shortly before the scan that a later change may carry the same time */
+    bool dirty;   /* changed so shortly before the scan that a later change may carry the same time */
+    bool summed;  /* read once: sum is that of the names that are known in it */
+    uint64_t sum; /* who doubts reads the names and compares, which is a tenth of the work of a scan */
 };
 
 struct mailbox {
@@ -160,6 +162,11 @@ void extra_skip_given(struct mailbox *);
 /* Under the uidlist's lock, after UIDs are in it: tells Dovecot, by its log. */
 enum store_why extra_changed(struct mailbox *, const struct extra_change *, size_t n);
 
+/* sum.c */
+void sum_add(struct mailbox *, bool in_new, const char *name);                    /* a name that is read */
+void sum_changed(struct mailbox *, bool in_new, const char *was, const char *is); /* as scan_changed */
+bool sum_same(const struct mailbox *, bool in_new); /* reads the names: are they those that are known? */
+
 /* together.c */
 void together_join(struct mailbox *); /* its directories are open */
 void together_leave(struct mailbox *);
@@ -227,6 +234,10 @@ int64_t scan_mtime(int dir_fd);
 void scan_found(struct mailbox *, struct item *); /* as by a scan: it gets its place in the view at the next sync */
 /* Before a directory is read: fd is open on it. */
 void scan_begin(struct mailbox *, bool in_new, int fd);
+/* Our own change of a directory: a name that went, came (the other NULL), or became another. */
+void scan_changed(struct mailbox *, bool in_new, const char *was, const char *is);
+/* No second look follows: a directory in doubt is looked at now, and read by the next sync where it is not the same. */
+void scan_doubt(struct mailbox *, bool in_new);
 void scan_awaited(
     struct mailbox *); /* files of records that others wrote and no scan has shown: the next sync looks */
 uint64_t mailbox_next_modseq(struct mailbox *);

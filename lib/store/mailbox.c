@@ -104,8 +104,8 @@ enum store_why mailbox_open_path(struct store *st, const char *path, const char 
     }
     box->viewed = true;
     snapshot_open(box);
-    if (mailbox_unsettled(box)) /* no second look follows: what came in the tick of the last one must be seen now */
-        box->cur.mtime_ns = box->new.mtime_ns = -1;
+    scan_doubt(box, true);
+    scan_doubt(box, false);
     if (!read_only)
         clean_tmp(box);
     if ((why = mailbox_sync(box, false, &changes)) != STORE_OK) {
@@ -318,8 +318,7 @@ static enum store_why remove_one(struct mailbox *box, struct item *it)
 {
     for (int tries = 0; tries < 3; tries++) {
         if (unlinkat(it->in_new ? box->new_fd : box->cur_fd, it->name, 0) == 0) {
-            if (!it->in_new)
-                together_note(box, it->name, NULL);
+            scan_changed(box, it->in_new, it->name, NULL);
             break;
         }
         if (errno != ENOENT)

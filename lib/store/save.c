@@ -156,7 +156,7 @@ enum store_why mailbox_save_begin(struct store *st, const char *name, struct mai
 {
     bool same = save_same(selected, name);
     struct mailbox *box = selected;
-    enum store_why why = same ? STORE_OK : save_target(st, name, &box);
+    enum store_why why = same ? mailbox_load(selected) : save_target(st, name, &box);
 
     *out = NULL;
     if (why)
@@ -395,8 +395,7 @@ static enum store_why move_all(struct mailbox_save *leader, struct list *batch, 
                 why = store_fail_errno(box->store, "rename into", box->path);
                 break;
             }
-            if (!a->in_new)
-                together_note(box, NULL, a->name);
+            scan_changed(box, a->in_new, NULL, a->name);
             free(s->done[i].tmp);
             s->done[i].tmp = NULL;
             to[(*moved)++] = *a;

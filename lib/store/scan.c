@@ -72,6 +72,13 @@ void scan_after(struct mailbox *box, bool in_new, bool undisturbed)
         together_publish(box, from, d->mtime_ns, undisturbed);
 }
 
+void scan_changed(struct mailbox *box, bool in_new, const char *was, const char *is)
+{
+    sum_changed(box, in_new, was, is);
+    if (!in_new)
+        together_note(box, was, is);
+}
+
 static void push(struct item ***list, size_t *count, size_t *room, struct item *it)
 {
     if (*count == *room) {
@@ -158,6 +165,8 @@ void scan_begin(struct mailbox *box, bool in_new, int fd)
         together_read(box);
     state->mtime_ns = scan_mtime(fd);
     state->dirty = is_fresh(state->mtime_ns);
+    state->summed = true;
+    state->sum = 0;
     box->index_stale |= was.mtime_ns != state->mtime_ns || was.dirty != state->dirty;
 }
 
@@ -166,6 +175,7 @@ void scan_follow(struct mailbox *box, const char *was, const char *is)
     struct file_name f;
     struct item *it;
 
+    sum_changed(box, false, was, is);
     if (is)
         on_file(box, is, false, false);
     else if (file_name_parse(was, &f) && (it = map_get(view_items(box), f.base)) != NULL && it->present &&
@@ -189,19 +199,38 @@ static enum store_why read_dir(struct mailbox *box, bool in_new)
     }
     scan_begin(box, in_new, fd);
     while ((errno = 0, e = readdir(dir)) != NULL)
-        if (e->d_name[0] != '.')
+        if (e->d_name[0] != '.') {
+            sum_add(box, in_new, e->d_name);
             on_file(box, e->d_name, in_new, e->d_type != DT_REG);
+        }
     int failed = errno;
     closedir(dir);
     errno = failed;
     return failed ? store_fail_errno(box->store, "read directory", box->path) : STORE_OK;
 }
 
-static bool wants_scan(const struct dir_state *d, int fd)
+static bool wants_scan(struct mailbox *box, bool in_new)
 {
-    int64_t now = scan_mtime(fd);
+    struct dir_state *d = in_new ? &box->new : &box->cur;
+    int64_t now = scan_mtime(in_new ? box->new_fd : box->cur_fd);
 
-    return now != d->mtime_ns || (d->dirty && !is_fresh(now));
+    if (now != d->mtime_ns)
+        return true;
+    if (!d->dirty || is_fresh(now))
+        return false;
+    if (!sum_same(box, in_new))
+        return true;
+    d->dirty = false;
+    box->index_stale = true;
+    return false;
+}
+
+void scan_doubt(struct mailbox *box, bool in_new)
+{
+    struct dir_state *d = in_new ? &box->new : &box->cur;
+
+    if (d->dirty && (scan_mtime(in_new ? box->new_fd : box->cur_fd) != d->mtime_ns || !sum_same(box, in_new)))
+        d->mtime_ns = -1;
 }
 
 /* A file that this scan should have seen and did not. */
@@ -548,7 +577,8 @@ static void move_to_cur(struct mailbox *box, struct item *it, struct str *name)
     if (strchr(it->name, ':') == NULL)
         str_adds(name, ":2,");
     if (renameat(box->new_fd, it->name, box->cur_fd, name->p) == 0) {
-        together_note(box, NULL, name->p);
+        scan_changed(box, true, it->name, NULL);
+        scan_changed(box, false, NULL, name->p);
         item_set_name(it, name->p);
         item_place(box, it, true, false);
     }
@@ -635,7 +665,7 @@ static enum store_why scan_directories(struct mailbox *box)
         if (why)
             return why;
     }
-    bool scan_new = wants_scan(&box->new, box->new_fd), scan_cur = wants_scan(&box->cur, box->cur_fd);
+    bool scan_new = wants_scan(box, true), scan_cur = wants_scan(box, false);
     if (keywords_read(box) < 0)
         return store_fail_errno(box->store, "read dovecot-keywords of", box->path);
     box->scan++;
@@ -654,10 +684,10 @@ static enum store_why scan_directories(struct mailbox *box)
 }
 
 /* Nothing that a snapshot says can have changed. */
-static bool undisturbed(const struct mailbox *box)
+static bool undisturbed(struct mailbox *box)
 {
-    return !wants_scan(&box->new, box->new_fd) && !wants_scan(&box->cur, box->cur_fd) &&
-           uidlist_unchanged(&box->uids, box->control_fd) && (!box->to_move || box->read_only);
+    return !wants_scan(box, true) && !wants_scan(box, false) && uidlist_unchanged(&box->uids, box->control_fd) &&
+           (!box->to_move || box->read_only);
 }
 
 static enum store_why sync_dormant(struct mailbox *box)
@@ -722,7 +752,9 @@ int scan_rename(struct mailbox *box, struct item *it, const char *name)
 {
     if (renameat(it->in_new ? box->new_fd : box->cur_fd, it->name, box->cur_fd, name) < 0)
         return -1;
-    together_note(box, it->in_new ? NULL : it->name, name);
+    if (it->in_new)
+        scan_changed(box, true, it->name, NULL);
+    scan_changed(box, false, it->in_new ? NULL : it->name, name);
     item_set_name(it, name);
     item_place(box, it, it->present, false);
     return 0;

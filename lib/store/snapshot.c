@@ -18,7 +18,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { SNAPSHOT_VERSION = 5, PRESENT = 1, IN_NEW = 2, UNCHECKED = 4, COMPACT_BYTES = 1 << 20 };
+enum { DIRTY = 1, SUMMED = 2 };
+enum { SNAPSHOT_VERSION = 6, PRESENT = 1, IN_NEW = 2, UNCHECKED = 4, COMPACT_BYTES = 1 << 20 };
 
 /* What will be in the view of who reads the items back: recent is then what lies in new/. */
 static void summarize(const struct mailbox *box, struct mailbox_summary *out)
@@ -39,13 +40,17 @@ static void summarize(const struct mailbox *box, struct mailbox_summary *out)
 static void put_dir(struct str *out, const struct dir_state *d)
 {
     index_put(out, (uint64_t) d->mtime_ns, 8);
-    index_put(out, d->dirty, 1);
+    index_put(out, (d->dirty ? DIRTY : 0u) | (d->summed ? SUMMED : 0u), 1);
+    index_put(out, d->sum, 8);
 }
 
 static void get_dir(struct index_reader *r, struct dir_state *d)
 {
     d->mtime_ns = (int64_t) index_get(r, 8);
-    d->dirty = index_get(r, 1) != 0;
+    uint64_t bits = index_get(r, 1);
+    d->dirty = bits & DIRTY;
+    d->summed = bits & SUMMED;
+    d->sum = index_get(r, 8);
 }
 
 static void put_dovecot(struct str *out, const struct dovecot_index *x)

@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { SESSIONS = 12, EACH = 5 };
@@ -124,6 +125,63 @@ static void test_follow(void)
     store_close(&st);
 }
 
+static void settle(struct mailbox *box)
+{
+    struct timespec ts = { 0, 350000000 };
+
+    nanosleep(&ts, NULL);
+    sync_count(box);
+    assert(!mailbox_unsettled(box));
+}
+
+/* A directory in doubt is found to be the same by its names alone; and not the same, where it is not. */
+static void test_doubt(void)
+{
+    struct store *st = fresh();
+    struct mailbox *box = box_of(st), *next;
+    struct mail_change seen = { .how = MAIL_ADD, .flags = MAIL_SEEN };
+    struct mailbox_copied done;
+    struct arena *arena = arena_new();
+    uint32_t uid, one = 1, three = 3;
+
+    shell("printf 'Subject: x\\n\\nx\\n' > new/1.M1P1.h");
+    assert(sync_count(box) == 1 && save(st, box, "INBOX", 0, 3, &uid) == STORE_OK && sync_count(box) == 4);
+    assert(mailbox_store(box, &one, 1, &seen) == STORE_OK && mailbox_remove(box, &three, 1) == STORE_OK);
+    assert(mailbox_copy(box, &one, 1, "INBOX", false, arena, &done) == STORE_OK && sync_count(box) == 4);
+    assert(box->cur.dirty);
+    settle(box); /* after changes of our own of every kind */
+    for (uint32_t i = 0; i < box->count; i++)
+        assert(box->view[i]->scan < box->scan); /* no scan has seen it */
+    assert(mailbox_store(box, &one, 1, &(struct mail_change){ .how = MAIL_REMOVE, .flags = MAIL_SEEN }) == STORE_OK);
+    assert(sync_count(box) == 4 && box->cur.dirty);
+    mailbox_close(&box); /* the same for who opens it, in doubt and afterwards */
+    assert(mailbox_open_lazily(st, "INBOX", false, &next) == STORE_OK && next->dormant && mailbox_unsettled(next));
+    mailbox_close(&next);
+    struct timespec ts = { 0, 350000000 };
+    nanosleep(&ts, NULL);
+    assert(mailbox_open_lazily(st, "INBOX", false, &next) == STORE_OK && next->dormant && !mailbox_unsettled(next));
+    mailbox_close(&next);
+    /* A save into one whose messages were not read yet. */
+    assert(mailbox_open_lazily(st, "INBOX", false, &box) == STORE_OK && box->dormant);
+    assert(save(st, box, "INBOX", 0, 1, &uid) == STORE_OK && sync_count(box) == 5);
+    mailbox_close(&box);
+    assert(mailbox_open_lazily(st, "INBOX", false, &box) == STORE_OK && box->dormant);
+    assert(mailbox_load(box) == STORE_OK && mailbox_count(box) == 5 && mailbox_mail(box, 5)->uid == uid);
+    assert(mailbox_store(box, &one, 1, &seen) == STORE_OK);
+    hide("1.M1P1.hidden:2,S");
+    assert(sync_count(box) == 5);
+    settle(box);
+    assert(mailbox_count(box) == 6);
+    assert(mailbox_store(box, &one, 1, &(struct mail_change){ .how = MAIL_REMOVE, .flags = MAIL_SEEN }) == STORE_OK);
+    hide("2.M1P1.hidden:2,S");
+    mailbox_close(&box);
+    box = box_of(st);
+    assert(mailbox_count(box) == 7);
+    mailbox_close(&box);
+    arena_free(&arena);
+    store_close(&st);
+}
+
 /* More changes than are written down: read. */
 static void test_many(void)
 {
@@ -216,6 +274,7 @@ int main(void)
 
     snprintf(root, sizeof root, "%s/together-test-%d", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", (int) getpid());
     test_follow();
+    test_doubt();
     test_many();
     event_run(test_at_once, NULL);
     snprintf(cmd, sizeof cmd, "rm -rf '%s'", root);

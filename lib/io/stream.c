@@ -45,15 +45,28 @@ struct stream *stream_pair(int read_fd, int write_fd)
 
 struct stream *stream_new(int fd) { return stream_pair(fd, fd); }
 
+#if defined(__SANITIZE_ADDRESS__)
+#define WITH_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define WITH_ASAN 1
+#endif
+#endif
+
 /* A stream takes and gives back a buffer with each line it waits for: a few go from one to the next without malloc, until
  * the process is quiet. A sanitizer watches each buffer by itself. */
-#ifdef __SANITIZE_ADDRESS__
-enum { SPARE_MAX = 0 };
-#else
 enum { SPARE_MAX = 8 };
-#endif
-static char *spare[SPARE_MAX + 1];
+static char *spare[SPARE_MAX];
 static size_t spares;
+
+static bool spare_wanted(void)
+{
+#ifdef WITH_ASAN
+    return false;
+#else
+    return spares < SPARE_MAX && fiber_self();
+#endif
+}
 
 static void drop_spares(void *unused)
 {
@@ -64,7 +77,7 @@ static void drop_spares(void *unused)
 
 static void buffer_release(struct buffer *b)
 {
-    if (b->p && !b->odd && spares < SPARE_MAX && fiber_self()) {
+    if (b->p && !b->odd && spare_wanted()) {
         event_when_quiet(drop_spares);
         spare[spares++] = b->p;
     } else {

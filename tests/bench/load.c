@@ -165,17 +165,20 @@ static void smtp_session(void *unused)
     str_init(&line, LINE_BYTES);
     while (started < o.count) {
         long n = started++;
+        int64_t took_us = 0;
         if (s == NULL && ((s = dial()) == NULL || greet(s, &line) < 0)) {
             fail("greeting", line.p);
             stream_free(&s);
             continue;
         }
-        if (one_message(s, &line, n, &latency_us[done]) < 0)
+        if (one_message(s, &line, n, &took_us) < 0) {
             fail("message", line.p);
-        else if (done++, o.keep)
-            continue;
-        else
+        } else {
+            latency_us[done++] = took_us; /* its place is known only now: other sessions ended meanwhile */
+            if (o.keep)
+                continue;
             (void) say(s, &line, "221", "QUIT\r\n");
+        }
         stream_free(&s);
     }
     if (s)

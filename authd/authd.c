@@ -121,6 +121,7 @@ static void session(struct stream *stream, const struct service_peer *peer)
 
 static const struct service authd = {
     .name = "authd",
+    .prompt = true,
     .summary = "authenticates users and tells where their mail lives",
     .jail = JAIL_USER,
     .may = MAY_OPEN | MAY_THREADS,

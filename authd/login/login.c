@@ -254,6 +254,7 @@ static void session(struct stream *stream, const struct service_peer *peer)
 
 static const struct service login = {
     .name = "login",
+    .prompt = true,
     .summary = "serves IMAP and POP3 clients until they have logged in",
     .jail = JAIL_CHROOT,
     .user = "$login_user",

@@ -229,7 +229,7 @@ static int run(const struct service *svc)
 
 /* A message goes through many daemons, and each wakes the next. Where the processors are busy, one that is woken lets
  * the running one finish its turn instead of taking its processor: more work is found at each turn, and fewer switches
- * are paid for it. An idle processor runs it at once, as ever. */
+ * are paid for it. An idle processor runs it at once, as ever. Not those that are `prompt`. */
 static void wait_for_turn(void)
 {
     struct sched_param none = { 0 };
@@ -252,7 +252,8 @@ int service_main(const struct service *svc, int argc, char **argv)
     service_state.type = "unix";
     log_tag(service_state.name);
     set_signals();
-    wait_for_turn();
+    if (!svc->prompt)
+        wait_for_turn();
     parse_options(&o, argc, argv);
     log_verbose(o.verbose);
     service_state.kind = kind_of(service_state.type);

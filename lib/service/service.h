@@ -99,14 +99,15 @@ struct service {
     bool mail_groups; /* it belongs to mail_access_groups too; a spawned process always does */
     bool exclusive;   /* a connection is a session or delivery: maxproc counts connections */
     const int64_t
-        *sessions_max;     /* connections a process takes at a time (parameter); NULL: no limit but descriptors */
-    bool use_each;         /* max_use is of each place that a process has for sessions: as many as the processes which
+        *sessions_max; /* connections a process takes at a time (parameter); NULL: no limit but descriptors */
+    bool use_each;     /* max_use is of each place that a process has for sessions: as many as the processes which
                               Postfix would run for them take in their lives */
-    bool introduced;       /* serves only whom master introduces (and root): another process of mail_owner that gets
+    bool introduced;   /* serves only whom master introduces (and root): another process of mail_owner that gets
                               through to the socket is turned away */
-    bool rests;            /* its sessions call service_rest: clients keep connections for what comes next */
-    bool solitary;         /* one process for all clients; it never ends for idleness or use */
-    bool overlaps;         /* after a reload its successor starts at once, while sessions of this one go on */
+    bool rests;        /* its sessions call service_rest: clients keep connections for what comes next */
+    bool prompt;       /* woken, it runs at once, though another has not ended its turn: a person waits, for little */
+    bool solitary;     /* one process for all clients; it never ends for idleness or use */
+    bool overlaps;     /* after a reload its successor starts at once, while sessions of this one go on */
     int (*pre_jail)(void); /* 0, or -1 after logging why not to start */
     int (*post_jail)(void);
     bool (*stale)(void);   /* asked between sessions: true (a table has changed) restarts the process gracefully */

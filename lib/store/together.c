@@ -171,6 +171,24 @@ struct together_saves *together_saves(struct mailbox *box) { return box->with ? 
 bool together_behind(const struct mailbox *box) { return box->with && box->followed != box->with->next; }
 void together_read(struct mailbox *box) { box->followed = box->with ? box->with->next : 0; }
 
+/* A name that became another meanwhile is passed over: a flag that came and went is no news. */
+static void follow_names(struct mailbox *box, struct together *t)
+{
+    struct map *renamed = map_new(SIZE_MAX, NULL); /* name -> number of the last change that made it another */
+
+    for (uint64_t n = box->followed; n < t->next; n++) {
+        const struct change *c = number(t, n);
+        if (c->was && c->is)
+            map_set(renamed, slice_of(c->was), (void *) (uintptr_t) n);
+    }
+    for (; box->followed < t->next; box->followed++) {
+        const struct change *c = number(t, box->followed);
+        if (c->is == NULL || (uint64_t) (uintptr_t) map_get(renamed, slice_of(c->is)) <= box->followed)
+            scan_follow(box, c->was, c->is);
+    }
+    map_free(&renamed);
+}
+
 bool together_follow(struct mailbox *box, int64_t now)
 {
     struct together *t = box->with;
@@ -188,10 +206,7 @@ bool together_follow(struct mailbox *box, int64_t now)
     }
     if (at != now)
         return false;
-    for (; box->followed < t->next; box->followed++) {
-        const struct change *c = number(t, box->followed);
-        scan_follow(box, c->was, c->is);
-    }
+    follow_names(box, t);
     box->cur.mtime_ns = now;
     box->cur.dirty = box->index_stale = true;
     return true;

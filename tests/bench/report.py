@@ -122,6 +122,7 @@ def page(out):
             f"Made by `{out['command']}`: {out['rounds']} alternating rounds, medians (smallest-largest). Ratios above 1 are in Posthorn's favour.", "",
             f"- machine: {m['processors']}, {m['memory_mib']} MiB, kernel {m['kernel']}, {m['file_system']}",
             f"- Postfix {m['postfix']}, Dovecot {m['dovecot']}, MariaDB {m['mariadb']}, Posthorn {m['posthorn']} (Release)",
+            "- the generator runs under SCHED_BATCH on both sides: its clients, which stand for other machines, interrupt no server",
             "- both sides: the same main.cf, SQL files, certificate and hashes, one MariaDB, queue and mail on one file system; what differs:", ""]
     rows += [f"      {line}" for line in out["differences"]]
     rows += ["", *(f"**{line}**\n" for line in warnings(out))]

@@ -8,7 +8,8 @@
  * Invariants  login never names a user; uid and gid are authd's, never 0, within the range that master and spawner
  *             check again
  *             one process a user and protocol; a session is counted until its process says "ended" or ends itself
- *             never reads mail, nor what a client says, and keeps no client's descriptor: who sleeps is with a keeper
+ *             never reads mail, nor what a client says, and keeps a client's descriptor only until its process has
+ *             said that it took the session: who sleeps is with a keeper
  * Errors      in doubt "unavailable": the client is told to come again
  * Privilege   own user, chroot, no files and no network once the jail is closed
  */
@@ -29,7 +30,8 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { CLAIM_TIMEOUT_MS = 30000 };
+/* login waits 60 seconds: what it hears then must still be true. */
+enum { CLAIM_TIMEOUT_MS = 30000, HAND_OVER_TIMEOUT_MS = 50000 };
 
 static const char *dispatcher_user;
 static int64_t userip_connections;
@@ -98,8 +100,9 @@ static enum dispatcher_answer hand_over(struct hand_over *h, const struct dispat
                                         struct arena *arena)
 {
     struct err err = { 0 };
+    int64_t began = time_mono_ms();
     enum lookup found = authd_client_request(authd, h->session->protocol, claim->client_pid, claim->request,
-                                             claim->cookie, arena, &h->user, time_mono_ms() + CLAIM_TIMEOUT_MS, &err);
+                                             claim->cookie, arena, &h->user, began + CLAIM_TIMEOUT_MS, &err);
 
     if (found != LOOKUP_FOUND) {
         log_warn("session <%s>: authd does not know this login: %s", h->session->id, err.text);
@@ -120,10 +123,11 @@ static enum dispatcher_answer hand_over(struct hand_over *h, const struct dispat
         return refuse(h, DISPATCHER_DENIED, "no mail directory");
     }
     h->order.from_one_address = (size_t) userip_connections;
+    h->order.deadline = began + HAND_OVER_TIMEOUT_MS;
     if (procs_send(&h->order, h->session, &h->pid) == 0)
         return DISPATCHER_OK;
     if (errno != EUSERS)
-        return refuse(h, DISPATCHER_UNAVAILABLE, "the mail process cannot be started");
+        return refuse(h, DISPATCHER_UNAVAILABLE, "the mail process cannot be started, or ended at once");
     return refuse(h, DISPATCHER_LIMIT,
                   arena_printf(arena,
                                "Maximum number of connections from user+IP exceeded "

@@ -3,6 +3,7 @@
 
 #include "keepers.h"
 
+#include "base/list.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
@@ -21,7 +22,8 @@ enum {
     SESSIONS_OF_ONE = 10000,
     SPAWN_TIMEOUT_MS = 30000,
     SEND_TIMEOUT_MS = 10000,
-    TRIES = 2,
+    TRIES = 3,
+    TAKE_TIMEOUT_MS = 10000,
     READ_AT_ONCE = 200,
     FRAME_TIMEOUT_MS = 10000,
     SLEPT_KEEP_MS = 1000
@@ -50,7 +52,16 @@ struct proc {
     size_t awake;           /* sessions that it serves */
     struct event_cond spawned;
     struct event_sem writer; /* one frame at a time */
+    struct list offers;
+    struct event_cond answered; /* one of the offers, or `heard_all` */
+    bool heard_all;             /* it can say nothing any more */
     struct event_timer *idle;
+};
+/* A session that was sent and that its process has not answered. Lives on the stack of its sender. */
+struct offer {
+    struct list node;
+    const char *id;
+    bool taken;
 };
 struct session {
     char *rip;
@@ -186,6 +197,7 @@ static void sleep_over(void *arg, int fd)
 
     map_del(z->user->sessions, slice_of(z->session->id));
     order.from_one_address = 0; /* it has been let in */
+    order.deadline = EVENT_NEVER;
     z->session->fd = fd;
     if (fd >= 0 && procs_send(&order, z->session, &pid) < 0)
         log_warn("session <%s>: cannot be woken: its client is disconnected", z->session->id);
@@ -256,6 +268,25 @@ static int on_ended(struct proc *p, struct msg *m)
     return 0;
 }
 
+/* Its process speaks to the client from now on. */
+static int on_taken(struct proc *p, struct msg *m)
+{
+    const char *id = msg_get_str(m, "session", DISPATCHER_TEXT_BYTES);
+
+    if (!msg_done(m))
+        return -1;
+    list_each(it, &p->offers)
+    {
+        struct offer *o = list_entry(it, struct offer, node);
+        if (o->taken || strcmp(o->id, id) != 0)
+            continue;
+        o->taken = true;
+        event_cond_broadcast(&p->answered);
+        return 0;
+    }
+    return -1;
+}
+
 /* What comes beside a frame is open here until a keeper has it: thousands at once would take all descriptors. */
 static struct event_sem reading = { .permits = READ_AT_ONCE };
 
@@ -274,7 +305,9 @@ static void read_process(void *arg)
             break;
         }
         stream_deadline(p->control, EVENT_NEVER);
-        if (strcmp(msg_name(m), DISPATCHER_W_ENDED) == 0)
+        if (strcmp(msg_name(m), DISPATCHER_W_TAKEN) == 0)
+            rc = on_taken(p, m);
+        else if (strcmp(msg_name(m), DISPATCHER_W_ENDED) == 0)
             rc = on_ended(p, m);
         else if (strcmp(msg_name(m), DISPATCHER_W_SLEEP) == 0)
             rc = on_sleep(p, m);
@@ -284,6 +317,9 @@ static void read_process(void *arg)
         event_sem_put(&reading);
     }
     forget(p);
+    shutdown(stream_fd(p->control), SHUT_RDWR); /* from here on it can take nothing: see offer() */
+    p->heard_all = true;
+    event_cond_broadcast(&p->answered);
     release(p);
 }
 
@@ -319,6 +355,7 @@ static struct proc *proc_new(struct user *u)
     struct proc *p = mem_new(sizeof *p);
 
     p->writer.permits = 1;
+    list_init(&p->offers);
     p->user = u;
     u->holders++;
     u->proc = p;
@@ -364,6 +401,29 @@ static int send_once(struct proc *p, const struct dispatcher_session *s)
     return rc;
 }
 
+/* 0: the process has said that it took the session. -1: it did not and never will, so another may get it: a process
+ * serves no session that it cannot answer for, and what it had answered before its channel was shut is read first. */
+static int offer(struct proc *p, const struct dispatcher_session *s, int64_t deadline)
+{
+    struct offer o = { .id = s->id };
+    int64_t until = time_mono_ms() + TAKE_TIMEOUT_MS;
+    int rc;
+
+    list_append(&p->offers, &o.node);
+    rc = send_once(p, s);
+    if (deadline < until)
+        until = deadline;
+    fiber_shield(true); /* its end is waited for in any case */
+    while (rc == 0 && !o.taken && !p->heard_all)
+        if (event_cond_wait(&p->answered, until) < 0) {
+            shutdown(stream_fd(p->control), SHUT_RDWR);
+            until = EVENT_NEVER;
+        }
+    fiber_shield(false);
+    list_del(&o.node);
+    return o.taken ? 0 : -1;
+}
+
 static size_t sessions_from(const struct user *u, const char *rip)
 {
     struct slice id;
@@ -400,7 +460,15 @@ static int enter(struct proc *p, const struct proc_order *o, const struct dispat
     return 0;
 }
 
-/* One try. *again: the process ended between being found and being told. */
+static void leave(struct proc *p, const char *id)
+{
+    struct session *s = map_get(p->user->sessions, slice_of(id));
+
+    if (s && s->proc == p)
+        map_del(p->user->sessions, slice_of(id));
+}
+
+/* One try. *again: the process ended, or stood still, before it took the session. */
 static int hand(struct user *u, const struct proc_order *o, const struct dispatcher_session *s, pid_t *pid,
                 bool *again)
 {
@@ -414,8 +482,9 @@ static int hand(struct user *u, const struct proc_order *o, const struct dispatc
     }
     *pid = p->pid;
     rc = enter(p, o, s);
-    if (rc == 0 && (rc = send_once(p, s)) < 0) {
+    if (rc == 0 && (rc = offer(p, s, o->deadline)) < 0) {
         forget(p);
+        leave(p, s->id); /* where it was forgotten before the session was entered */
         *again = true;
     }
     keep = errno;
@@ -430,8 +499,11 @@ int procs_send(const struct proc_order *o, const struct dispatcher_session *s, p
     bool again = true;
     int rc = -1, keep;
 
-    for (int i = 0; i < TRIES && rc < 0 && again; i++)
+    for (int i = 0; i < TRIES && rc < 0 && again; i++) {
+        if (i > 0 && (service_stopped() || time_mono_ms() >= o->deadline))
+            break;
         rc = hand(u, o, s, pid, &again);
+    }
     if (rc < 0 && again) {
         log_warn("session <%s>: its process did not take it", s->id);
         errno = EAGAIN;

@@ -213,12 +213,19 @@ static int say(struct dispatcher_link *l, struct msg *m)
     return rc;
 }
 
-void dispatcher_link_ended(struct dispatcher_link *l, const char *id)
+static int say_of(struct dispatcher_link *l, const char *word, const char *id)
 {
-    struct msg *m = msg_new(DISPATCHER_W_ENDED);
+    struct msg *m = msg_new(word);
 
     msg_put_str(m, "session", id);
-    (void) say(l, m); /* dispatcher gone: it learns of the end with its own */
+    return say(l, m);
+}
+
+int dispatcher_link_taken(struct dispatcher_link *l, const char *id) { return say_of(l, DISPATCHER_W_TAKEN, id); }
+
+void dispatcher_link_ended(struct dispatcher_link *l, const char *id)
+{
+    (void) say_of(l, DISPATCHER_W_ENDED, id); /* dispatcher gone: it learns of the end with its own */
 }
 
 static const char *const dir_names[DISPATCHER_SLEEP_DIRS] = { "dir_0", "dir_1" };

@@ -9,7 +9,8 @@
  * directories that came with it has changed, or when its time is over.
  *
  * Callers     login (dispatcher_hand_over), imapd and pop3d (dispatcher_link_*), dispatcher (encode, decode)
- * Invariants  a session id is unique among the sessions of a process; each session that a link gave is ended once
+ * Invariants  a session id is unique among the sessions of a process; each session that a link gave is taken once, and
+ *             ended once if it was taken
  *             a user's process never learns cookies, and never names a user: dispatcher tells it
  * Ownership   a struct dispatcher_session owns its descriptor and its text
  * Errors      hand over: anything doubtful is DISPATCHER_UNAVAILABLE
@@ -63,6 +64,9 @@ void dispatcher_link_free(struct dispatcher_link **);
 /* Waits for the next client. 0; -1 with errno ETIMEDOUT (no client within the deadline), 0 (dispatcher has closed:
  * end when the sessions at hand have ended), ESHUTDOWN (the mail system stops: end them soon), or another. */
 int dispatcher_link_next(struct dispatcher_link *, struct dispatcher_session **out, int64_t deadline);
+/* To be called before anything is read from or written to the client. 0: it is this process's. -1: dispatcher has given
+ * it to another process, or is gone: close it without a word. */
+int dispatcher_link_taken(struct dispatcher_link *, const char *id);
 /* The session is over; dispatcher forgets it and may end the process when it was the last. */
 void dispatcher_link_ended(struct dispatcher_link *, const char *id);
 

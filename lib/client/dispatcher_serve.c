@@ -52,9 +52,13 @@ static void session(void *arg)
     struct serve *s = one->serve;
     char *root = join(s->directory, one->session->maildir ? one->session->maildir : "/");
 
-    s->run(s->link, one->session, root);
-    if (!one->session->slept)
-        dispatcher_link_ended(s->link, one->session->id);
+    if (dispatcher_link_taken(s->link, one->session->id) == 0) {
+        s->run(s->link, one->session, root);
+        if (!one->session->slept)
+            dispatcher_link_ended(s->link, one->session->id);
+    } else {
+        log_info("session <%s>: not taken: dispatcher does not wait for it any more", one->session->id);
+    }
     dispatcher_session_free(&one->session);
     free(root);
     free(one);
@@ -81,7 +85,7 @@ void dispatcher_serve(int control_fd, const char *directory, dispatcher_session_
     }
     bool stop = errno == ESHUTDOWN;
     int64_t until = stop ? time_mono_ms() + STOP_GRACE_MS : EVENT_NEVER;
-    if (errno != 0 && errno != ECANCELED && !stop)
+    if (errno != 0 && errno != ECANCELED && errno != ECONNRESET && !stop) /* reset: it died with frames unread */
         log_warn("dispatcher: the control channel failed: %s", strerror(errno));
     fiber_shield(true); /* the sessions are cancelled too, and use what stands on this stack */
     while (s.sessions && time_mono_ms() < until)

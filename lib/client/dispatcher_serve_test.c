@@ -75,7 +75,7 @@ static void start(const char *directory)
     event_sleep(1);
 }
 
-/* What has been said of sessions that ended: their ids, blank-separated. */
+/* What has been said of sessions: "+" and the id of one that was taken, the id of one that ended, blank-separated. */
 static const char *heard(struct stream *s)
 {
     static char ids[200];
@@ -84,8 +84,10 @@ static const char *heard(struct stream *s)
     ids[0] = '\0';
     stream_timeout(s, 30);
     while (msg_recv(s, &m) == 0) {
-        assert(strcmp(msg_name(m), DISPATCHER_W_ENDED) == 0);
-        strcat(strcat(ids, msg_get_str(m, "session", 50)), " ");
+        bool taken = strcmp(msg_name(m), DISPATCHER_W_TAKEN) == 0;
+
+        assert(taken || strcmp(msg_name(m), DISPATCHER_W_ENDED) == 0);
+        strcat(strcat(strcat(ids, taken ? "+" : ""), msg_get_str(m, "session", 50)), " ");
         msg_free(&m);
     }
     return ids;
@@ -127,7 +129,8 @@ static void test_sessions(void)
     give("quick", "/");
     give("sleeps", "/"); /* dispatcher has it: its end is not the session's */
     give("slower", "/");
-    assert(began == 4 && running == 2 && strcmp(heard(s), "quick ") == 0);
+    assert(began == 4 && running == 2);
+    assert(strcmp(heard(s), "+slow +quick quick +sleeps +slower ") == 0);
     /* dispatcher dies: those at hand go on, and the process with them */
     stream_free(&s);
     close(ends[1]);
@@ -135,6 +138,20 @@ static void test_sessions(void)
     assert(!gone && running == 2 && cancelled == 0);
     event_cond_broadcast(&let_go);
     event_sleep(5);
+    assert(gone && running == 0);
+}
+
+/* dispatcher has given up waiting: the client is another's, and this process must not speak to it. */
+static void test_not_taken(void)
+{
+    start("/");
+    give("first", "/");
+    assert(shutdown(ends[1], SHUT_RD) == 0);
+    give("late", "/");
+    assert(began == 1 && running == 1);
+    event_cond_broadcast(&let_go);
+    close(ends[1]);
+    event_sleep(20);
     assert(gone && running == 0);
 }
 
@@ -161,6 +178,7 @@ static void test(void *unused)
     (void) unused;
     test_roots();
     test_sessions();
+    test_not_taken();
     fiber_shield(true); /* the stop ends the loop of this program too */
     test_stop();
     fiber_shield(false);

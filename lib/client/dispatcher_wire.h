@@ -10,6 +10,7 @@
 enum { DISPATCHER_PATH_BYTES = 4096 };
 #define DISPATCHER_W_SESSION     "session" /* login to dispatcher, and dispatcher to the user's process */
 #define DISPATCHER_W_STOP        "stop"    /* dispatcher to the user's process: the mail system stops */
+#define DISPATCHER_W_TAKEN       "taken"   /* the user's process to dispatcher: {session} */
 #define DISPATCHER_W_ENDED       "ended"   /* the user's process to dispatcher: {session} */
 #define DISPATCHER_W_SLEEP       "sleep" /* the user's process to dispatcher: the session, and struct dispatcher_sleep */
 #define DISPATCHER_W_OK          "ok"    /* answers to login: {pid, reason} */

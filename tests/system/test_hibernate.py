@@ -170,6 +170,27 @@ def test_still_here_and_pipelined_done(i):
     c.imap.logout()
 
 
+def test_wakes_towards_a_process_that_ends(i):
+    """The one that it is sent to is killed before it has looked: the sleeper goes on in another, and hears all once."""
+    c = Idler(i, i.user1, i.pass1)
+    c.idle()
+    asleep(i)
+    other = imaplib.IMAP4("127.0.0.1", i.imap_port, timeout=20)
+    other.login(i.user1, i.pass1)
+    [pid] = processes(i)
+    os.kill(pid, signal.SIGSTOP)
+    c.imap.send(b"DONE\r\n")
+    time.sleep(0.5)
+    os.kill(pid, signal.SIGKILL)
+    c.hear()
+    with pytest.raises((imaplib.IMAP4.abort, OSError)):
+        other.noop()
+    other.shutdown()
+    c.check()
+    assert c.imap.noop()[0] == "OK"
+    c.imap.logout()
+
+
 def test_client_that_goes_and_many(i):
     """Sleeping sessions of one user; some clients vanish, the others are told."""
     clients = [Idler(i, i.user2, i.pass2) for _ in range(30)]

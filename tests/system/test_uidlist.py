@@ -194,6 +194,7 @@ def test_locks_between_us(instance, box):
     assert b"<new>" in dovecot_uids(box, lock=f"{child.pid}:{here}").values()
     lock = box / "dovecot-uidlist.lock"
     deliver(instance)
+    wait_until(lambda: any((box / "new").iterdir()), what="a message that has no UID yet")
     lock.write_text(f"{child.pid}:{here}")  # as Dovecot makes it: 0666 less its umask
     lock.chmod(0o600)
     with instance.imap() as m:

@@ -208,10 +208,16 @@ CONVERSATIONS = {
 }
 
 
+def ended(log, whole):
+    """The session that began with this part of the log, and whoever looked before whether the server was there."""
+    return re.search(r"\]: connect from", log) and len(re.findall(r"\]: connect from", whole)) == len(re.findall(r"\]: disconnect from", whole))
+
+
 def both(c, conversations):
     """{side: (AUTH words of EHLO, {name: replies}, {name: smtpd's lines})}"""
     out = {}
     for side in (DEBIAN, OURS):
+        whole = c.site.log_mark()
         c.site.start(side)
         said, lines = {}, {}
         for name, (mech, *steps) in conversations.items():
@@ -219,7 +225,7 @@ def both(c, conversations):
             with c.session() as s:
                 words = s.esmtp_features.get("auth", "").split()
                 said[name] = exchange(s, mech, *steps)
-            wait_until(lambda: "disconnect from" in c.site.log(mark), what="the end of a session")
+            wait_until(lambda: ended(c.site.log(mark), c.site.log(whole)), what="the end of a session")
             lines[name] = [re.sub(r".*?postfix/smtpd\[\d+\]: ", "", line) for line in c.site.log(mark).splitlines()
                            if "postfix/smtpd[" in line and "SASL" in line and "SASL authentication" not in line]
         out[side] = words, said, lines

@@ -262,7 +262,7 @@ class Other(Case):
         self.tuned, self.certificate = tuned, certificate
 
     def run(self, both, rounds):
-        site, base = both[0].site, 23000 + 2000 * (next(FRESH) % 3)
+        site, base = both[0].site, next(BASES)
         ours = both[1] if self.certificate == "rsa" else Ours(site, base + 1000, f"posthorn-{base}", certificate=self.certificate)
         own = [Debian(site, base, f"debian-{base}", tuned=self.tuned, certificate=self.certificate), *([ours] if ours not in both else [])]
         try:
@@ -339,7 +339,7 @@ class Idle(Case):
     def run(self, both, rounds):
         if self.settings is None:
             return self.drive(both)
-        base = 23000 + 2000 * (next(FRESH) % 3)
+        base = next(BASES)
         ours = Ours(both[0].site, base, f"posthorn-{base}", settings=self.settings)
         try:
             ours.start()
@@ -357,7 +357,7 @@ class Rest(Case):
             logins(200, 10, protocol, port, *flags)(side)
 
     def run(self, both, rounds):
-        site, base = both[0].site, 23000 + 2000 * (next(FRESH) % 3)
+        site, base = both[0].site, next(BASES)
         own = [Debian(site, base, "debian-rest"), Ours(site, base + 1000, "posthorn-rest")]
         try:
             for s in own:
@@ -431,6 +431,7 @@ def switches(pids):
 
 
 FRESH = itertools.count(30)
+BASES = itertools.count(23000, 2000)  # of sides beside the first two: their ports, and their directories' names
 MANY = [f"FETCH {n} (BODY.PEEK[])" for n in range(1, 1001)]
 CASES = [
     OneMessage("one-message", "one 4 KiB message, SMTP to Maildir, connections warm", "message", None),

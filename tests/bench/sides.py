@@ -48,10 +48,10 @@ def wait_until(condition, seconds=30, what="condition"):
 
 def children():
     table = {}
-    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+    for pid in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
-            text = stat.read_text()
-            table.setdefault(int(text[text.rindex(")") + 2 :].split()[1]), []).append(int(stat.parent.name))
+            text = pathlib.Path(f"/proc/{pid}/stat").read_text()
+            table.setdefault(int(text[text.rindex(")") + 2 :].split()[1]), []).append(int(pid))
     return table
 
 

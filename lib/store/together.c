@@ -185,6 +185,8 @@ static void follow_names(struct mailbox *box, struct together *t)
         const struct change *c = number(t, box->followed);
         if (c->is == NULL || (uint64_t) (uintptr_t) map_get(renamed, slice_of(c->is)) <= box->followed)
             scan_follow(box, c->was, c->is);
+        else
+            sum_changed(box, false, c->was, c->is);
     }
     map_free(&renamed);
 }

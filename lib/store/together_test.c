@@ -135,6 +135,27 @@ static void settle(struct mailbox *box)
 }
 
 /* A directory in doubt is found to be the same by its names alone; and not the same, where it is not. */
+/* A flag that came and went is no news, and the directory is still known by its names. */
+static void test_came_and_went(void)
+{
+    struct store *st = fresh();
+    struct mailbox *a = box_of(st), *b = box_of(st);
+    struct mail_change change = { .how = MAIL_ADD, .flags = MAIL_FLAGGED };
+    const struct mailbox_changes *c;
+    uint32_t uid, one = 1;
+
+    assert(save(st, a, "INBOX", MAIL_SEEN, 2, &uid) == STORE_OK && sync_count(a) == 2 && sync_count(b) == 2);
+    uint64_t modseq = mailbox_mail(b, 1)->modseq;
+    assert(mailbox_store(a, &one, 1, &change) == STORE_OK);
+    change.how = MAIL_REMOVE;
+    assert(mailbox_store(a, &one, 1, &change) == STORE_OK);
+    assert(mailbox_sync(b, false, &c) == STORE_OK && mailbox_mail(b, 1)->modseq == modseq);
+    assert(b->followed == a->followed && sum_same(b, false) && sum_same(a, false));
+    mailbox_close(&b);
+    mailbox_close(&a);
+    store_close(&st);
+}
+
 static void test_doubt(void)
 {
     struct store *st = fresh();
@@ -274,6 +295,7 @@ int main(void)
 
     snprintf(root, sizeof root, "%s/together-test-%d", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", (int) getpid());
     test_follow();
+    test_came_and_went();
     test_doubt();
     test_many();
     event_run(test_at_once, NULL);

@@ -6,6 +6,7 @@
  */
 #include "event/internal.h"
 
+#include "base/asan.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/time.h"
@@ -19,13 +20,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define WITH_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define WITH_ASAN 1
-#endif
-#endif
 #ifdef WITH_ASAN
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>

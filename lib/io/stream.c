@@ -1,6 +1,7 @@
 /* stream - buffers, limits and waits of one descriptor; contract in stream.h */
 #include "io/stream_internal.h"
 
+#include "base/asan.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -44,14 +45,6 @@ struct stream *stream_pair(int read_fd, int write_fd)
 }
 
 struct stream *stream_new(int fd) { return stream_pair(fd, fd); }
-
-#if defined(__SANITIZE_ADDRESS__)
-#define WITH_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define WITH_ASAN 1
-#endif
-#endif
 
 /* A stream takes and gives back a buffer with each line it waits for: a few go from one to the next without malloc, until
  * the process is quiet. A sanitizer watches each buffer by itself. */

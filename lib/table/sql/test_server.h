@@ -86,9 +86,10 @@ static inline void server_launch(void)
         close_range(3, ~0U, 0);
         snprintf(command, sizeof command,
                  "exec mariadbd --no-defaults --user=%s --datadir=%s/data --socket=%s/sock --port=%d "
-                 "--bind-address=127.0.0.1 --pid-file=%s/pid --innodb-buffer-pool-size=16M "
+                 "--bind-address=127.0.0.1 --pid-file=%s/pid --tmpdir=%s/tmp --innodb-buffer-pool-size=16M "
                  "--innodb-log-file-size=8M --innodb-flush-log-at-trx-commit=0 --skip-name-resolve %s >>%s/log 2>&1",
-                 server_account(), server_dir, server_dir, server_port, server_dir, server_options, server_dir);
+                 server_account(), server_dir, server_dir, server_port, server_dir, server_dir, server_options,
+                 server_dir);
         execl("/bin/sh", "sh", "-c", command, (char *) NULL);
         _exit(127);
     }
@@ -170,9 +171,11 @@ static inline void server_new(void)
     chmod(server_dir, 0755);
     if (getuid() == 0)
         run("chown mysql %s", server_dir);
-    run("mariadb-install-db --no-defaults --user=%s --datadir=%s/data --auth-root-authentication-method=normal "
-        "--skip-test-db >%s/log 2>&1",
-        server_account(), server_dir, server_dir);
+    /* A directory for temporary tables of its own: a server that starts removes those of others. */
+    run("{ mkdir %s/tmp && chown %s %s/tmp && "
+        "mariadb-install-db --no-defaults --user=%s --datadir=%s/data --auth-root-authentication-method=normal "
+        "--skip-test-db --tmpdir=%s/tmp; } >%s/log 2>&1 || { tail -20 %s/log >&2; false; }",
+        server_dir, server_account(), server_dir, server_account(), server_dir, server_dir, server_dir, server_dir);
     server_port = free_port();
     server_start();
     server_sql(

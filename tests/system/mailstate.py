@@ -23,14 +23,19 @@ class Imap:
         self.number += 1
         self.sock.sendall(b"t%d %s\r\n" % (self.number, command))
 
+    def line(self):
+        """With its literals."""
+        line = self.file.readline()
+        while literal := re.search(rb"\{(\d+)\}\r\n$", line):
+            line += self.file.read(int(literal[1])) + self.file.readline()
+        if not line.endswith(b"\n"):
+            raise EOFError("connection closed")
+        return line
+
     def answer(self):
         tag, lines = b"t%d " % self.number, []
         while True:
-            line = self.file.readline()
-            if not line:
-                raise EOFError(f"connection closed: {lines[-3:]}")
-            while literal := re.search(rb"\{(\d+)\}\r\n$", line):
-                line += self.file.read(int(literal[1])) + self.file.readline()
+            line = self.line()
             if line.startswith(tag):
                 return [*lines, line[len(tag) :].strip()]
             lines.append(line.strip())

@@ -97,9 +97,9 @@ void event_offload(event_fn fn, void *arg);
 void event_offload_low(event_fn fn, void *arg);
 /* The same in one of at most EVENT_WAITERS threads: for calls of libraries that wait for another program. */
 void event_offload_wait(event_fn fn, void *arg);
-/* fsync, or fdatasync, of several files at the same time, so that they share a commit where the file system has one. By
- * pool threads; the first by this one when no other session would have to wait (event_solo): a hand-over and back cost
- * as much as the call. 0, or -1 with errno: then none of them may count as safe. */
+/* fsync, or fdatasync, of several files at the same time, with what other fibers ask for meanwhile, so that they share a
+ * commit where the file system has one. By threads of its own; the first by this one when no other session would have
+ * to wait (event_solo): a hand-over and back cost as much as the call. 0, or -1 with errno: then none of them may count as safe. */
 enum { EVENT_SYNC_MAX = 2 };
 struct event_sync {
     int fd;

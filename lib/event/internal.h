@@ -2,7 +2,7 @@
  * internal - what the files of lib/event share; nobody else includes it
  *
  * loop.c turns the wheel: ready fibers, epoll, deadlines. fiber.c owns stacks and switches. wait.c holds the ways to
- * wait. offload.c and signal.c wake the loop from a thread or a signal handler through one eventfd. trim.c gives the
+ * wait. offload.c, sync.c and signal.c wake the loop from a thread or a signal handler through one eventfd. trim.c gives the
  * memory of those who wait long back to the system.
  */
 #ifndef EVENT_INTERNAL_H
@@ -85,4 +85,7 @@ void signal_dispatch(void);
 void signal_reset(void);
 void offload_dispatch(void);
 void offload_reset(void);
+bool thread_start(void *(*fn)(void *), void *arg, bool needed); /* whether it runs; log_fatal without a needed one */
+void sync_dispatch(void);
+void sync_reset(void);
 #endif

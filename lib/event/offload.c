@@ -71,7 +71,7 @@ static void *work(void *arg)
     return NULL;
 }
 
-static void start_thread(struct pool *pool)
+bool thread_start(void *(*fn)(void *), void *arg, bool needed)
 {
     pthread_attr_t attr;
     pthread_t t;
@@ -83,14 +83,15 @@ static void start_thread(struct pool *pool)
     pthread_attr_init(&attr);
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attr, THREAD_STACK_BYTES);
-    err = pthread_create(&t, &attr, work, pool);
+    err = pthread_create(&t, &attr, fn, arg);
     pthread_attr_destroy(&attr);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
-    if (err == 0)
-        pool->threads++;
-    else if (pool->threads == 0)
+    if (err && needed)
         log_fatal("cannot start a worker thread: %s", strerror(err));
+    return err == 0;
 }
+
+static void start_thread(struct pool *pool) { pool->threads += thread_start(work, pool, pool->threads == 0); }
 
 static void pool_init(struct pool *pool)
 {
@@ -148,48 +149,6 @@ void event_offload(event_fn fn, void *arg) { offload(&pools[NORMAL], fn, arg); }
 void event_offload_low(event_fn fn, void *arg) { offload(&pools[LOW], fn, arg); }
 void event_offload_wait(event_fn fn, void *arg) { offload(&pools[WAITERS], fn, arg); }
 
-struct sync_job {
-    struct event_sync file;
-    int error;
-    struct job job;
-};
-
-static void sync_file(void *arg)
-{
-    struct sync_job *j = arg;
-
-    if ((j->file.data_only ? fdatasync(j->file.fd) : fsync(j->file.fd)) < 0)
-        j->error = errno;
-}
-
-static bool solo;
-void event_solo(bool yes) { solo = yes; }
-
-int event_sync(const struct event_sync *files, size_t n)
-{
-    struct sync_job jobs[EVENT_SYNC_MAX];
-    struct fiber *self = fiber_self();
-    size_t here = self == NULL ? n : solo ? 1 : 0; /* by this thread */
-    int error = 0;
-
-    if (n > EVENT_SYNC_MAX)
-        log_panic("event_sync: %zu files", n);
-    for (size_t i = 0; i < n; i++) {
-        jobs[i] = (struct sync_job){ .file = files[i], .job = { .fn = sync_file, .arg = &jobs[i], .waiter = self } };
-        if (i >= here)
-            submit(&pools[NORMAL], &jobs[i].job);
-    }
-    for (size_t i = 0; i < n; i++) {
-        if (i < here)
-            sync_file(&jobs[i]);
-        else
-            await(&jobs[i].job);
-        error = error ? error : jobs[i].error;
-    }
-    errno = error;
-    return error ? -1 : 0;
-}
-
 static void dispatch(struct pool *pool)
 {
     struct job *done;
@@ -209,6 +168,7 @@ void offload_dispatch(void)
 {
     for (size_t n = 0; n < POOLS; n++)
         dispatch(&pools[n]);
+    sync_dispatch();
 }
 
 void offload_reset(void)
@@ -221,4 +181,5 @@ void offload_reset(void)
         pool->last = NULL;
         pool->threads = pool->busy = pool->waiting = 0;
     }
+    sync_reset();
 }

@@ -8,7 +8,7 @@
  *             readers follow p pointers (at most QUEUE_JUMPS_BACK backwards) and skip w padding
  * Units       bytes, offsets in the file
  * Errors      -1 with errno or struct err; the writer keeps its first error until finish. EBADMSG: a malformed file
- * Blocking    the writer buffers; queue_writer_finish waits for the disk: call it through event_offload
+ * Blocking    the writer buffers; queue_writer_finish waits for the disk as event_sync does
  */
 #ifndef QUEUE_FILE_H
 #define QUEUE_FILE_H

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/time.h"
+#include "event/event.h"
 #include "queue/file.h"
 
 #include <errno.h>
@@ -155,7 +156,8 @@ int queue_writer_finish(struct queue_writer **writer, const struct queue_size *s
         put_size(w, size);
     write_out(w);
     /* The mode first: one fsync makes data, mode and name durable together. */
-    if (w->error == 0 && (fchmod(w->fd, QUEUE_MODE_READY | w->extra_mode) < 0 || fsync(w->fd) < 0))
+    struct event_sync file = { .fd = w->fd };
+    if (w->error == 0 && (fchmod(w->fd, QUEUE_MODE_READY | w->extra_mode) < 0 || event_sync(&file, 1) < 0))
         w->error = errno;
     error = w->error;
     if (error) {

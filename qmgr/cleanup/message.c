@@ -108,32 +108,16 @@ void message_records(struct message *m, struct slice records)
         message_protocol_error(m, "a record is torn");
 }
 
-struct commit { /* what a thread of offload needs */
-    struct queue_writer **writer;
-    const struct queue_size *size;
-    int rc, error;
-};
-
-static void commit(void *arg)
-{
-    struct commit *c = arg;
-
-    c->rc = queue_writer_finish(c->writer, c->size);
-    c->error = errno;
-}
-
 static int write_file(struct message *m, const char *id)
 {
-    struct commit c = { .writer = &m->writer, .size = &m->size };
-
     if ((m->flags & CLEANUP_HOLD) && queue_writer_move(m->writer, QUEUE_HOLD) < 0) {
         log_warn("%s: move to %s: %s", id, QUEUE_HOLD, strerror(errno));
         return -1;
     }
-    event_offload(commit, &c);
-    if (c.rc < 0)
-        log_warn("%s: write queue file: %s", id, strerror(c.error));
-    return c.rc;
+    if (queue_writer_finish(&m->writer, &m->size) == 0)
+        return 0;
+    log_warn("%s: write queue file: %s", id, strerror(errno));
+    return -1;
 }
 
 static void tell(void *arg)

@@ -9,6 +9,7 @@
  *             of its own; may have processes of other accounts started (program mailboxd)
  */
 #include "lmtpd.h"
+#include "deliver/maildir.h"
 #include "table/table.h"
 
 static struct service_path paths[] = { { .write = true, .optional = true }, { .path = NULL } };
@@ -42,6 +43,7 @@ static const struct service lmtpd = {
     .sessions_max = &lmtpd_sessions_per_process,
     .pre_jail = open_tables,
     .stale = stale,
+    .stop = maildir_finish,
 };
 
 int main(int argc, char **argv) { return service_main(&lmtpd, argc, argv); }

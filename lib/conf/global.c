@@ -26,7 +26,7 @@ int64_t conf_message_size_limit, conf_line_length_limit, conf_header_size_limit,
     conf_maximal_queue_lifetime, conf_delay_warning_time, conf_default_process_limit, conf_first_valid_uid,
     conf_last_valid_uid, conf_first_valid_gid, conf_last_valid_gid, conf_virtual_minimum_uid;
 bool conf_enable_long_queue_ids, conf_smtputf8_enable, conf_strict_smtputf8, conf_soft_bounce,
-    conf_show_user_unknown_table_name;
+    conf_show_user_unknown_table_name, conf_mail_journal;
 
 const struct param conf_global_params[] = {
     { .name = "myhostname",
@@ -174,6 +174,14 @@ const struct param conf_global_params[] = {
       .doc =
           "Where the mail is of a user for whom the userdb gives no \"mail\", with Dovecot's %variables (%u, %n, "
           "%d, %h); ~ is the home. maildir: with LAYOUT=maildir++ or fs, INBOX=, CONTROL=, INDEX= (also MEMORY)." },
+    { .name = "mail_journal",
+      .type = PARAM_BOOL,
+      .yes = &conf_mail_journal,
+      .def = "yes",
+      .doc =
+          "While many messages come into one mailbox of an ext4 or xfs, make them durable by posthorn.journal beside "
+          "it, which after a power cut is read when the mailbox is opened or delivered to next; no: where a "
+          "program that does not know that file may read the mailboxes before." },
     { .name = "virtual_minimum_uid",
       .type = PARAM_INT,
       .num = &conf_virtual_minimum_uid,

@@ -55,7 +55,7 @@ extern int64_t conf_message_size_limit, conf_line_length_limit, conf_header_size
     conf_default_process_limit, conf_first_valid_uid, conf_last_valid_uid, conf_first_valid_gid, conf_last_valid_gid,
     conf_virtual_minimum_uid;
 extern bool conf_enable_long_queue_ids, conf_smtputf8_enable, conf_strict_smtputf8, conf_soft_bounce,
-    conf_show_user_unknown_table_name;
+    conf_show_user_unknown_table_name, conf_mail_journal;
 
 /* config_dir: NULL means $MAIL_CONFIG, else /etc/postfix. Reads main.cf; -1 after logging. */
 int conf_open(const char *config_dir);

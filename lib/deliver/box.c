@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/time.h"
 #include "event/event.h"
+#include "store/journal.h"
 #include "store/store.h"
 
 #include <errno.h>
@@ -95,7 +96,7 @@ static int open_parts(struct deliver_box *b, bool make)
         return -1;
     b->device = st.st_dev;
     b->inode = st.st_ino;
-    return 0;
+    return journal_restore(b->dir_fd, -1, b->path);
 }
 
 static void free_box(struct deliver_box *b)

@@ -12,6 +12,7 @@
 #include "deliver/box.h"
 #include "event/event.h"
 #include "store/filename.h"
+#include "store/journal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -201,11 +202,19 @@ static void tell_index(struct maildir_message *m, struct deliver_box *box, const
     str_free(&record);
 }
 
+static int make_durable(const struct deliver_box *box, int fd, const char *base)
+{
+    struct event_sync whole = { .fd = fd };
+    struct journal_message one = { .fd = fd, .name = base, .in_new = true };
+    struct journal *journal = journal_for(box->dir_fd);
+
+    return journal && journal_take(&journal, &one, 1) ? 0 : event_sync(&whole, 1);
+}
+
 /* The file, written whole to tmp/, becomes a message of that mailbox. */
 static int settle(struct maildir_message *m, struct deliver_box *box, int fd, const char *tmp, unsigned how,
                   struct err *err)
 {
-    struct event_sync whole = { .fd = fd };
     struct str base;
     int ret = 0;
 
@@ -215,7 +224,7 @@ static int settle(struct maildir_message *m, struct deliver_box *box, int fd, co
         ret = fail(err, errno, "create maildir file in", box->path);
         (void) unlinkat(box->tmp_fd, tmp, 0);
         deliver_box_drop(box);
-    } else if (event_sync(&whole, 1) < 0) { /* not durable: better delivered twice than told lost */
+    } else if (make_durable(box, fd, base.p) < 0) { /* not durable: better delivered twice than told lost */
         ret = fail(err, errno, "sync message in", box->path);
         (void) unlinkat(box->new_fd, base.p, 0);
     } else if (!(how & MAILDIR_NO_INDEX)) {
@@ -272,3 +281,5 @@ void maildir_free(struct maildir_message **pm)
     free(m);
     *pm = NULL;
 }
+
+void maildir_finish(void) { journal_finish(); }

@@ -36,4 +36,6 @@ int maildir_deliver(struct maildir_message *, const char *dir, unsigned how, str
 uint64_t maildir_bytes(const struct maildir_message *);
 /* Removes what is left in tmp/; what was delivered stays. */
 void maildir_free(struct maildir_message **);
+/* At the end of a process that delivers, when nothing is being delivered: removes what it kept to be faster. */
+void maildir_finish(void);
 #endif

@@ -1,6 +1,7 @@
 /*
  * service - command line, parameters, and the order of a start
  */
+#include "base/boot.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -242,6 +243,7 @@ int service_main(const struct service *svc, int argc, char **argv)
     struct options o = { .idle = -1, .use = -1 };
     const char *base = strrchr(argv[0], '/');
 
+    (void) boot_id(); /* the jail shows none */
     mallopt(M_TRIM_THRESHOLD,
             KEPT_BYTES); /* between two messages memory stays; after a quiet second lib/event trims */
     mallopt(M_MMAP_THRESHOLD, KEPT_BYTES); /* else each buffer over 128 KiB is mapped, touched and unmapped anew */

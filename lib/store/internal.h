@@ -122,6 +122,7 @@ enum store_why store_fail(struct store *, enum store_why, const char *fmt, ...) 
 enum store_why store_fail_errno(struct store *, const char *what, const char *path);
 int store_pause(int64_t milliseconds);     /* in the fiber where there is one */
 int store_sync_fd(int fd, bool data_only); /* fsync or fdatasync, as event_sync does it */
+int store_syncfs(int fd);                  /* of the file system; in a thread where there is a fiber to wait */
 static inline int64_t store_mtime_ns(const struct stat *st)
 {
     return (int64_t) st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;

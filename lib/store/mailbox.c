@@ -10,6 +10,7 @@
 #include "base/time.h"
 #include "store/dotlock.h"
 #include "store/internal.h"
+#include "store/journal.h"
 #include "store/message.h"
 
 #include <dirent.h>
@@ -76,6 +77,13 @@ struct mailbox *mailbox_handle(struct store *st, const char *path, const char *n
             box->index_fd = store_open_elsewhere(st, st->places.index_fd, path);
         if (st->places.no_index)
             box->index_fd = -1;
+        if (box->control_fd >= 0 &&
+            journal_restore(box->fd, box->control_fd, strcmp(path, ".") ? path : st->root) < 0) {
+            int keep = errno;
+            close(box->cur_fd);
+            box->cur_fd = -1;
+            errno = keep;
+        }
         together_join(box);
     } else if (box->fd >= 0) {
         errno = ENOENT;

@@ -13,6 +13,7 @@
 #include "base/time.h"
 #include "store/dotlock.h"
 #include "store/internal.h"
+#include "store/journal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -196,7 +197,7 @@ enum store_why mailbox_save_start(struct mailbox_save *s, uint8_t flags, const c
     str_init(&path, 1024);
     str_adds(&path, "tmp/");
     file_name_new(&path, FILE_SIZE_UNKNOWN, FILE_SIZE_UNKNOWN);
-    s->fd = openat(s->box->fd, path.p, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    s->fd = openat(s->box->fd, path.p, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     s->now = (struct saved){ .tmp = str_take(&path) };
     if (s->fd < 0) {
         free_saved(&s->now);
@@ -408,12 +409,45 @@ static enum store_why move_all(struct mailbox_save *leader, struct list *batch, 
     return why;
 }
 
+/* What is told by files alone, one of each save, may be told by the journal. */
+static bool may_journal(const struct list *batch)
+{
+    list_each(at, batch)
+    {
+        const struct mailbox_save *s = list_entry(at, struct mailbox_save, node);
+        if (s->count != 1 || s->last_fd < 0 || s->done[0].keywords)
+            return false;
+    }
+    return true;
+}
+
+static bool take_in_journal(struct journal **journal, const struct list *batch, const struct arrival *to, size_t n)
+{
+    struct journal_message *m = mem_array(n, sizeof *m);
+    size_t i = 0;
+    bool durable;
+
+    list_each(at, batch)
+    {
+        m[i] = (struct journal_message){ .fd = list_entry(at, struct mailbox_save, node)->last_fd,
+                                         .name = to[i].name,
+                                         .in_new = to[i].in_new,
+                                         .uid = to[i].uid,
+                                         .keys = to[i].keys };
+        i++;
+    }
+    durable = journal_take(journal, m, n);
+    free(m);
+    return durable;
+}
+
 /* Each of the others syncs its own file in its own fiber, while the leader syncs its own and the UIDs: the file system
  * has one commit for all. */
-static enum store_why make_durable(struct mailbox_save *leader, struct list *batch, struct arrival *to, size_t n)
+static enum store_why sync_all(struct mailbox_save *leader, struct list *batch, struct arrival *to, size_t n,
+                               bool listed)
 {
     struct together_saves *all = together_saves(leader->box);
-    enum store_why why;
+    enum store_why why = STORE_OK;
 
     list_each(at, batch)
     {
@@ -425,7 +459,10 @@ static enum store_why make_durable(struct mailbox_save *leader, struct list *bat
     }
     if (all && all->syncing)
         event_cond_broadcast(&all->moved);
-    why = save_assign(leader->box, to, n, leader->last_fd);
+    if (!listed)
+        why = save_assign(leader->box, to, n, leader->last_fd);
+    else if (uidlist_sync(leader->box->control_fd, leader->last_fd) < 0)
+        why = store_fail_errno(leader->box->store, "sync uidlist of", leader->box->path);
     while (all && all->syncing)
         (void) event_cond_wait(&all->moved, EVENT_NEVER);
     list_each(at, batch)
@@ -435,6 +472,20 @@ static enum store_why make_durable(struct mailbox_save *leader, struct list *bat
             why = store_fail(leader->box->store, s->why, "%s", store_error(s->box->store));
     }
     return why;
+}
+
+static enum store_why make_durable(struct mailbox_save *leader, struct list *batch, struct arrival *to, size_t n)
+{
+    struct journal *journal = may_journal(batch) ? journal_for(leader->box->fd) : NULL;
+    enum store_why why = STORE_OK;
+    bool listed = journal != NULL;
+
+    if (journal) {
+        why = save_assign(leader->box, to, n, UIDLIST_LATER);
+        if (take_in_journal(&journal, batch, to, why == STORE_OK ? n : 0))
+            return why;
+    }
+    return why ? why : sync_all(leader, batch, to, n, listed);
 }
 
 /* Under the lock: all of the batch, or none. */

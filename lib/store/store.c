@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "event/event.h"
 #include "store/internal.h"
+#include "store/journal.h"
 #include "store/message.h"
 
 #include <dirent.h>
@@ -57,6 +58,8 @@ int store_pause(int64_t ms)
     return fiber_self() ? event_sleep(ms) : nanosleep(&ts, NULL);
 }
 
+static unsigned stores; /* open in this process */
+
 int store_sync_fd(int fd, bool data_only)
 {
     struct event_sync one = { .fd = fd, .data_only = data_only };
@@ -64,10 +67,34 @@ int store_sync_fd(int fd, bool data_only)
     return event_sync(&one, 1);
 }
 
+struct syncfs_job {
+    int fd, error;
+};
+
+static void sync_file_system(void *arg)
+{
+    struct syncfs_job *j = arg;
+
+    j->error = syncfs(j->fd) < 0 ? errno : 0;
+}
+
+int store_syncfs(int fd)
+{
+    struct syncfs_job job = { .fd = fd };
+
+    if (fiber_self())
+        event_offload(sync_file_system, &job);
+    else
+        sync_file_system(&job);
+    errno = job.error;
+    return job.error ? -1 : 0;
+}
+
 enum store_why store_open(const struct store_config *config, struct store **out)
 {
     struct store *st = mem_new(sizeof *st);
 
+    stores++;
     *out = st; /* also when it fails: for store_error; store_close is due either way */
     st->root = mem_strdup(config->root);
     st->separator = config->separator == '/' ? '/' : '.';
@@ -89,6 +116,8 @@ void store_close(struct store **st)
 {
     if (*st == NULL)
         return;
+    if (--stores == 0)
+        journal_finish();
     if ((*st)->fd >= 0)
         close((*st)->fd);
     free((*st)->root);

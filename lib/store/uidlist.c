@@ -328,6 +328,29 @@ static int append_anew(struct uidlist *u, int dir_fd, int fd, struct slice lines
     return ret;
 }
 
+/* fd: of the uidlist. */
+static int sync_with(int fd, int with_fd)
+{
+    struct event_sync both[] = { { .fd = with_fd }, { .fd = fd, .data_only = true } };
+
+    if (with_fd == UIDLIST_LATER)
+        return 0;
+    return event_sync(with_fd >= 0 ? both : both + 1, with_fd >= 0 ? 2 : 1);
+}
+
+int uidlist_sync(int dir_fd, int with_fd)
+{
+    int keep, ret, fd = openat(dir_fd, UIDLIST_NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+
+    if (fd < 0)
+        return -1;
+    ret = sync_with(fd, with_fd);
+    keep = errno;
+    close(fd);
+    errno = keep;
+    return ret;
+}
+
 int uidlist_append(struct uidlist *u, int dir_fd, struct slice lines, int with_fd)
 {
     struct stat st;
@@ -361,8 +384,7 @@ int uidlist_append(struct uidlist *u, int dir_fd, struct slice lines, int with_f
         errno = keep;
         goto fail;
     }
-    struct event_sync both[] = { { .fd = with_fd }, { .fd = fd, .data_only = true } };
-    if (event_sync(with_fd >= 0 ? both : both + 1, with_fd >= 0 ? 2 : 1) < 0 || fstat(fd, &st) < 0)
+    if (sync_with(fd, with_fd) < 0 || fstat(fd, &st) < 0)
         goto fail;
     u->offset += lines.len;
     remember(u, &st);

@@ -39,8 +39,10 @@ int uidlist_read(struct uidlist *, int dir_fd, bool *again, uidlist_fn, void *ct
 int uidlist_read_end(struct uidlist *, int dir_fd);
 bool uidlist_unchanged(const struct uidlist *, int dir_fd); /* one stat */
 /* Under the lock, after uidlist_read: appends whole lines and makes them durable; with_fd: that file, too, at the price
- * of one (-1: none). */
+ * of one (-1: none; UIDLIST_LATER: nothing is made durable yet, uidlist_sync or the journal follows). */
+#define UIDLIST_LATER (-2)
 int uidlist_append(struct uidlist *, int dir_fd, struct slice lines, int with_fd);
+int uidlist_sync(int dir_fd, int with_fd);
 /* Under the lock: replaces the file. lines: all records. */
 int uidlist_rewrite(struct uidlist *, int dir_fd, struct slice lines);
 void uidlist_line(struct str *out, uint32_t uid, struct slice keys, struct slice name);

@@ -87,6 +87,7 @@ static void spawned(int control_fd, const struct service_user *user)
     }
     root = user->directory;
     mailboxd_serve(control_fd, deliver);
+    maildir_finish();
 }
 
 int main(int argc, char **argv)

@@ -256,6 +256,7 @@ static const struct service virtual = {
     .exclusive = true,
     .pre_jail = open_tables,
     .stale = stale,
+    .stop = maildir_finish,
 };
 
 int main(int argc, char **argv) { return service_main(&virtual, argc, argv); }

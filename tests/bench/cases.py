@@ -144,7 +144,7 @@ def make_box(messages, user="big", size=900):
         box = side.box(user)
         box.mkdir(parents=True, exist_ok=True)  # itself it stays: a server's process may stand in it
         for f in box.iterdir():
-            shutil.rmtree(f) if f.is_dir() else f.unlink()
+            shutil.rmtree(f) if f.is_dir() else f.unlink(missing_ok=True)
         for d in ("cur", "new", "tmp"):
             (box / d).mkdir()
         text = lambda n: (f"Return-Path: <s{n}@elsewhere.example>\nDate: Mon, 2 Nov 2026 10:00:00 +0000\nFrom: S{n} <s{n}@elsewhere.example>\n"
@@ -205,7 +205,7 @@ def without_index(user):
     def prepare(side):
         for pattern in ("dovecot*", "posthorn*"):
             for f in side.box(user).glob(pattern):
-                f.unlink()
+                f.unlink(missing_ok=True)
 
     return prepare
 
@@ -393,7 +393,7 @@ class OneMessage(Case):
         out = side.dir / "strace"
         out.mkdir(exist_ok=True)
         for f in out.iterdir():
-            f.unlink()
+            f.unlink(missing_ok=True)
         tracer = subprocess.Popen(["strace", "-f", "-ff", "-o", str(out / "t"), *[a for p in side.pids() for a in ("-p", str(p))]], stderr=subprocess.DEVNULL)
         time.sleep(3)
         names = {pid: name for pid, (name, _) in after.items()}

@@ -1,0 +1,530 @@
+/*
+ * journal - see journal.h: writing
+ *
+ * Callers     see journal.h
+ * Invariants  messages that come while a frame is being written share the next one
+ *             of the two halves at most one is waiting for its syncfs
+ * Errors      false: the caller syncs; a journal whose disk fails is left as it is, for journal_restore
+ */
+#include "store/journal.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "base/time.h"
+#include "conf/param.h"
+#include "event/event.h"
+#include "store/filename.h"
+#include "store/index.h"
+#include "store/internal.h"
+#include "store/journal_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+enum { ZEROS_BYTES = 1 << 18, FRAME_BYTES_MAX = JOURNAL_HALF_BYTES / 2, XFS_MAGIC = 0x58465342 };
+
+struct batch { /* messages that become durable together */
+    struct str frame;
+    uint32_t count;
+    unsigned users;
+    bool done, ok;
+};
+struct journal {
+    struct list node; /* the one used last first */
+    dev_t device;     /* of the mailbox's directory */
+    ino_t inode;
+    unsigned users;
+    int64_t since; /* of the burst that is counted */
+    unsigned saves;
+    int64_t not_before; /* no journal until then */
+    int fd, dir_fd;     /* -1: there is none */
+    bool failed;        /* no more is written to it */
+    bool ending;        /* likewise: journal_finish is at it */
+    bool dirty[2];      /* the half holds what is not durable elsewhere */
+    uint64_t generation[2];
+    unsigned now;    /* the half that is being filled */
+    uint64_t offset; /* in it */
+    uint32_t turn;
+    uint64_t heads;          /* written so far */
+    struct batch *gathering; /* the next frame; NULL: nothing waits */
+    bool making, writing, settling;
+    struct event_cond moved;
+    struct event_timer *timer;
+    int64_t used_ms;
+};
+
+static struct list journals = { &journals, &journals };
+static unsigned counted;
+
+static void forget(struct journal *j)
+{
+    list_del(&j->node);
+    counted--;
+    free(j);
+}
+
+static struct journal *find(int mail_fd)
+{
+    struct journal *spare = NULL;
+    struct stat st;
+
+    if (fstat(mail_fd, &st) < 0)
+        return NULL;
+    list_each(at, &journals)
+    {
+        struct journal *j = list_entry(at, struct journal, node);
+        if (j->inode == st.st_ino && j->device == st.st_dev)
+            return j;
+        if (j->users == 0 && j->fd < 0)
+            spare = j;
+    }
+    if (counted >= JOURNAL_MAILBOXES_MAX) {
+        if (spare == NULL)
+            return NULL;
+        forget(spare);
+    }
+    struct journal *j = mem_new(sizeof *j);
+    j->device = st.st_dev;
+    j->inode = st.st_ino;
+    j->fd = j->dir_fd = -1;
+    list_prepend(&journals, &j->node);
+    counted++;
+    return j;
+}
+
+static bool due(struct journal *j)
+{
+    int64_t now = time_mono_ms();
+
+    if (j->fd >= 0)
+        return !j->failed && !j->ending;
+    if (now - j->since > JOURNAL_BURST_MS) {
+        j->since = now;
+        j->saves = 0;
+    }
+    return ++j->saves > JOURNAL_BURST && now >= j->not_before && !j->making;
+}
+
+/* Off the disk: no longer in use, its file left or gone. */
+static void drop(struct journal *j)
+{
+    if (j->fd >= 0)
+        close(j->fd); /* and with it the lock */
+    if (j->dir_fd >= 0)
+        close(j->dir_fd);
+    j->fd = j->dir_fd = -1;
+    j->saves = 0;
+    j->failed = j->ending = j->dirty[0] = j->dirty[1] = false;
+    if (j->timer)
+        event_timer_free(&j->timer);
+}
+
+static void seal_head(unsigned char block[JOURNAL_BLOCK], uint64_t number, uint64_t settled)
+{
+    struct journal_head head = {
+        .magic = JOURNAL_MAGIC, .half_bytes = JOURNAL_HALF_BYTES, .number = number, .settled = settled
+    };
+    const size_t behind = offsetof(struct journal_head, half_bytes);
+
+    snprintf(head.boot, sizeof head.boot, "%s", boot_id());
+    head.crc = index_crc32c((const char *) &head + behind, sizeof head - behind);
+    memset(block, 0, JOURNAL_BLOCK);
+    memcpy(block, &head, sizeof head);
+}
+
+/* Making one: a file in tmp/, its blocks written, its head durable, locked; only then it gets its name. */
+struct making {
+    int dir_fd, fd;
+    const char *tmp;
+    int error;
+};
+
+static int write_whole(int fd, const void *p, size_t len, off_t at)
+{
+    errno = ENOSPC; /* a short write sets none */
+    return pwrite(fd, p, len, at) == (ssize_t) len ? 0 : -1;
+}
+
+/* Only where it is known what a power cut leaves of files that were not synced; and on no file system that another
+ * machine may have mounted too, for that one's boot is another. */
+static bool suits(int fd)
+{
+    struct statfs fs;
+
+    errno = EOPNOTSUPP;
+    return fstatfs(fd, &fs) == 0 && (fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_MAGIC);
+}
+
+static int fill(int fd)
+{
+    char *zeros = mem_array(ZEROS_BYTES, 1);
+    int ret = 0;
+
+    for (off_t at = 0; ret == 0 && at < JOURNAL_BYTES; at += ZEROS_BYTES)
+        ret = write_whole(fd, zeros, at + ZEROS_BYTES > JOURNAL_BYTES ? (size_t) (JOURNAL_BYTES - at) : ZEROS_BYTES,
+                          at);
+    free(zeros);
+    return ret;
+}
+
+static void make_file(void *arg)
+{
+    struct making *m = arg;
+    unsigned char head[JOURNAL_BLOCK];
+
+    seal_head(head, 1, 0);
+    m->fd = openat(m->dir_fd, m->tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (m->fd < 0 || !suits(m->fd) || fill(m->fd) < 0 || write_whole(m->fd, head, sizeof head, 0) < 0 ||
+        flock(m->fd, LOCK_EX | LOCK_NB) < 0 || fsync(m->fd) < 0 ||
+        renameat2(m->dir_fd, m->tmp, m->dir_fd, JOURNAL_NAME, RENAME_NOREPLACE) < 0)
+        m->error = errno;
+    else if (fsync(m->dir_fd) < 0) {
+        m->error = errno;
+        (void) unlinkat(m->dir_fd, JOURNAL_NAME, 0);
+    }
+}
+
+static bool make(struct journal *j, int mail_fd)
+{
+    struct making m = { .dir_fd = fcntl(mail_fd, F_DUPFD_CLOEXEC, 0), .fd = -1 };
+    struct str tmp;
+
+    if (m.dir_fd < 0)
+        return false;
+    j->making = true;
+    str_init(&tmp, 1024);
+    str_adds(&tmp, "tmp/");
+    file_name_new(&tmp, FILE_SIZE_UNKNOWN, FILE_SIZE_UNKNOWN);
+    m.tmp = tmp.p;
+    event_offload(make_file, &m);
+    j->making = false;
+    if (m.error) {
+        if (m.fd >= 0) {
+            close(m.fd);
+            (void) unlinkat(m.dir_fd, m.tmp, 0);
+        }
+        if (m.error == EEXIST)
+            (void) journal_restore(m.dir_fd, -1, "."); /* of a process that ended, perhaps */
+        close(m.dir_fd);
+        j->not_before = time_mono_ms() + (m.error == EEXIST ? JOURNAL_BUSY_MS : JOURNAL_RETRY_MS);
+    } else {
+        j->fd = m.fd;
+        j->dir_fd = m.dir_fd;
+        j->now = 0;
+        j->offset = 0;
+        j->turn = 0;
+        j->generation[0] = 1;
+        j->generation[1] = 0;
+        j->heads = 1;
+    }
+    str_free(&tmp);
+    return m.error == 0;
+}
+
+struct journal *journal_for(int mail_fd)
+{
+    struct journal *j;
+
+    if (!conf_mail_journal || fiber_self() == NULL || boot_id()[0] == '\0' || (j = find(mail_fd)) == NULL || !due(j))
+        return NULL;
+    list_del(&j->node);
+    list_prepend(&journals, &j->node);
+    j->users++;
+    fiber_shield(true);
+    bool there = j->fd >= 0 || make(j, mail_fd);
+    fiber_shield(false);
+    if (there)
+        return j;
+    j->users--;
+    return NULL;
+}
+
+/* Settling: what a half holds becomes durable where it belongs. */
+struct settling {
+    int fd, dir_fd;
+    unsigned char head[JOURNAL_BLOCK];
+    off_t at;
+    int error;
+};
+
+static void settle_files(void *arg)
+{
+    struct settling *s = arg;
+
+    if (syncfs(s->dir_fd) < 0 || write_whole(s->fd, s->head, sizeof s->head, s->at) < 0 || fdatasync(s->fd) < 0)
+        s->error = errno;
+}
+
+static void fail(struct journal *j, const char *what, int error)
+{
+    if (!j->failed)
+        log_error("%s: %s: %s: messages are synced one by one; those that are in the journal stay there until the "
+                  "mailbox is opened again",
+                  JOURNAL_NAME, what, strerror(error));
+    j->failed = true;
+}
+
+static void settle(void *arg)
+{
+    struct journal *j = arg;
+    unsigned half = 1 - j->now;
+    struct settling *s = mem_new(sizeof *s);
+
+    fiber_shield(true);
+    s->fd = j->fd;
+    s->dir_fd = j->dir_fd;
+    s->at = (off_t) (j->heads % JOURNAL_HEADS) * JOURNAL_BLOCK;
+    seal_head(s->head, ++j->heads, j->generation[half]);
+    event_offload(settle_files, s);
+    if (s->error)
+        fail(j, "syncfs", s->error);
+    else
+        j->dirty[half] = false;
+    free(s);
+    j->settling = false;
+    j->users--;
+    event_cond_broadcast(&j->moved);
+    fiber_shield(false);
+}
+
+/* The other half is filled from now on, while this one is settled. false: the other one is not ready yet. */
+static bool change_halves(struct journal *j)
+{
+    unsigned other = 1 - j->now;
+
+    if (j->dirty[other] || j->settling)
+        return false;
+    j->generation[other] = j->generation[j->now] + 1;
+    j->now = other;
+    j->offset = 0;
+    j->turn = 0;
+    j->settling = true;
+    j->users++;
+    fiber_go("journal", settle, j);
+    return true;
+}
+
+static bool is_named(const struct journal *j)
+{
+    struct stat st;
+
+    return fstat(j->fd, &st) == 0 && st.st_nlink == 1;
+}
+
+static void tick(void *arg)
+{
+    struct journal *j = arg;
+
+    fiber_shield(true);
+    if (j->offset && !j->writing && !j->failed && !j->ending)
+        (void) change_halves(j);
+    bool rests = !j->offset && !j->dirty[0] && !j->dirty[1] && !j->gathering && !j->writing && !j->settling;
+    if (j->users == 0 && (j->failed || (rests && time_mono_ms() - j->used_ms >= JOURNAL_IDLE_MS))) {
+        if (!j->failed && is_named(j))
+            (void) unlinkat(j->dir_fd, JOURNAL_NAME, 0);
+        else if (is_named(j))
+            j->not_before = time_mono_ms() + JOURNAL_RETRY_MS;
+        drop(j);
+    } else {
+        event_timer_reset(j->timer, JOURNAL_SETTLE_MS);
+    }
+    fiber_shield(false);
+}
+
+static void free_batch(struct batch *b)
+{
+    str_free(&b->frame);
+    free(b);
+}
+
+static struct batch *batch_of(struct journal *j)
+{
+    if (j->gathering == NULL) {
+        j->gathering = mem_new(sizeof *j->gathering);
+        str_init(&j->gathering->frame, STR_UNLIMITED);
+        str_reserve(&j->gathering->frame, 4 * JOURNAL_BLOCK);
+        str_add(&j->gathering->frame, &(struct journal_frame){ 0 }, sizeof(struct journal_frame));
+    }
+    return j->gathering;
+}
+
+static bool add(struct str *frame, const struct journal_message *m)
+{
+    struct slice name = slice_of(m->name), keys = slice_of(m->keys);
+    struct journal_entry e = { .uid = m->uid, .in_new = m->in_new };
+    struct stat st;
+
+    if (fstat(m->fd, &st) < 0 || st.st_size > JOURNAL_MESSAGE_BYTES || name.len > FILE_NAME_BYTES ||
+        keys.len > UINT16_MAX)
+        return false;
+    e.bytes = (uint64_t) st.st_size;
+    e.seconds = st.st_mtim.tv_sec;
+    e.nanoseconds = (uint32_t) st.st_mtim.tv_nsec;
+    e.name_len = (uint16_t) name.len;
+    e.keys_len = (uint16_t) keys.len;
+    str_add(frame, &e, sizeof e);
+    str_addslice(frame, name);
+    str_addslice(frame, keys);
+    str_reserve(frame, e.bytes);
+    if (pread(m->fd, frame->p + frame->len, e.bytes, 0) != (ssize_t) e.bytes)
+        return false;
+    frame->len += e.bytes;
+    return true;
+}
+
+static struct batch *gather(struct journal *j, const struct journal_message *m, size_t n)
+{
+    struct batch *b = batch_of(j);
+    size_t was = b->frame.len;
+
+    for (size_t i = 0; i < n; i++) {
+        if (add(&b->frame, &m[i]) && b->frame.len <= FRAME_BYTES_MAX)
+            continue;
+        str_cut(&b->frame, was);
+        if (b->users == 0) {
+            j->gathering = NULL;
+            free_batch(b);
+        }
+        return NULL;
+    }
+    b->count += (uint32_t) n;
+    b->users++;
+    return b;
+}
+
+static void seal_frame(const struct journal *j, struct batch *b)
+{
+    static const char zeros[JOURNAL_BLOCK];
+    struct journal_frame f = { .magic = JOURNAL_FRAME_MAGIC,
+                               .generation = j->generation[j->now],
+                               .turn = j->turn,
+                               .length = (uint32_t) b->frame.len,
+                               .count = b->count };
+    const size_t behind = offsetof(struct journal_frame, generation);
+
+    memcpy(b->frame.p, &f, sizeof f);
+    f.crc = index_crc32c(b->frame.p + behind, b->frame.len - behind);
+    memcpy(b->frame.p, &f, sizeof f);
+    str_add(&b->frame, zeros, (JOURNAL_BLOCK - b->frame.len % JOURNAL_BLOCK) % JOURNAL_BLOCK);
+}
+
+static bool put(struct journal *j, struct batch *b)
+{
+    struct event_sync one = { .fd = j->fd, .data_only = true };
+    size_t room = b->frame.len + JOURNAL_BLOCK;
+
+    if (j->failed)
+        return false;
+    if (!is_named(j)) { /* somebody has removed it, with or without the mailbox: nobody would restore from it */
+        j->failed = true;
+        return false;
+    }
+    if (j->offset + room > JOURNAL_HALF_BYTES && !change_halves(j))
+        return false;
+    seal_frame(j, b);
+    j->dirty[j->now] = true;
+    if (write_whole(j->fd, b->frame.p, b->frame.len,
+                    (off_t) (JOURNAL_DATA + (uint64_t) j->now * JOURNAL_HALF_BYTES + j->offset)) < 0 ||
+        event_sync(&one, 1) < 0) {
+        fail(j, "write", errno);
+        return false;
+    }
+    j->offset += b->frame.len;
+    j->turn++;
+    return true;
+}
+
+static void write_frame(struct journal *j)
+{
+    struct batch *b = j->gathering;
+
+    j->gathering = NULL;
+    j->writing = true;
+    b->ok = put(j, b);
+    b->done = true;
+    j->writing = false;
+    j->used_ms = time_mono_ms();
+    if (j->timer == NULL)
+        j->timer = event_timer_new(JOURNAL_SETTLE_MS, tick, j);
+    event_cond_broadcast(&j->moved);
+}
+
+bool journal_take(struct journal **pj, const struct journal_message *m, size_t n)
+{
+    struct journal *j = *pj;
+    struct batch *b;
+    bool ok = false;
+
+    *pj = NULL;
+    fiber_shield(true);
+    b = n && j->fd >= 0 && !j->failed ? gather(j, m, n) : NULL;
+    while (b && !b->done)
+        if (j->writing)
+            (void) event_cond_wait(&j->moved, EVENT_NEVER);
+        else
+            write_frame(j);
+    if (b) {
+        ok = b->ok;
+        if (--b->users == 0)
+            free_batch(b);
+    }
+    j->users--;
+    event_cond_broadcast(&j->moved);
+    fiber_shield(false);
+    return ok;
+}
+
+static struct journal *unfinished(void)
+{
+    list_each(at, &journals)
+    {
+        struct journal *j = list_entry(at, struct journal, node);
+        if (j->fd >= 0 && !j->ending)
+            return j;
+    }
+    return NULL;
+}
+
+static void finish(struct journal *j)
+{
+    struct settling s = { .fd = j->fd,
+                          .dir_fd = j->dir_fd,
+                          .at = (off_t) (j->heads % JOURNAL_HEADS) * JOURNAL_BLOCK };
+
+    seal_head(s.head, ++j->heads, j->generation[j->now]);
+    if (fiber_self())
+        event_offload(settle_files, &s);
+    else
+        settle_files(&s);
+    if (s.error == 0 && is_named(j))
+        (void) unlinkat(j->dir_fd, JOURNAL_NAME, 0);
+}
+
+void journal_finish(void)
+{
+    for (struct journal *j; (j = unfinished()) != NULL;) {
+        bool in_fiber = fiber_self() != NULL;
+
+        j->ending = true;
+        if (in_fiber)
+            fiber_shield(true);
+        while (j->users && in_fiber)
+            (void) event_cond_wait(&j->moved, EVENT_NEVER);
+        j->users++;
+        if (!j->failed)
+            finish(j);
+        j->users--;
+        drop(j);
+        if (in_fiber)
+            fiber_shield(false);
+    }
+}

@@ -1,0 +1,62 @@
+/*
+ * journal - posthorn.journal: new messages of one mailbox, durable before the file system has committed their files
+ *
+ * To commit new files costs a file system a row of writes that wait for each other; to write once more into blocks it
+ * has given already costs one. So while one message after the other comes into a mailbox, each is written a second
+ * time, into a file of fixed size beside the mailbox's cur/, and that write is what its sender waits for. The message
+ * files themselves, and their lines in dovecot-uidlist, are there for every reader as always; one syncfs makes those of
+ * a second durable. After a power cut whoever opens the mailbox next writes again what the file system has lost, under
+ * the same names and UIDs.
+ *
+ * Callers     lib/store, lib/deliver
+ * Invariants  a message is in the journal, synced, or its own file is, before its sender is told
+ *             who writes holds the flock of the file, from before it has its name until after it lost it; one process
+ *             a mailbox writes, the others sync their files
+ *             a part of the journal is used again only after what it holds is durable elsewhere, and that is noted
+ *             what was expunged less than JOURNAL_SETTLE_MS before a power cut may come back, as from any file system
+ *             none outlives its use: it goes when no message has come for JOURNAL_IDLE_MS, and when the process ends
+ * Errors      those of the disk mean: sync the files
+ * Privilege   the mail user's
+ */
+#ifndef STORE_JOURNAL_H
+#define STORE_JOURNAL_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define JOURNAL_NAME "posthorn.journal"
+enum {
+    JOURNAL_BURST = 16, /* so many messages within JOURNAL_BURST_MS make a journal worth its making */
+    JOURNAL_BURST_MS = 2000,
+    JOURNAL_MESSAGE_BYTES = 128 << 10, /* a larger one is synced: twice the bytes would cost more than a commit */
+    JOURNAL_HALF_BYTES = 2 << 20,      /* while one half is being made durable the other is filled */
+    JOURNAL_SETTLE_MS = 1000,
+    JOURNAL_IDLE_MS = 2000,
+    JOURNAL_BUSY_MS = 250,        /* another process has it: so long the files are synced before it is tried again */
+    JOURNAL_RETRY_MS = 10000,     /* after it could not be made */
+    JOURNAL_MAILBOXES_MAX = 256,  /* that are counted at a time */
+    JOURNAL_RESTORE_MS = 60000,   /* another process is restoring: so long is it waited for */
+    JOURNAL_MESSAGES_MAX = 65536, /* restored from one journal */
+};
+
+struct journal_message {
+    int fd;           /* of its file, whole and with its date; readable */
+    const char *name; /* where it was renamed to */
+    bool in_new;      /* else in cur/ */
+    uint32_t uid;     /* 0: none yet */
+    const char *keys; /* of its line in the uidlist; NULL: none */
+};
+struct journal;
+/* A message is about to be made durable in the mailbox of that descriptor: NULL where its file is to be synced as
+ * ever; else journal_take is due, after the file and its line are written and named. */
+struct journal *journal_for(int mail_fd);
+/* All of them together; gives the journal back. true: they are durable. false, also for none: sync them. */
+bool journal_take(struct journal **, const struct journal_message *, size_t n);
+/* Makes durable what this process has in journals, and removes them: at its end. */
+void journal_finish(void);
+
+/* At the opening of a mailbox, before anything in it is read: what a journal holds that the file system lost comes
+ * back. control_fd: of the uidlist; -1: not known, then only the files come back now. path: for the log. 0; -1 errno
+ * when it could not be done: the mailbox must not be used yet (EAGAIN: another process is at it). */
+int journal_restore(int mail_fd, int control_fd, const char *path);
+#endif

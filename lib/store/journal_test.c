@@ -1,0 +1,454 @@
+/*
+ * journal_test - messages that were told as saved, and a file system that has lost what nobody synced: files that are
+ * gone, short, or empty, a uidlist without its last lines; a process that died; one that still writes
+ */
+#include "store/journal.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/time.h"
+#include "conf/param.h"
+#include "event/event.h"
+#include "store/index.h"
+#include "store/internal.h"
+#include "store/journal_file.h"
+#include "store/message.h"
+
+#include <assert.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { XFS_MAGIC = 0x58465342, TOLD_MAX = 2000 };
+static char root[200];
+static int told_pipe[2];
+
+struct told { /* what the child was told is safe */
+    uint32_t uid, number;
+};
+
+static void shell(const char *what)
+{
+    char cmd[900];
+
+    snprintf(cmd, sizeof cmd, "cd '%s' && %s", root, what);
+    assert(system(cmd) == 0);
+}
+
+static struct store *open_root(void)
+{
+    struct store *st;
+    struct store_config c = { .root = root, .separator = '/', .create = true };
+
+    assert(store_open(&c, &st) == STORE_OK);
+    return st;
+}
+
+static bool exists(const char *name)
+{
+    char path[300];
+
+    snprintf(path, sizeof path, "%s/%s", root, name);
+    return access(path, F_OK) == 0;
+}
+
+static void letter(char *out, size_t room, uint32_t number, size_t filler)
+{
+    int n = snprintf(out, room, "Subject: number %u\r\n\r\n", number);
+
+    assert(n > 0 && (size_t) n + filler + 3 < room);
+    memset(out + n, 'x', filler);
+    snprintf(out + (size_t) n + filler, 3, "\r\n");
+}
+
+static uint32_t save(struct store *st, uint32_t number, size_t filler, uint8_t flags, const char *const *keywords)
+{
+    static char text[JOURNAL_MESSAGE_BYTES * 2];
+    struct arena *a = arena_new();
+    struct mailbox_save *s;
+    uint32_t validity = 0, *uids, uid;
+    size_t count;
+
+    letter(text, sizeof text, number, filler);
+    assert(mailbox_save_begin(st, "INBOX", NULL, &s) == STORE_OK);
+    assert(mailbox_save_start(s, flags, keywords, 1600000000 + number) == STORE_OK &&
+           mailbox_save_write(s, text, strlen(text)) == STORE_OK && mailbox_save_finish(s) == STORE_OK);
+    assert(mailbox_save_commit(&s, a, &validity, &uids, &count) == STORE_OK && count == 1);
+    uid = uids[0];
+    arena_free(&a);
+    return uid;
+}
+
+/* In a process of its own, which ends as if killed: (count) messages, after each of which it says what it was told. */
+static struct plan {
+    uint32_t count;
+    int64_t rest_ms;     /* after `early` of them */
+    uint32_t early, big; /* that one is too large for the journal */
+    bool stay, finish;
+} plan;
+
+static void work(void *unused)
+{
+    struct store *st = open_root();
+
+    (void) unused;
+    for (uint32_t i = 1; i <= plan.count; i++) {
+        struct told t = { .number = i };
+        t.uid = save(st, i, i == plan.big ? JOURNAL_MESSAGE_BYTES + 1 : 500, i % 3 ? 0 : MAIL_SEEN, NULL);
+        assert(write(told_pipe[1], &t, sizeof t) == sizeof t);
+        if (i == plan.early)
+            assert(event_sleep(plan.rest_ms) == 0);
+    }
+    if (plan.finish)
+        store_close(&st);
+    if (plan.stay)
+        (void) event_sleep(60000);
+    _exit(0);
+}
+
+static pid_t start(struct plan p)
+{
+    pid_t pid;
+
+    plan = p;
+    assert(pipe(told_pipe) == 0);
+    fflush(NULL);
+    if ((pid = fork()) == 0) {
+        close(told_pipe[0]);
+        event_run(work, NULL);
+        _exit(1);
+    }
+    close(told_pipe[1]);
+    return pid;
+}
+
+static size_t hear(struct told *told, size_t most)
+{
+    size_t n = 0;
+
+    while (n < most && read(told_pipe[0], &told[n], sizeof *told) == sizeof *told)
+        n++;
+    return n;
+}
+
+static size_t run(struct told *told, struct plan p)
+{
+    pid_t pid = start(p);
+    size_t n = hear(told, TOLD_MAX);
+    int status;
+
+    close(told_pipe[0]);
+    assert(waitpid(pid, &status, 0) == pid && status == 0 && n == p.count);
+    return n;
+}
+
+/* What a new boot of the machine does to the journal: its heads name another one. */
+static void reboot(void)
+{
+    const size_t behind = offsetof(struct journal_head, half_bytes);
+    char path[300];
+    int fd;
+
+    snprintf(path, sizeof path, "%s/%s", root, JOURNAL_NAME);
+    assert((fd = open(path, O_RDWR | O_CLOEXEC)) >= 0);
+    for (off_t at = 0; at < JOURNAL_DATA; at += JOURNAL_BLOCK) {
+        struct journal_head h;
+        assert(pread(fd, &h, sizeof h, at) == sizeof h);
+        if (h.magic != JOURNAL_MAGIC)
+            continue;
+        snprintf(h.boot, sizeof h.boot, "another boot");
+        h.crc = index_crc32c((const char *) &h + behind, sizeof h - behind);
+        assert(pwrite(fd, &h, sizeof h, at) == sizeof h);
+    }
+    close(fd);
+}
+
+static void damage(off_t at)
+{
+    char path[300], byte = 1;
+    int fd;
+
+    snprintf(path, sizeof path, "%s/%s", root, JOURNAL_NAME);
+    assert((fd = open(path, O_RDWR | O_CLOEXEC)) >= 0 && pwrite(fd, &byte, 1, at) == 1 && close(fd) == 0);
+}
+
+/* The message with that UID is that message, whole. */
+static void expect_message(struct mailbox *box, uint32_t uid, uint32_t number)
+{
+    struct str out;
+    uint64_t size;
+    int64_t date;
+    char want[40];
+    uint32_t seq = 0;
+
+    for (uint32_t i = 1; i <= mailbox_count(box); i++)
+        if (mailbox_mail(box, i)->uid == uid)
+            seq = i;
+    assert(seq);
+    snprintf(want, sizeof want, "\"number %u\"", number);
+    str_init(&out, 0);
+    assert(message_envelope(box, seq, &out) == STORE_OK && strstr(out.p, want));
+    str_free(&out);
+    assert(message_size(box, seq, &size) == STORE_OK && size > 500);
+    assert(message_date(box, seq, &date) == STORE_OK && date == 1600000000 + (int64_t) number);
+}
+
+static void expect_all(const struct told *told, size_t n)
+{
+    struct store *st = open_root();
+    struct mailbox *box;
+
+    assert(mailbox_open(st, "INBOX", false, &box) == STORE_OK);
+    assert(mailbox_count(box) == n);
+    for (size_t i = 0; i < n; i++)
+        expect_message(box, told[i].uid, told[i].number);
+    mailbox_close(&box);
+    store_close(&st);
+    assert(!exists(JOURNAL_NAME));
+}
+
+static void fresh(void)
+{
+    char cmd[300];
+
+    snprintf(cmd, sizeof cmd, "rm -rf '%s'", root);
+    assert(system(cmd) == 0);
+}
+
+/* Does that with the files of the messages whose number fits an expression of awk, n. */
+static void each_file(const char *does, const char *of)
+{
+    char cmd[500];
+
+    snprintf(cmd, sizeof cmd,
+             "grep -rH '^Subject: number' new cur | tr -d '\\r' | sed 's/:Subject: number / /' | "
+             "awk '{n = $2} %s {print $1}' | xargs -r %s",
+             of, does);
+    shell(cmd);
+}
+
+/* The newest files are lost, those before them are cut or empty; so are the uidlist's last lines. */
+static void lose(uint32_t newest, unsigned gone, unsigned cut, unsigned lines)
+{
+    char of[100], cmd[200];
+
+    snprintf(of, sizeof of, "n > %u", newest - gone);
+    each_file("rm", of);
+    snprintf(of, sizeof of, "n > %u && n %% 2", newest - gone - cut);
+    each_file("truncate -s 0", of);
+    snprintf(of, sizeof of, "n > %u", newest - gone - cut);
+    each_file("truncate -s 100", of);
+    snprintf(cmd, sizeof cmd, "head -n -%u dovecot-uidlist >u && mv u dovecot-uidlist; rm -f posthorn.index", lines);
+    shell(cmd);
+}
+
+static void test_power_cut(void)
+{
+    static struct told told[TOLD_MAX];
+    size_t n;
+
+    fresh();
+    n = run(told, (struct plan){ .count = 60, .big = 40 });
+    assert(exists(JOURNAL_NAME));
+    lose(60, 12, 7, 20);
+    reboot();
+    expect_all(told, n);
+
+    /* What a second look finds needs nothing. */
+    expect_all(told, n);
+}
+
+static void test_torn_journal(void)
+{
+    static struct told told[TOLD_MAX];
+
+    fresh();
+    (void) run(told, (struct plan){ .count = 40 });
+    reboot();
+    damage(JOURNAL_DATA + (off_t) 20 * JOURNAL_BLOCK + 50); /* nobody was told of that one, so to speak */
+    each_file("truncate -s 0", "");
+    struct store *st = open_root();
+    struct mailbox *box;
+    assert(mailbox_open(st, "INBOX", false, &box) == STORE_OK);
+    for (size_t i = JOURNAL_BURST; i < JOURNAL_BURST + 20; i++)
+        expect_message(box, told[i].uid, told[i].number);
+    mailbox_close(&box);
+    store_close(&st);
+}
+
+static void test_process_died(void)
+{
+    static struct told told[TOLD_MAX];
+    size_t n;
+
+    fresh();
+    n = run(told, (struct plan){ .count = 40 });
+    assert(exists(JOURNAL_NAME));
+    /* Its owner reads and removes a message by another program: it does not come back. */
+    each_file("rm", "n == 40");
+    struct store *st = open_root();
+    struct mailbox *box;
+    assert(mailbox_open(st, "INBOX", false, &box) == STORE_OK && mailbox_count(box) == n - 1);
+    mailbox_close(&box);
+    store_close(&st);
+    assert(!exists(JOURNAL_NAME));
+}
+
+/* What was settled long before the power cut is not looked at again. */
+static void test_settled(void)
+{
+    static struct told told[TOLD_MAX];
+
+    fresh();
+    (void) run(told, (struct plan){ .count = 900, .early = 300, .rest_ms = 2 * JOURNAL_SETTLE_MS - 400 });
+    assert(exists(JOURNAL_NAME));
+    reboot();
+    each_file("rm", "n <= 200 || n > 897");
+    struct store *st = open_root();
+    struct mailbox *box;
+    assert(mailbox_open(st, "INBOX", false, &box) == STORE_OK && mailbox_count(box) == 700);
+    for (size_t i = 200; i < 900; i++)
+        expect_message(box, told[i].uid, told[i].number);
+    mailbox_close(&box);
+    store_close(&st);
+}
+
+static void test_alive(void)
+{
+    static struct told told[TOLD_MAX];
+    pid_t pid;
+    int status;
+
+    fresh();
+    pid = start((struct plan){ .count = 30, .stay = true });
+    assert(hear(told, 30) == 30 && exists(JOURNAL_NAME));
+    struct store *st = open_root();
+    struct mailbox *box;
+    assert(mailbox_open(st, "INBOX", false, &box) == STORE_OK && mailbox_count(box) == 30);
+    assert(exists(JOURNAL_NAME)); /* the other one's */
+    for (int i = 0; exists(JOURNAL_NAME); i++) {
+        assert(i < 100);
+        usleep(100000);
+    }
+    assert(kill(pid, 0) == 0); /* it went because nothing came any more */
+    mailbox_close(&box);
+    store_close(&st);
+    kill(pid, SIGKILL);
+    assert(waitpid(pid, &status, 0) == pid);
+    close(told_pipe[0]);
+
+    fresh();
+    (void) run(told, (struct plan){ .count = 30, .finish = true });
+    assert(!exists(JOURNAL_NAME));
+    expect_all(told, 30);
+}
+
+/* Where only the files are asked for, the UIDs wait for who knows the uidlist. */
+static void test_without_uidlist(void)
+{
+    static struct told told[TOLD_MAX];
+    size_t n;
+    int fd;
+
+    fresh();
+    n = run(told, (struct plan){ .count = 30 });
+    lose(30, 5, 0, 10);
+    reboot();
+    assert((fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) >= 0);
+    assert(journal_restore(fd, -1, root) == 0 && exists(JOURNAL_NAME));
+    close(fd);
+    expect_all(told, n);
+}
+
+static struct removed {
+    unsigned phase;
+} removed;
+
+static void remove_under_writer(void *unused)
+{
+    struct store *st = open_root();
+    static const char *const keywords[] = { "k", NULL };
+    uint32_t n = 0;
+
+    (void) unused;
+    for (int i = 0; i < 2 * JOURNAL_BURST; i++)
+        (void) save(st, ++n, 500, 0, NULL);
+    assert(exists(JOURNAL_NAME));
+    shell("rm " JOURNAL_NAME);
+    for (int i = 0; i < 5; i++)
+        (void) save(st, ++n, 500, 0, NULL);
+    assert(!exists(JOURNAL_NAME)); /* synced as ever */
+    assert(event_sleep(JOURNAL_SETTLE_MS + 300) == 0);
+    for (int i = 0; i < 2 * JOURNAL_BURST; i++)
+        (void) save(st, ++n, 500, 0, keywords);
+    assert(!exists(JOURNAL_NAME)); /* keywords stand in a file of their own */
+    for (int i = 0; i < 2 * JOURNAL_BURST; i++)
+        (void) save(st, ++n, 500, 0, NULL);
+    assert(exists(JOURNAL_NAME));
+    removed.phase = n;
+    store_close(&st);
+    assert(!exists(JOURNAL_NAME));
+}
+
+static void test_removed(void)
+{
+    fresh();
+    event_run(remove_under_writer, NULL);
+    struct store *st = open_root();
+    struct mailbox *box;
+    assert(mailbox_open(st, "INBOX", false, &box) == STORE_OK && mailbox_count(box) == removed.phase);
+    mailbox_close(&box);
+    store_close(&st);
+}
+
+/* A file of that name that is none of ours stops nobody. */
+static void test_strange(void)
+{
+    static const char *const makes[] = { "echo hello >" JOURNAL_NAME,   "ln -s /etc/passwd " JOURNAL_NAME,
+                                         "mkdir " JOURNAL_NAME,         "mkfifo " JOURNAL_NAME,
+                                         "ln -s nowhere " JOURNAL_NAME, "truncate -s 4M " JOURNAL_NAME };
+
+    for (size_t i = 0; i < sizeof makes / sizeof *makes; i++) {
+        struct store *st;
+        struct mailbox *box;
+
+        fresh();
+        st = open_root();
+        (void) save(st, 1, 500, 0, NULL);
+        shell(makes[i]);
+        assert(mailbox_open(st, "INBOX", false, &box) == STORE_OK && mailbox_count(box) == 1);
+        (void) save(st, 2, 500, 0, NULL);
+        mailbox_close(&box);
+        store_close(&st);
+    }
+}
+
+int main(void)
+{
+    struct statfs fs;
+
+    snprintf(root, sizeof root, "%s/journal-test-%d", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", (int) getpid());
+    conf_mail_journal = true;
+    test_strange();
+    assert(statfs(root, &fs) == 0);
+    if ((fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_MAGIC) && boot_id()[0]) {
+        test_power_cut();
+        test_torn_journal();
+        test_process_died();
+        test_settled();
+        test_alive();
+        test_without_uidlist();
+        test_removed();
+    } else {
+        printf("%s is on no ext4 or xfs: only what others leave there was tried\n", root);
+    }
+    fresh();
+    return 0;
+}

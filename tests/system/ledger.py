@@ -19,10 +19,13 @@ class Dark(Exception):
     the ioctl may well succeed.)"""
 
 
+# What sessions that open a folder while others change it do to each other, with no cut at all.
+NEW_UID, DISTURBED = "appeared late or again: it gets a new UID", "SERVERBUG"
 CUT_OFF = (Dark, OSError, EOFError, smtplib.SMTPException, imaplib.IMAP4.error, AssertionError, ValueError)
 SENDER = "a@elsewhere.example"
 GONE_SECONDS = 5      # an expunge that was answered longer ago does not come undone
 BEGIN_SECONDS = 20    # within which the clients get their first answers
+ATTEMPTS = 100        # at reading a box: one for each message that cannot be read
 TOGETHER = 500        # messages asked for in one command
 SIZES = [1, 8, 60, 900]  # lines of a message
 
@@ -35,21 +38,25 @@ class Ledger:
         self.stands = {}                              # (box, UIDVALIDITY, UID) -> token
         self.validity = {}                            # box -> UIDVALIDITY
         self.seen_by = {}                             # the same -> how a client came to know
+        self.copies = {}                              # (box, token) -> how often it was found after the last start
         self.gone = {}                                # (box, UID) -> when its EXPUNGE or MOVE was answered
+        self.queued = {}                              # token -> queue ID
         self.somewhere = {}                           # token -> boxes; of a MOVE nobody answered
         self.faults, self.count = [], collections.Counter()
-        self.strange = {}                             # faults that touch nothing that was answered: (box, UID) -> text
+        self.strange = {}                             # lesser faults: (box, UID) -> text
         self.answers, self.cut_at, self.dark = 0, None, threading.Event()
         self.dark_since = 0
-        self.told_at = {}                              # token -> when
+        self.mark = machine.i.log_mark()
+        self.told_at = {}                             # token -> when
 
     def fault(self, text):
         with self.lock:
             self.faults.append(text)
 
-    def doubt(self, unanswered, box, uid, text):
-        """A fault, or one of a message whose client was answered nothing: each of these once."""
-        if unanswered:
+    def doubt(self, lesser, box, uid, text):
+        """A fault, or one of those that are told only, each once: of a message whose client was answered nothing, or of sessions
+        that disturb each other."""
+        if lesser:
             self.strange.setdefault((box, uid), f"{box}: UID {uid}, {text}")
         else:
             self.fault(f"{box}: UID {uid}, {text}")
@@ -115,10 +122,13 @@ class Ledger:
     def read(self, box):
         """(UIDVALIDITY, {UID: message, or None where the server fails to send it})"""
         found, last = {}, 0
-        while True:
+        for attempt in range(ATTEMPTS):
             with imap(self.machine, box) as m:
                 validity = select(m, box)
-                uids = [int(re.search(rb"UID (\d+)", line)[1]) for line in m.ok(b"UID FETCH 1:* (UID)")[:-1] if b"UID" in line]
+                uids = [int(re.search(rb"UID (\d+)", line)[1]) for line in (listed := m(b"UID FETCH 1:* (UID)"))[:-1] if b"UID" in line]
+                if DISTURBED.encode() in listed[-1]:
+                    self.doubt(True, box, 0, f"attempt {attempt}: {listed[-1]}")
+                    continue
                 try:
                     for uid, message in messages(m, [uid for uid in uids if uid > last]):
                         found[uid], last = message, uid
@@ -126,9 +136,11 @@ class Ledger:
                 except EOFError:
                     last = min(uid for uid in uids if uid > last)
                     found[last] = None
+        raise AssertionError(f"{box}: cannot be read: {found}")
 
     def check(self, box, copies=1, appended=False):
-        """Looks at a box after a start; what is shown once is owed from now on."""
+        """Looks at a box after a start; what is shown once is owed from now on. copies: as many may be of a message that was on
+        its way at the cut; of those that were there before it, no more than there were."""
         where = {}
         validity, shown = self.read(box)
         for uid, message in shown.items():
@@ -144,7 +156,9 @@ class Ledger:
             if not where.get(token):
                 self.fault(f"{box}: {token}, UID {uid}, is lost; told {self.when(token)}")
             elif uid is not None and uid not in where[token]:
-                self.fault(f"{box}: {token} had UID {uid}, has {where[token]}")
+                by = self.seen_by.get((box, validity, uid))
+                anew = self.machine.i.log(self.mark).count(NEW_UID) > 0
+                self.doubt(anew, box, uid, f"{token} ({by}), has {where[token]}; told {self.when(token)}")
         for token, uids in where.items():
             back = [uid for uid in uids if (box, uid) in self.gone]
             for uid in back:
@@ -152,8 +166,9 @@ class Ledger:
                 self.count["came back"] += 1
                 if ago > GONE_SECONDS:
                     self.fault(f"{box}: UID {uid} is back, expunged {ago:.1f} s before the cut")
-            if len(uids) - len(back) > copies:
+            if len(uids) - len(back) > self.copies.get((box, token), copies):
                 self.fault(f"{box}: {token} is there {len(uids)} times: {uids}")
+            self.copies[box, token] = len(uids)
             self.owed[box][token] = uids[0]
         for token, boxes in self.somewhere.items():
             if box in boxes and where.get(token):
@@ -216,7 +231,8 @@ class Load:
                 self.ledger.fault(f"{work.__name__}: {e}")
         except CUT_OFF as e:
             if not self.ledger.dark.is_set():
-                self.ledger.fault(f"{work.__name__} ended before the cut: {type(e).__name__}: {e}")
+                text = f"{work.__name__} ended before the cut: {type(e).__name__}: {e}"
+                self.ledger.doubt(DISTURBED in text, work.__name__, 0, text)
 
     def run(self, least, most):
         """Cuts after that many answers: at the instant of the answer, or a little later. Then starts anew."""
@@ -255,6 +271,20 @@ class Load:
                 s.sendmail(SENDER, [box[0]], text)
                 with self.ledger.told("SMTP"):
                     self.ledger.owe(box, token)
+
+    def to_wait(self, rng, box):
+        """By SMTP to a box whose mail waits. In the queue a message is known by its sender, which is its token, and by its ID."""
+        with smtp(self.machine) as s:
+            s.ehlo()
+            while True:
+                token, text = self.ledger.letter(rng)
+                for step, given in ((s.mail, f"{token}@elsewhere.example"), (s.rcpt, box[0]), (s.data, text)):
+                    answer = step(given)
+                    if answer[0] != 250:
+                        raise smtplib.SMTPResponseException(*answer)
+                with self.ledger.told("SMTP"):
+                    self.ledger.owe(box, token)
+                    self.ledger.queued[token] = re.search(rb"queued as (\w+)", answer[1])[1].decode()
 
     def append_some(self, m, rng, box, most):
         """[(UID, token)] of one APPEND with up to so many messages."""

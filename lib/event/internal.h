@@ -83,9 +83,18 @@ void wait_reset(void);
 void wait_cond_remove(struct fiber *);
 void signal_dispatch(void);
 void signal_reset(void);
+struct job { /* of a thread; on the stack of the fiber that waits for it */
+    event_fn fn;
+    void *arg;
+    struct fiber *waiter;
+    bool done; /* set by the loop */
+    struct job *next;
+};
+void offload_submit(struct job *);
+void offload_await(struct job *);
 void offload_dispatch(void);
 void offload_reset(void);
 bool thread_start(void *(*fn)(void *), void *arg, bool needed); /* whether it runs; log_fatal without a needed one */
-void sync_dispatch(void);
+struct job *sync_finished(void); /* since it was last asked */
 void sync_reset(void);
 #endif

@@ -19,14 +19,6 @@
 
 enum { THREAD_STACK_BYTES = 512 << 10 };
 
-struct job {
-    event_fn fn;
-    void *arg;
-    struct fiber *waiter;
-    bool done;
-    struct job *next;
-};
-
 static struct pool {
     pthread_mutex_t lock;
     sem_t more;                /* jobs to be done */
@@ -125,7 +117,9 @@ static void submit(struct pool *pool, struct job *j)
     sem_post(&pool->more);
 }
 
-static void await(struct job *j)
+void offload_submit(struct job *j) { submit(&pools[NORMAL], j); }
+
+void offload_await(struct job *j)
 {
     j->waiter->stubborn = true;
     while (!j->done)
@@ -142,14 +136,14 @@ static void offload(struct pool *pool, event_fn fn, void *arg)
         return;
     }
     submit(pool, &j);
-    await(&j);
+    offload_await(&j);
 }
 
 void event_offload(event_fn fn, void *arg) { offload(&pools[NORMAL], fn, arg); }
 void event_offload_low(event_fn fn, void *arg) { offload(&pools[LOW], fn, arg); }
 void event_offload_wait(event_fn fn, void *arg) { offload(&pools[WAITERS], fn, arg); }
 
-static void dispatch(struct pool *pool)
+static struct job *finished(struct pool *pool)
 {
     struct job *done;
 
@@ -157,6 +151,11 @@ static void dispatch(struct pool *pool)
     done = pool->finished;
     pool->finished = NULL;
     pthread_mutex_unlock(&pool->lock);
+    return done;
+}
+
+static void wake_waiters(struct job *done)
+{
     for (struct job *next; done; done = next) {
         next = done->next;
         done->done = true;
@@ -167,8 +166,8 @@ static void dispatch(struct pool *pool)
 void offload_dispatch(void)
 {
     for (size_t n = 0; n < POOLS; n++)
-        dispatch(&pools[n]);
-    sync_dispatch();
+        wake_waiters(finished(&pools[n]));
+    wake_waiters(sync_finished());
 }
 
 void offload_reset(void)

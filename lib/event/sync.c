@@ -1,9 +1,11 @@
 /*
- * sync - files made durable by threads, those that wait together
+ * sync - files made durable by threads: small ones together
  *
- * A thread takes all that waits: it has the data of each written, waits for them, and only then syncs one after the
- * other, so that the first commits the journal for those behind it. While one thread commits, the next gathers: the
- * busier the disk, the more files share a commit, a hand-over and a wake-up of the loop.
+ * One thread takes all that waits: it has the data of each written, waits for them, and only then syncs one after the
+ * other, so that the first commits the journal for those behind it. While it works the next ones gather: the busier the
+ * disk, the more files share a commit, a hand-over and a wake-up of the loop. So it goes where one journal serves all
+ * (ext4, xfs) and with files for whose data the others can wait. The rest are synced side by side by the threads of
+ * offload: btrfs joins those who call at the same time, not those who call in turn.
  */
 #include "event/internal.h"
 
@@ -11,35 +13,59 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
-enum { SYNCERS = 2 };
+enum { TOGETHER_BYTES = 1 << 20 };
 
 struct sync_job {
     struct event_sync file;
     int error;
-    struct fiber *waiter;
-    bool done;
-    struct sync_job *next;
+    struct job job;
 };
 
 static struct {
     pthread_mutex_t lock;
     sem_t more; /* posted when the first job comes */
-    struct sync_job *first, **last;
-    struct sync_job *finished;
-    int threads, busy;
-} jobs = { .lock = PTHREAD_MUTEX_INITIALIZER };
+    struct job *first, **last;
+    struct job *finished;
+    bool started;
+} gathered = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static bool solo;
 void event_solo(bool yes) { solo = yes; }
 
-static void sync_file(struct sync_job *j)
+static void sync_file(void *arg)
 {
+    struct sync_job *j = arg;
+
     if ((j->file.data_only ? fdatasync(j->file.fd) : fsync(j->file.fd)) < 0)
         j->error = errno;
+}
+
+static bool one_journal(int fd, dev_t device)
+{
+    static dev_t known_device;
+    static bool known, answer; /* most processes write to one file system */
+    struct statfs fs;
+
+    if (known && known_device == device)
+        return answer;
+    known = fstatfs(fd, &fs) == 0;
+    known_device = device;
+    answer = known && (fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_SUPER_MAGIC);
+    return answer;
+}
+
+static bool may_gather(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size <= TOGETHER_BYTES && one_journal(fd, st.st_dev);
 }
 
 /* A failure that this call tells of, fsync may not tell of again. Where there is no such call, fsync does all. */
@@ -49,19 +75,19 @@ static void push_data(struct sync_job *j, unsigned how)
         j->error = errno;
 }
 
-static void sync_batch(struct sync_job *batch)
+static void sync_batch(struct job *batch)
 {
     if (batch->next) {
-        for (struct sync_job *j = batch; j; j = j->next)
-            push_data(j, SYNC_FILE_RANGE_WRITE);
-        for (struct sync_job *j = batch; j; j = j->next)
-            push_data(j, SYNC_FILE_RANGE_WAIT_BEFORE);
+        for (struct job *j = batch; j; j = j->next)
+            push_data(j->arg, SYNC_FILE_RANGE_WRITE);
+        for (struct job *j = batch; j; j = j->next)
+            push_data(j->arg, SYNC_FILE_RANGE_WAIT_BEFORE);
     }
-    for (struct sync_job *j = batch; j; j = j->next)
-        sync_file(j);
+    for (struct job *j = batch; j; j = j->next)
+        sync_file(j->arg);
 }
 
-static struct sync_job **end_of(struct sync_job *batch)
+static struct job **end_of(struct job *batch)
 {
     while (batch->next)
         batch = batch->next;
@@ -72,55 +98,44 @@ static void *work(void *unused)
 {
     (void) unused;
     for (;;) {
-        while (sem_wait(&jobs.more) < 0)
+        while (sem_wait(&gathered.more) < 0)
             continue;
-        pthread_mutex_lock(&jobs.lock);
-        struct sync_job *batch = jobs.first;
-        jobs.first = NULL;
-        jobs.last = &jobs.first;
-        jobs.busy++;
-        pthread_mutex_unlock(&jobs.lock);
+        pthread_mutex_lock(&gathered.lock);
+        struct job *batch = gathered.first;
+        gathered.first = NULL;
+        gathered.last = &gathered.first;
+        pthread_mutex_unlock(&gathered.lock);
         sync_batch(batch);
-        pthread_mutex_lock(&jobs.lock);
-        bool wake = jobs.finished == NULL;
-        *end_of(batch) = jobs.finished;
-        jobs.finished = batch;
-        jobs.busy--;
-        pthread_mutex_unlock(&jobs.lock);
+        pthread_mutex_lock(&gathered.lock);
+        bool wake = gathered.finished == NULL;
+        *end_of(batch) = gathered.finished;
+        gathered.finished = batch;
+        pthread_mutex_unlock(&gathered.lock);
         if (wake)
             loop_wake(); /* which finds the lock free */
     }
     return NULL;
 }
 
-static void submit(struct sync_job *j)
+static void gather(struct job *j)
 {
-    pthread_mutex_lock(&jobs.lock);
-    if (jobs.threads == 0) {
-        jobs.last = &jobs.first;
-        sem_init(&jobs.more, 0, 0);
+    if (!gathered.started) {
+        gathered.last = &gathered.first;
+        sem_init(&gathered.more, 0, 0);
+        gathered.started = thread_start(work, NULL, true);
     }
-    bool wake = jobs.first == NULL;
-    *jobs.last = j;
-    jobs.last = &j->next;
-    if (jobs.busy == jobs.threads && jobs.threads < SYNCERS)
-        jobs.threads += thread_start(work, NULL, jobs.threads == 0);
-    pthread_mutex_unlock(&jobs.lock);
+    pthread_mutex_lock(&gathered.lock);
+    bool wake = gathered.first == NULL;
+    *gathered.last = j;
+    gathered.last = &j->next;
+    pthread_mutex_unlock(&gathered.lock);
     if (wake)
-        sem_post(&jobs.more);
-}
-
-static void await(struct sync_job *j)
-{
-    j->waiter->stubborn = true;
-    while (!j->done)
-        loop_wait(EVENT_NEVER);
-    j->waiter->stubborn = false;
+        sem_post(&gathered.more);
 }
 
 int event_sync(const struct event_sync *files, size_t n)
 {
-    struct sync_job job[EVENT_SYNC_MAX];
+    struct sync_job jobs[EVENT_SYNC_MAX];
     struct fiber *self = fiber_self();
     size_t here = self == NULL ? n : solo ? 1 : 0; /* by this thread */
     int error = 0;
@@ -128,39 +143,39 @@ int event_sync(const struct event_sync *files, size_t n)
     if (n > EVENT_SYNC_MAX)
         log_panic("event_sync: %zu files", n);
     for (size_t i = 0; i < n; i++) {
-        job[i] = (struct sync_job){ .file = files[i], .waiter = self };
-        if (i >= here)
-            submit(&job[i]);
+        jobs[i] = (struct sync_job){ .file = files[i], .job = { .fn = sync_file, .arg = &jobs[i], .waiter = self } };
+        if (i < here)
+            continue;
+        if (may_gather(files[i].fd))
+            gather(&jobs[i].job);
+        else
+            offload_submit(&jobs[i].job);
     }
     for (size_t i = 0; i < n; i++) {
         if (i < here)
-            sync_file(&job[i]);
+            sync_file(&jobs[i]);
         else
-            await(&job[i]);
-        error = error ? error : job[i].error;
+            offload_await(&jobs[i].job);
+        error = error ? error : jobs[i].error;
     }
     errno = error;
     return error ? -1 : 0;
 }
 
-void sync_dispatch(void)
+struct job *sync_finished(void)
 {
-    struct sync_job *done;
+    struct job *done;
 
-    pthread_mutex_lock(&jobs.lock);
-    done = jobs.finished;
-    jobs.finished = NULL;
-    pthread_mutex_unlock(&jobs.lock);
-    for (struct sync_job *next; done; done = next) {
-        next = done->next;
-        done->done = true;
-        loop_ready(done->waiter, 0);
-    }
+    pthread_mutex_lock(&gathered.lock);
+    done = gathered.finished;
+    gathered.finished = NULL;
+    pthread_mutex_unlock(&gathered.lock);
+    return done;
 }
 
 void sync_reset(void)
 {
-    pthread_mutex_init(&jobs.lock, NULL);
-    jobs.first = jobs.finished = NULL;
-    jobs.threads = jobs.busy = 0;
+    pthread_mutex_init(&gathered.lock, NULL);
+    gathered.first = gathered.finished = NULL;
+    gathered.started = false;
 }

@@ -95,6 +95,6 @@ void offload_await(struct job *);
 void offload_dispatch(void);
 void offload_reset(void);
 bool thread_start(void *(*fn)(void *), void *arg, bool needed); /* whether it runs; log_fatal without a needed one */
-struct job *sync_finished(void); /* since it was last asked */
+struct job *sync_finished(void);                                /* since it was last asked */
 void sync_reset(void);
 #endif

@@ -62,8 +62,9 @@ struct journal {
     int64_t used_ms;
 };
 
+unsigned journal_burst = JOURNAL_BURST;
 static struct list journals = { &journals, &journals };
-static unsigned counted;
+static unsigned counted, open_now;
 
 static void forget(struct journal *j)
 {
@@ -111,17 +112,16 @@ static bool due(struct journal *j)
         j->since = now;
         j->saves = 0;
     }
-    return ++j->saves > JOURNAL_BURST && now >= j->not_before && !j->making;
+    return ++j->saves > journal_burst && now >= j->not_before && !j->making && open_now < JOURNALS_MAX;
 }
 
 /* Off the disk: no longer in use, its file left or gone. */
 static void drop(struct journal *j)
 {
-    if (j->fd >= 0)
-        close(j->fd); /* and with it the lock */
-    if (j->dir_fd >= 0)
-        close(j->dir_fd);
+    close(j->fd); /* and with it the lock */
+    close(j->dir_fd);
     j->fd = j->dir_fd = -1;
+    open_now--;
     j->saves = 0;
     j->failed = j->ending = j->dirty[0] = j->dirty[1] = false;
     if (j->timer)
@@ -201,6 +201,7 @@ static bool make(struct journal *j, int mail_fd)
     if (m.dir_fd < 0)
         return false;
     j->making = true;
+    open_now++;
     str_init(&tmp, 1024);
     str_adds(&tmp, "tmp/");
     file_name_new(&tmp, FILE_SIZE_UNKNOWN, FILE_SIZE_UNKNOWN);
@@ -215,6 +216,7 @@ static bool make(struct journal *j, int mail_fd)
         if (m.error == EEXIST)
             (void) journal_restore(m.dir_fd, -1, "."); /* of a process that ended, perhaps */
         close(m.dir_fd);
+        open_now--;
         j->not_before = time_mono_ms() + (m.error == EEXIST ? JOURNAL_BUSY_MS : JOURNAL_RETRY_MS);
     } else {
         j->fd = m.fd;

@@ -26,8 +26,9 @@
 
 #define JOURNAL_NAME "posthorn.journal"
 enum {
-    JOURNAL_BURST = 16, /* so many messages within JOURNAL_BURST_MS make a journal worth its making */
-    JOURNAL_BURST_MS = 2000,
+    JOURNAL_BURST = 32, /* so many messages within JOURNAL_BURST_MS make a journal worth its making */
+    JOURNAL_BURST_MS = 1000,
+    JOURNALS_MAX = 4, /* of a process at a time: with many mailboxes the file system's commits are shared anyway */
     JOURNAL_MESSAGE_BYTES = 128 << 10, /* a larger one is synced: twice the bytes would cost more than a commit */
     JOURNAL_HALF_BYTES = 2 << 20,      /* while one half is being made durable the other is filled */
     JOURNAL_SETTLE_MS = 1000,
@@ -46,6 +47,7 @@ struct journal_message {
     uint32_t uid;     /* 0: none yet */
     const char *keys; /* of its line in the uidlist; NULL: none */
 };
+extern unsigned journal_burst; /* JOURNAL_BURST; the tests want one sooner */
 struct journal;
 /* A message is about to be made durable in the mailbox of that descriptor: NULL where its file is to be synced as
  * ever; else journal_take is due, after the file and its line are written and named. */

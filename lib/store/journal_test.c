@@ -26,7 +26,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { XFS_MAGIC = 0x58465342, TOLD_MAX = 2000 };
+enum { XFS_MAGIC = 0x58465342, TOLD_MAX = 2000, BURST = 8 };
 static char root[200];
 static int told_pipe[2];
 
@@ -277,7 +277,7 @@ static void test_torn_journal(void)
     struct store *st = open_root();
     struct mailbox *box;
     assert(mailbox_open(st, "INBOX", false, &box) == STORE_OK);
-    for (size_t i = JOURNAL_BURST; i < JOURNAL_BURST + 20; i++)
+    for (size_t i = BURST; i < BURST + 20; i++)
         expect_message(box, told[i].uid, told[i].number);
     mailbox_close(&box);
     store_close(&st);
@@ -378,7 +378,7 @@ static void remove_under_writer(void *unused)
     uint32_t n = 0;
 
     (void) unused;
-    for (int i = 0; i < 2 * JOURNAL_BURST; i++)
+    for (int i = 0; i < 2 * BURST; i++)
         (void) save(st, ++n, 500, 0, NULL);
     assert(exists(JOURNAL_NAME));
     shell("rm " JOURNAL_NAME);
@@ -386,10 +386,10 @@ static void remove_under_writer(void *unused)
         (void) save(st, ++n, 500, 0, NULL);
     assert(!exists(JOURNAL_NAME)); /* synced as ever */
     assert(event_sleep(JOURNAL_SETTLE_MS + 300) == 0);
-    for (int i = 0; i < 2 * JOURNAL_BURST; i++)
+    for (int i = 0; i < 2 * BURST; i++)
         (void) save(st, ++n, 500, 0, keywords);
     assert(!exists(JOURNAL_NAME)); /* keywords stand in a file of their own */
-    for (int i = 0; i < 2 * JOURNAL_BURST; i++)
+    for (int i = 0; i < 2 * BURST; i++)
         (void) save(st, ++n, 500, 0, NULL);
     assert(exists(JOURNAL_NAME));
     removed.phase = n;
@@ -436,6 +436,7 @@ int main(void)
 
     snprintf(root, sizeof root, "%s/journal-test-%d", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", (int) getpid());
     conf_mail_journal = true;
+    journal_burst = BURST;
     test_strange();
     assert(statfs(root, &fs) == 0);
     if ((fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_MAGIC) && boot_id()[0]) {

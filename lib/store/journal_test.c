@@ -70,18 +70,19 @@ static void letter(char *out, size_t room, uint32_t number, size_t filler)
 
 static uint32_t save(struct store *st, uint32_t number, size_t filler, uint8_t flags, const char *const *keywords)
 {
-    static char text[JOURNAL_MESSAGE_BYTES * 2];
+    char *text = mem_array(JOURNAL_MESSAGE_BYTES * 2, 1);
     struct arena *a = arena_new();
     struct mailbox_save *s;
     uint32_t validity = 0, *uids, uid;
     size_t count;
 
-    letter(text, sizeof text, number, filler);
+    letter(text, JOURNAL_MESSAGE_BYTES * 2, number, filler);
     assert(mailbox_save_begin(st, "INBOX", NULL, &s) == STORE_OK);
     assert(mailbox_save_start(s, flags, keywords, 1600000000 + number) == STORE_OK &&
            mailbox_save_write(s, text, strlen(text)) == STORE_OK && mailbox_save_finish(s) == STORE_OK);
     assert(mailbox_save_commit(&s, a, &validity, &uids, &count) == STORE_OK && count == 1);
     uid = uids[0];
+    free(text);
     arena_free(&a);
     return uid;
 }
@@ -408,6 +409,59 @@ static void test_removed(void)
     store_close(&st);
 }
 
+/* Sessions of one process: frames are shared, and who leaves last ends the journal while others come. */
+enum { SESSIONS = 10, ROUNDS = 4, EACH = 40 };
+static unsigned at_work;
+static uint32_t given[SESSIONS * ROUNDS * EACH + 1];
+
+static void one_session(void *arg)
+{
+    uint32_t me = (uint32_t) (uintptr_t) arg;
+
+    for (uint32_t round = 0; round < ROUNDS; round++) {
+        struct store *st = open_root();
+        struct mailbox *box = NULL;
+        if (me % 2) /* as SELECT has it, while the others append to it from elsewhere */
+            assert(mailbox_open(st, "INBOX", false, &box) == STORE_OK);
+        for (uint32_t i = 0; i < EACH; i++) {
+            uint32_t number = 1 + (me * ROUNDS + round) * EACH + i, uid = save(st, number, 500, 0, NULL);
+            assert(uid <= SESSIONS * ROUNDS * EACH && given[uid] == 0);
+            given[uid] = number;
+        }
+        mailbox_close(&box);
+        store_close(&st);
+        if (round % 2)
+            assert(event_sleep(me) == 0);
+    }
+    at_work--;
+}
+
+static void many_sessions(void *unused)
+{
+    (void) unused;
+    at_work = SESSIONS;
+    for (uint32_t i = 0; i < SESSIONS; i++)
+        fiber_go("session", one_session, (void *) (uintptr_t) i);
+    while (at_work)
+        assert(event_sleep(5) == 0);
+    event_stop();
+}
+
+static void test_sessions(void)
+{
+    struct told told[SESSIONS * ROUNDS * EACH];
+    size_t n = 0;
+
+    fresh();
+    event_run(many_sessions, NULL);
+    assert(!exists(JOURNAL_NAME));
+    for (uint32_t uid = 1; uid <= SESSIONS * ROUNDS * EACH; uid++) {
+        assert(given[uid]);
+        told[n++] = (struct told){ .uid = uid, .number = given[uid] };
+    }
+    expect_all(told, n);
+}
+
 /* A file of that name that is none of ours stops nobody. */
 static void test_strange(void)
 {
@@ -447,6 +501,7 @@ int main(void)
         test_alive();
         test_without_uidlist();
         test_removed();
+        test_sessions();
     } else {
         printf("%s is on no ext4 or xfs: only what others leave there was tried\n", root);
     }

@@ -27,7 +27,7 @@ GONE_SECONDS = {"ext4": 5, "xfs": 30}  # an expunge that was answered longer ago
 BEGIN_SECONDS = 20    # within which the clients get their first answers
 ATTEMPTS = 100        # at reading a box: one for each message that cannot be read
 TOGETHER = 500        # messages asked for in one command
-SIZES = [1, 8, 60, 900]  # lines of a message
+SIZES = [1, 1, 1, 8, 8, 60, 60, 900]  # lines of a message
 
 
 class Ledger:
@@ -40,13 +40,14 @@ class Ledger:
         self.seen_by = {}                             # the same -> how a client came to know
         self.copies = {}                              # (box, token) -> how often it was found after the last start
         self.gone = {}                                # (box, UID) -> when its EXPUNGE or MOVE was answered
+        self.appended = set()                         # tokens
         self.queued = {}                              # token -> queue ID
         self.somewhere = {}                           # token -> boxes; of a MOVE nobody answered
         self.faults, self.count = [], collections.Counter()
         self.strange = {}                             # lesser faults: (box, UID) -> text
         self.answers, self.cut_at, self.dark = 0, None, threading.Event()
         self.dark_since = 0
-        self.mark = machine.i.log_mark()
+        self.mark = machine.i.log_mark()              # what the log holds from here on is of this ledger
         self.told_at = {}                             # token -> when
 
     def fault(self, text):
@@ -114,10 +115,10 @@ class Ledger:
         found = re.search(rb"^Subject: cut (\w+)\r$", message, re.M)
         return found[1].decode() if found else None
 
-    def same(self, found, token, appended):
+    def same(self, found, token):
         """Whether that is the whole message; delivery puts lines before it."""
         sent = self.sent.get(token)
-        return sent is not None and (found == sent if appended else found.endswith(b"\r\n" + sent))
+        return sent is not None and (found == sent if token in self.appended else found.endswith(b"\r\n" + sent))
 
     def read(self, box):
         """(UIDVALIDITY, {UID: message, or None where the server fails to send it})"""
@@ -139,14 +140,14 @@ class Ledger:
                     found[last] = None
         raise AssertionError(f"{box}: cannot be read: {found}")
 
-    def check(self, box, copies=1, appended=False):
+    def check(self, box, copies=1):
         """Looks at a box after a start; what is shown once is owed from now on. copies: as many may be of a message that was on
         its way at the cut; of those that were there before it, no more than there were."""
         where = {}
         validity, shown = self.read(box)
         for uid, message in shown.items():
             token = message and self.token_of(message)
-            if message is None or not self.same(message, token, appended):
+            if message is None or not self.same(message, token):
                 size = "unreadable" if message is None else f"{len(message)} bytes: {message[-200:]!r}"
                 token = token or self.stands.get((box, validity, uid))
                 self.doubt(token not in self.told_at, box, uid, f"{token}, is damaged: {size}")
@@ -235,10 +236,10 @@ class Load:
                 text = f"{work.__name__} ended before the cut: {type(e).__name__}: {e}"
                 self.ledger.doubt(DISTURBED in text, work.__name__, 0, text)
 
-    def run(self, least, most):
-        """Cuts after that many answers: at the instant of the answer, or a little later. Then starts anew."""
+    def run(self, least, most, at_most=0.3):
+        """Cuts after that many answers: at the instant of the answer, or up to so many seconds later. Then starts anew."""
         ledger, rng = self.ledger, random.Random(self.seed)
-        answers, later = rng.randint(least, most), rng.choice([0, 0, rng.uniform(0, 0.02), rng.uniform(0, 0.3)])
+        answers, later = rng.randint(least, most), rng.choice([0, 0, rng.uniform(0, 0.02), rng.uniform(0, at_most)] if most else [rng.uniform(0, at_most)])
         print(f"{self.machine.kind}, seed {self.seed}: cut after {answers} answers and {later * 1000:.0f} ms", flush=True)
         ledger.dark.clear()
         ledger.answers, ledger.cut_at = 0, None if later else answers
@@ -290,6 +291,7 @@ class Load:
     def append_some(self, m, rng, box, most):
         """[(UID, token)] of one APPEND with up to so many messages."""
         letters = [self.ledger.letter(rng) for _ in range(rng.randint(1, most))]
+        self.ledger.appended.update(token for token, _ in letters)
         parts = [b" {%d+}\r\n%s" % (len(text), text) for _, text in letters]
         answer = m.ok(b"APPEND " + mailstate.quoted(box[1]) + b"".join(parts))[-1]
         validity, uids = re.search(rb"APPENDUID (\d+) (\S+)\]", answer).groups()
@@ -316,6 +318,11 @@ class Load:
                 m.ok(b"NOOP")
                 highest = self.look(m, box, validity, highest)
                 time.sleep(rng.uniform(0, 0.02))
+
+    def open(self, rng, m, box):
+        """For a cut during what the first opening after a start does."""
+        with m:
+            self.look(m, box, select(m, box), 0)
 
     def look(self, m, box, validity, highest):
         """The highest UID."""

@@ -26,7 +26,7 @@ LOSE_LOG = 2             # EXT4_GOING_FLAGS_NOLOGFLUSH, XFS_FSOP_GOING_FLAGS_NOL
 CLONE_NEWNS = 0x20000
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 MAKE = {"ext4": ["mkfs.ext4", "-q", "-F", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0"], "xfs": ["mkfs.xfs", "-q", "-f"]}
-IMAGE_MIB = 512          # mkfs.xfs wants 300
+IMAGE_MIB = 1024         # mkfs.xfs wants 300
 WITHIN_SECONDS = 20      # processes end, file systems are unmounted
 
 
@@ -118,10 +118,18 @@ class Machine:
             self.i.users = dict(line.split() for line in (self.dir / "passwords").read_text().splitlines())
             self.i.postconf(*settings)
             self.i.restart()
-            tried("sync", "-f", self.dir)
+            self.sync()
         except BaseException:
             self.close()
             raise
+
+    def sync(self):
+        tried("sync", "-f", self.dir)
+
+    def set(self, *settings):
+        self.i.postconf(*settings)
+        self.i.reload()
+        self.sync()
 
     def end_processes(self):
         """As a machine without power does: all at once, nobody is asked."""

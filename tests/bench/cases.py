@@ -452,7 +452,7 @@ CASES = [
          lambda s: commands("big", ["SELECT INBOX"], *[append_line()] * (60 if s.name == "debian" else 1500))(s), prepare=used_box(40000)),
     Case("append-40000-s10", "APPEND by ten sessions that have the same mailbox selected", "message",
          lambda s: appends(10 if s.name == "debian" else 300, 10)(s), prepare=used_box(40000)),
-    Case("lmtp-alone-400000", "one LMTP session into 400,000 messages that their owner has seen", "message", lambda s: lmtp(6 if s.name == "debian" else 1000, "big")(s), rounds=2,
+    Case("lmtp-alone-400000", "one LMTP session into 400,000 messages that their owner has seen", "message", lambda s: lmtp(6 if s.name == "debian" else 2500, "big")(s), rounds=2,
          prepare=used_box(400000)),
     Case("big-select-first", "50,000 messages: first SELECT, no index", "command", first("big", "SELECT INBOX"), prepare=make_box(50000)),
     Case("big-select", "50,000 messages: SELECT", "command", commands("big", [], *["SELECT INBOX"] * 5)),

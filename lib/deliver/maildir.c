@@ -206,7 +206,7 @@ static int make_durable(const struct deliver_box *box, int fd, const char *base)
 {
     struct event_sync whole = { .fd = fd };
     struct journal_message one = { .fd = fd, .name = base, .in_new = true };
-    struct journal *journal = journal_for(box->dir_fd);
+    struct journal *journal = journal_for(box->dir_fd, false);
 
     return journal && journal_take(&journal, &one, 1) ? 0 : event_sync(&whole, 1);
 }

@@ -177,6 +177,17 @@ void index_close(struct index *ix)
     index_trim(ix);
 }
 
+bool index_viewed(int dir_fd)
+{
+    uint64_t settled;
+    int fd = openat(dir_fd, INDEX_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    bool viewed = fd >= 0 && read_head(fd, &settled) > 0;
+
+    if (fd >= 0)
+        close(fd);
+    return viewed;
+}
+
 bool index_replaced(const struct index *ix, int dir_fd)
 {
     struct stat st;

@@ -44,6 +44,7 @@ typedef void (*index_fn)(void *ctx, enum index_type, uint64_t offset, struct sli
  * index_read all that follows. */
 int index_open(struct index *, int dir_fd, bool create);
 void index_close(struct index *);
+bool index_viewed(int dir_fd); /* there is one, and with a snapshot: the mailbox is read by lib/store */
 bool index_replaced(const struct index *, int dir_fd);
 int index_read_snapshot(struct index *, index_fn, void *ctx);
 int index_read(struct index *, index_fn, void *ctx);

@@ -193,8 +193,12 @@ static void make_file(void *arg)
     }
 }
 
-static bool make(struct journal *j, int mail_fd)
+static bool make(struct journal *j, int mail_fd, bool ours)
 {
+    if (!ours && !index_viewed(mail_fd)) {
+        j->not_before = time_mono_ms() + JOURNAL_RETRY_MS;
+        return false;
+    }
     struct making m = { .dir_fd = fcntl(mail_fd, F_DUPFD_CLOEXEC, 0), .fd = -1 };
     struct str tmp;
 
@@ -232,7 +236,7 @@ static bool make(struct journal *j, int mail_fd)
     return m.error == 0;
 }
 
-struct journal *journal_for(int mail_fd)
+struct journal *journal_for(int mail_fd, bool ours)
 {
     struct journal *j;
 
@@ -242,7 +246,7 @@ struct journal *journal_for(int mail_fd)
     list_prepend(&journals, &j->node);
     j->users++;
     fiber_shield(true);
-    bool there = j->fd >= 0 || make(j, mail_fd);
+    bool there = j->fd >= 0 || make(j, mail_fd, ours);
     fiber_shield(false);
     if (there)
         return j;

@@ -50,8 +50,9 @@ struct journal_message {
 extern unsigned journal_burst; /* JOURNAL_BURST; the tests want one sooner */
 struct journal;
 /* A message is about to be made durable in the mailbox of that descriptor: NULL where its file is to be synced as
- * ever; else journal_take is due, after the file and its line are written and named. */
-struct journal *journal_for(int mail_fd);
+ * ever; else journal_take is due, after the file and its line are written and named. ours: it is open by lib/store; else
+ * there must be traces that it was, or after a power cut its reader might be one who does not know of journals. */
+struct journal *journal_for(int mail_fd, bool ours);
 /* All of them together; gives the journal back. true: they are durable. false, also for none: sync them. */
 bool journal_take(struct journal **, const struct journal_message *, size_t n);
 /* Makes durable what this process has in journals, and removes them: at its end. */

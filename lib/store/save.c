@@ -476,7 +476,7 @@ static enum store_why sync_all(struct mailbox_save *leader, struct list *batch, 
 
 static enum store_why make_durable(struct mailbox_save *leader, struct list *batch, struct arrival *to, size_t n)
 {
-    struct journal *journal = may_journal(batch) ? journal_for(leader->box->fd) : NULL;
+    struct journal *journal = may_journal(batch) ? journal_for(leader->box->fd, true) : NULL;
     enum store_why why = STORE_OK;
     bool listed = journal != NULL;
 

@@ -90,7 +90,7 @@ struct job { /* of a thread; on the stack of the fiber that waits for it */
     bool done; /* set by the loop */
     struct job *next;
 };
-void offload_submit(struct job *);
+void offload_submit(struct job *); /* by any thread */
 void offload_await(struct job *);
 void offload_dispatch(void);
 void offload_reset(void);

@@ -108,6 +108,7 @@ static void submit(struct pool *pool, struct job *j)
     pthread_mutex_lock(&pool->lock);
     if (pool->last == NULL)
         pool_init(pool);
+    j->next = NULL;
     *pool->last = j;
     pool->last = &j->next;
     pool->waiting++;

@@ -1,11 +1,11 @@
 /*
  * sync - files made durable by threads: small ones together
  *
- * One thread takes all that waits: it has the data of each written, waits for them, and only then syncs one after the
- * other, so that the first commits the journal for those behind it. While it works the next ones gather: the busier the
- * disk, the more files share a commit, a hand-over and a wake-up of the loop. So it goes where one journal serves all
- * (ext4, xfs) and with files for whose data the others can wait. The rest are synced side by side by the threads of
- * offload: btrfs joins those who call at the same time, not those who call in turn.
+ * One thread takes all that waits, has the data of each written and waits for them. Then the threads of offload sync all
+ * at the same time: they find the data written, and one commit of the journal serves all. One after the other would cost
+ * less hand-overs, but ext4 flushes the disk's cache for each file whose commit it finds done. While the thread works
+ * the next ones gather. So it goes where one journal serves all (ext4, xfs) and with files for whose data the others can
+ * wait; the rest are synced side by side from the beginning.
  */
 #include "event/internal.h"
 
@@ -75,23 +75,12 @@ static void push_data(struct sync_job *j, unsigned how)
         j->error = errno;
 }
 
-static void sync_batch(struct job *batch)
+static void write_batch(struct job *batch)
 {
-    if (batch->next) {
-        for (struct job *j = batch; j; j = j->next)
-            push_data(j->arg, SYNC_FILE_RANGE_WRITE);
-        for (struct job *j = batch; j; j = j->next)
-            push_data(j->arg, SYNC_FILE_RANGE_WAIT_BEFORE);
-    }
     for (struct job *j = batch; j; j = j->next)
-        sync_file(j->arg);
-}
-
-static struct job **end_of(struct job *batch)
-{
-    while (batch->next)
-        batch = batch->next;
-    return &batch->next;
+        push_data(j->arg, SYNC_FILE_RANGE_WRITE);
+    for (struct job *j = batch; j; j = j->next)
+        push_data(j->arg, SYNC_FILE_RANGE_WAIT_BEFORE);
 }
 
 static void *work(void *unused)
@@ -105,10 +94,16 @@ static void *work(void *unused)
         gathered.first = NULL;
         gathered.last = &gathered.first;
         pthread_mutex_unlock(&gathered.lock);
-        sync_batch(batch);
+        if (batch->next)
+            write_batch(batch);
+        for (struct job *j = batch->next, *next; j; j = next) {
+            next = j->next; /* who waits for j may be gone when its thread is done */
+            offload_submit(j);
+        }
+        sync_file(batch->arg);
         pthread_mutex_lock(&gathered.lock);
         bool wake = gathered.finished == NULL;
-        *end_of(batch) = gathered.finished;
+        batch->next = gathered.finished;
         gathered.finished = batch;
         pthread_mutex_unlock(&gathered.lock);
         if (wake)

@@ -57,46 +57,6 @@ def test_queue_file_then_fsync_then_250(instance, trace):
     assert not any("250 2.0.0 Ok: queued" in row for row in lines[:sync])
 
 
-def synced_and_queued(lines):
-    """("synced" | "queued", queue id) in the order of the trace; a call that was cut in two counts where it ended."""
-    open_calls = {}
-    for line in lines:
-        tid = line.split()[0]
-        if m := re.search(r"(?:fsync|fdatasync)\(\d+<[^>]*/incoming/(\w+)>(.*)", line):
-            if "unfinished" in m[2]:
-                open_calls[tid] = m[1]
-            elif m[2].endswith("= 0"):
-                yield "synced", m[1]
-        elif re.search(r"<\.\.\. (fsync|fdatasync) resumed>.*= 0$", line) and tid in open_calls:
-            yield "synced", open_calls.pop(tid)
-        elif m := re.search(r"250 2\.0\.0 Ok: queued as (\w+)", line):
-            yield "queued", m[1]
-
-
-def test_each_of_many_is_synced_before_its_250(instance, trace):
-    """Files of several sessions are synced together: each 250 still waits for the fsync of its own file."""
-    send(instance)
-    sessions, each = 8, 6
-
-    def one():
-        with instance.smtp() as s:
-            for _ in range(each):
-                s.sendmail("a@elsewhere.example", [instance.user2], b"Subject: many\r\n\r\nx\r\n")
-
-    def many():
-        threads = [threading.Thread(target=one) for _ in range(sessions)]
-        for t in threads:
-            t.start()
-        for t in threads:
-            t.join()
-
-    events = list(synced_and_queued(trace(["smtpd", "cleanup"], many)))
-    queued = [queue_id for what, queue_id in events if what == "queued"]
-    assert len(queued) == sessions * each
-    for queue_id in queued:
-        assert ("synced", queue_id) in events[: events.index(("queued", queue_id))], queue_id
-
-
 def test_mailbox_file_then_fsync_then_answer(instance, trace):
     send(instance)
     lines = trace(["lmtpd"], lambda: send(instance))
@@ -141,3 +101,43 @@ def test_log_lines_of_a_burst(instance):
                 time.sleep(n % 7 / 5000)
     rows = wait_until(lambda: (r := re.findall(rf"^{marker} (\w+)$", instance.log(mark), re.M)) and len(r) >= 2 * count and r, what="all lines")
     assert rows == [text for n in range(count) for text in (str(n), f"{n}b")]
+
+
+def synced_and_queued(lines):
+    """("synced" | "queued", queue id) in the order of the trace; a call that was cut in two counts where it ended."""
+    open_calls = {}
+    for line in lines:
+        tid = line.split()[0]
+        if m := re.search(r"(?:fsync|fdatasync)\(\d+<[^>]*/incoming/(\w+)>(.*)", line):
+            if "unfinished" in m[2]:
+                open_calls[tid] = m[1]
+            elif m[2].endswith("= 0"):
+                yield "synced", m[1]
+        elif re.search(r"<\.\.\. (fsync|fdatasync) resumed>.*= 0$", line) and tid in open_calls:
+            yield "synced", open_calls.pop(tid)
+        elif m := re.search(r"250 2\.0\.0 Ok: queued as (\w+)", line):
+            yield "queued", m[1]
+
+
+def test_each_of_many_is_synced_before_its_250(instance, trace):
+    """Files of several sessions are synced together: each 250 still waits for the fsync of its own file."""
+    send(instance)
+    sessions, each = 8, 6
+
+    def one():
+        with instance.smtp() as s:
+            for _ in range(each):
+                s.sendmail("a@elsewhere.example", [instance.user2], b"Subject: many\r\n\r\nx\r\n")
+
+    def many():
+        threads = [threading.Thread(target=one) for _ in range(sessions)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+
+    events = list(synced_and_queued(trace(["smtpd", "cleanup"], many)))
+    queued = [queue_id for what, queue_id in events if what == "queued"]
+    assert len(queued) == sessions * each
+    for queue_id in queued:
+        assert ("synced", queue_id) in events[: events.index(("queued", queue_id))], queue_id

@@ -162,12 +162,12 @@ void smtpd_session_serve(struct stream *stream, const struct service_peer *from)
             serve_one(&s, &line);
     }
     smtpd_rate_disconnect(&s); /* before the last reply leaves: who reads it may come back at once */
-    if (s.reason == NULL)
+    if (stream_tls(stream) != NULL)
+        stream_tls_shutdown(stream);
+    else if (s.reason == NULL)
         stream_flush(stream);
     log_end(&s);
     smtpd_session_reset_mail(&s);
-    if (stream_tls(stream) != NULL)
-        stream_tls_shutdown(stream);
     str_free(&line);
     arena_free(&s.arena);
 }

@@ -245,11 +245,10 @@ static void session(struct stream *stream, const struct service_peer *peer)
         protocol->greet(&s);
     while (next == LOGIN_GO_ON)
         next = protocol->command(&s);
+    stream_tls_shutdown(stream);
     stream_flush(stream);
     if (!s.logged_in)
         login_log_end(&s);
-    if (stream_error(stream) == 0)
-        stream_tls_shutdown(stream);
 }
 
 static const struct service login = {

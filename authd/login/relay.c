@@ -39,23 +39,30 @@ static int send_all(int fd, const char *p, size_t len)
     return 0;
 }
 
+/* What is there; then whether that was all: the last words leave together with the end. */
+static bool pass_on(struct relay *r)
+{
+    char *bytes = mem_new(RELAY_BYTES);
+    ssize_t n = RELAY_BYTES;
+
+    for (int tries = 0; tries < 2 && n > 0; tries++) /* no more: others wait for their turn */
+        if ((n = read(r->fd, bytes, RELAY_BYTES)) > 0)
+            stream_write(r->client, bytes, (size_t) n);
+    free(bytes);
+    return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
+}
+
 /* From the serving process to the client. */
 static void towards_client(void *arg)
 {
     struct relay *r = arg;
 
-    while (event_wait_fd(r->fd, EVENT_READ, EVENT_NEVER) >= 0) {
-        char *bytes = mem_new(RELAY_BYTES);
-        ssize_t n = read(r->fd, bytes, RELAY_BYTES);
-
-        if (n > 0)
-            stream_write(r->client, bytes, (size_t) n);
-        free(bytes);
-        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR) || stream_flush(r->client) != 0)
+    while (event_wait_fd(r->fd, EVENT_READ, EVENT_NEVER) >= 0)
+        if (!pass_on(r) || stream_flush(r->client) != 0)
             break;
-    }
     stream_tls_shutdown(r->client);
-    shutdown(stream_fd(r->client), SHUT_RDWR); /* wakes the other fiber with an end of file */
+    shutdown(stream_fd(r->client), SHUT_RDWR);
+    event_forget_fd(stream_fd(r->client)); /* wakes the other fiber; if it is awake, it reads an end of file */
     r->down = true;
     event_cond_broadcast(&r->done);
 }
@@ -74,7 +81,8 @@ void login_relay(struct login_session *s, int fd)
             break;
         stream_consume(s->stream, (size_t) n);
     }
-    shutdown(fd, SHUT_WR); /* the serving process reads the end, says its last words, closes */
+    if (!r.down)
+        shutdown(fd, SHUT_WR); /* the serving process reads the end, says its last words, closes */
     fiber_shield(true);
     while (!r.down)
         event_cond_wait(&r.done, EVENT_NEVER);

@@ -68,7 +68,7 @@ static void drop_spares(void *unused)
         free(spare[--spares]);
 }
 
-static void buffer_release(struct buffer *b)
+void stream_buffer_release(struct buffer *b)
 {
     if (b->p && !b->odd && spare_wanted()) {
         event_when_quiet(drop_spares);
@@ -79,7 +79,7 @@ static void buffer_release(struct buffer *b)
     *b = (struct buffer){ 0 };
 }
 
-static void buffer_need(struct buffer *b)
+void stream_buffer_need(struct buffer *b)
 {
     if (b->p == NULL) {
         b->p = spares ? spare[--spares] : malloc(STREAM_BUFFER_BYTES); /* only what was read is looked at */
@@ -104,8 +104,9 @@ void stream_free(struct stream **sp)
         event_forget_fd(s->wfd);
         close(s->wfd);
     }
-    buffer_release(&s->in);
-    buffer_release(&s->out);
+    stream_buffer_release(&s->in);
+    stream_buffer_release(&s->out);
+    stream_buffer_release(&s->records);
     free(s);
     *sp = NULL;
 }
@@ -119,8 +120,8 @@ int stream_detach(struct stream **sp)
         log_panic("stream_detach: the stream is encrypted");
     stream_fds_free(s);
     event_forget_fd(fd);
-    buffer_release(&s->in);
-    buffer_release(&s->out);
+    stream_buffer_release(&s->in);
+    stream_buffer_release(&s->out);
     free(s);
     *sp = NULL;
     return fd;
@@ -198,13 +199,13 @@ int stream_flush(struct stream *s)
         return -1;
     }
     if (len == 0)
-        return 0;
+        return s->cover ? s->cover->flush(s) : 0;
     s->out.from = s->out.to = 0; /* what is being sent may not be added to: one fiber writes a stream */
     s->sending = true;
     int rc = send_bytes(s, s->out.p, len);
     s->sending = false;
     if (s->filling) /* another fiber waits for input: an idle stream holds no buffer */
-        buffer_release(&s->out);
+        stream_buffer_release(&s->out);
     return rc;
 }
 
@@ -226,9 +227,9 @@ static int wait_input(struct stream *s, int fd, int what)
 {
     int rc;
 
-    buffer_release(&s->in);
+    stream_buffer_release(&s->in);
     if (!s->sending)
-        buffer_release(&s->out);
+        stream_buffer_release(&s->out);
     s->filling = true;
     rc = stream_wait(s, fd, what);
     s->filling = false;
@@ -245,13 +246,13 @@ static ssize_t input(struct stream *s, char *p, size_t len)
         errno = s->error;
         return -1;
     }
-    if (s->out.to != s->out.from && stream_flush(s) < 0)
+    if ((s->out.to != s->out.from || s->cover) && stream_flush(s) < 0)
         return -1;
-    if (s->drained && wait_input(s, s->rfd, EVENT_READ) < 0)
+    if (s->drained && !(s->cover && s->cover->pending(s)) && wait_input(s, s->rfd, EVENT_READ) < 0)
         return -1;
     for (;;) {
         if (p == NULL)
-            buffer_need(&s->in);
+            stream_buffer_need(&s->in);
         ssize_t n = read_once(s, p ? p : s->in.p, p ? len : STREAM_BUFFER_BYTES);
         if (n > 0) {
             s->bytes_in += (uint64_t) n;
@@ -259,7 +260,7 @@ static ssize_t input(struct stream *s, char *p, size_t len)
         }
         if (n == 0) {
             s->eof = true;
-            buffer_release(&s->in);
+            stream_buffer_release(&s->in);
             return 0;
         }
         if (n == -1 && s->cover)
@@ -435,7 +436,7 @@ void stream_unread(struct stream *s, const void *p, size_t len)
     memcpy(joined, p, len);
     if (have)
         memcpy(joined + len, s->in.p + s->in.from, have);
-    buffer_release(&s->in);
+    stream_buffer_release(&s->in);
     s->in = (struct buffer){ .p = joined, .to = len + have, .odd = true };
 }
 
@@ -448,7 +449,7 @@ void stream_write(struct stream *s, const void *data, size_t len)
             send_bytes(s, p, len);
             return;
         }
-        buffer_need(&s->out);
+        stream_buffer_need(&s->out);
         size_t room = STREAM_BUFFER_BYTES - s->out.to;
         size_t n = len < room ? len : room;
         memcpy(s->out.p + s->out.to, p, n);

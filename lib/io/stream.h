@@ -85,7 +85,9 @@ const struct tls_info *stream_tls(const struct stream *); /* NULL in plaintext *
 int stream_tls_binding(const struct stream *, const char *type, struct str *out);
 /* Appends a field of the subject of the peer's certificate, in UTF-8, whether it is trusted or not. -1: none. */
 int stream_tls_peer_name(const struct stream *, const char *field, struct str *out);
-void stream_tls_shutdown(struct stream *); /* sends close_notify; does not wait for the peer's */
+/* Sends what was written, and close_notify; does not wait for the peer's. The caller closes next: the last bytes may
+ * leave only then. */
+void stream_tls_shutdown(struct stream *);
 
 /* Addresses. */
 int io_connect(const struct sockaddr *, socklen_t, const struct sockaddr *bind_to, socklen_t bind_len,

@@ -21,6 +21,7 @@ struct stream_cover {
     ssize_t (*read)(struct stream *, void *p, size_t len);
     ssize_t (*write)(struct stream *, const void *p, size_t len); /* waits itself */
     size_t (*pending)(const struct stream *);
+    int (*flush)(struct stream *); /* sends what write has kept back; 0, or -1 with the stream's error */
     void (*free)(struct stream *);
 };
 struct stream {
@@ -37,11 +38,15 @@ struct stream {
     struct stream_fds *fds;           /* NULL: descriptors are not expected */
     const struct stream_cover *cover; /* NULL: plaintext */
     struct ssl_st *ssl;
+    struct buffer records; /* of TLS, that leave together with what is written next */
+    bool gathering;        /* records do not leave on their own */
     struct tls_info *info;
 };
 
 int stream_wait(struct stream *, int fd, int what); /* within timeout and deadline; 0, or -1 with the error kept */
 int stream_fail(struct stream *, int error);        /* keeps the first error; -1 */
+void stream_buffer_need(struct buffer *);           /* of STREAM_BUFFER_BYTES */
+void stream_buffer_release(struct buffer *);
 /* read() and recvmsg() of descriptors: as read(2). */
 ssize_t stream_fds_read(struct stream *, void *p, size_t len);
 void stream_fds_free(struct stream *);

@@ -250,6 +250,83 @@ static void test_binding(void)
     assert(tls_field_exists("emailAddress") && !tls_field_exists("nonsense"));
 }
 
+/* A wire that keeps apart what was written apart. */
+struct wire {
+    int from, to;
+    int packets;
+};
+
+static void carry(void *arg)
+{
+    struct wire *w = arg;
+    char packet[20000];
+    ssize_t n = -1;
+
+    while (n != 0 && event_wait_fd(w->from, EVENT_READ, EVENT_NEVER) >= 0)
+        if ((n = read(w->from, packet, sizeof packet)) > 0) {
+            w->packets++;
+            assert(write(w->to, packet, (size_t) n) == n);
+        }
+    event_forget_fd(w->from);
+    shutdown(w->to, SHUT_WR);
+}
+
+static void talking_server(void *arg)
+{
+    struct stream *s = stream_new(*(int *) arg);
+    struct tls_why why = { "" };
+    struct str line;
+    enum stream_eol eol;
+
+    str_init(&line, 100);
+    stream_timeout(s, 5000);
+    assert(stream_tls_server(s, server_ctx, time_mono_ms() + 5000, &why) == 0);
+    stream_puts(s, "hello\r\n");
+    assert(stream_line(s, &line, 100, &eol) == 0 && strcmp(line.p, "quit") == 0);
+    stream_puts(s, "bye\r\n");
+    stream_tls_shutdown(s);
+    stream_tls_shutdown(s); /* once is enough */
+    str_free(&line);
+    stream_free(&s);
+}
+
+/* The ticket leaves with the first line, close_notify with the last; a client that speaks first does so beside its
+ * Finished. Both ends read to the end. */
+static void test_packets(bool client_first)
+{
+    static const unsigned char keys[TLS_TICKET_KEY_BYTES] = "a key for this test alone";
+    int near[2], far[2];
+    struct tls_why why = { "" };
+    struct str line;
+    enum stream_eol eol;
+
+    tls_ctx_ticket_keys(server_ctx, keys, 1);
+    assert(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, near) == 0);
+    assert(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, far) == 0);
+    struct wire up = { near[1], far[0], 0 }, down = { far[0], near[1], 0 };
+    struct fiber *there = fiber_new("up", carry, &up), *back = fiber_new("down", carry, &down);
+    fiber_go("server", talking_server, &far[1]);
+    struct stream *s = stream_new(near[0]);
+    str_init(&line, 100);
+    stream_timeout(s, 5000);
+    assert(stream_tls_client(s, client_ctx, "localhost", time_mono_ms() + 5000, &why) == 0);
+    if (client_first)
+        stream_puts(s, "quit\r\n");
+    assert(stream_line(s, &line, 100, &eol) == 0 && strcmp(line.p, "hello") == 0);
+    if (!client_first)
+        stream_puts(s, "quit\r\n");
+    str_reset(&line);
+    assert(stream_line(s, &line, 100, &eol) == 0 && strcmp(line.p, "bye") == 0);
+    assert(stream_line(s, &line, 100, &eol) == -1 && stream_eof(s) && stream_error(s) == 0);
+    assert(up.packets == (client_first ? 2 : 3)); /* hello; Finished; quit */
+    assert(down.packets == 3);                    /* hello to Finished; ticket and line; line and close_notify */
+    stream_free(&s);
+    assert(fiber_join(back, EVENT_NEVER) == 0 && fiber_join(there, EVENT_NEVER) == 0);
+    close(near[1]);
+    close(far[0]);
+    str_free(&line);
+}
+
 static void test_tls(const char *dir)
 {
     char cert[300], key[300];
@@ -294,6 +371,8 @@ static void test_tls(const char *dir)
     stream_free(&s);
     assert(event_sleep(20) == 0);
     assert(echoed == 21);
+    test_packets(false);
+    test_packets(true);
     test_binding();
     struct tls_config old = { .ca_file = cert, .protocols = "<=TLSv1.2" };
     tls_ctx_free(&client_ctx);

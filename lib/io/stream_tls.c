@@ -1,5 +1,9 @@
 /*
  * stream_tls - the bytes of an encrypted stream, and the handshake
+ *
+ * Invariants  OpenSSL reads and writes through the stream: it is not let read in vain, and what a handshake ends with
+ *             (a session ticket, a client's Finished) leaves in one write with the first line behind it, as close_notify
+ *             does with the last one
  */
 #include "io/stream_internal.h"
 #include "io/tls_internal.h"
@@ -13,6 +17,123 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static int read_records(BIO *bio, char *p, int len)
+{
+    struct stream *s = BIO_get_data(bio);
+    ssize_t n = -1;
+
+    BIO_clear_flags(bio, BIO_FLAGS_RWS | BIO_FLAGS_SHOULD_RETRY | BIO_FLAGS_IN_EOF);
+    errno = EAGAIN;
+    while (!s->drained && (n = read(s->rfd, p, (size_t) len)) < 0 && errno == EINTR)
+        ;
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+        BIO_set_retry_read(bio);
+    if (n == 0) {
+        errno = 0;
+        BIO_set_flags(bio, BIO_FLAGS_IN_EOF);
+    }
+    s->drained = n < len && n != 0; /* the end can be read again */
+    return (int) n;
+}
+
+/* One try to send what was gathered. last: the caller closes at once, and the end leaves in the same packet. */
+static ssize_t send_records(struct stream *s, bool last)
+{
+    struct buffer *r = &s->records;
+    ssize_t n;
+
+    do {
+        n = last ? send(s->wfd, r->p, r->to, MSG_MORE | MSG_NOSIGNAL) : -1;
+        if (!last || (n < 0 && errno == ENOTSOCK))
+            n = write(s->wfd, r->p, r->to);
+    } while (n < 0 && errno == EINTR);
+    if (n == (ssize_t) r->to) {
+        stream_buffer_release(r);
+    } else if (n > 0) {
+        r->to -= (size_t) n;
+        memmove(r->p, r->p + n, r->to);
+    }
+    return n;
+}
+
+static int write_records(BIO *bio, const char *p, int len)
+{
+    struct stream *s = BIO_get_data(bio);
+    struct buffer *r = &s->records;
+    ssize_t n = 0;
+
+    BIO_clear_retry_flags(bio);
+    if (r->p && r->to == STREAM_BUFFER_BYTES)
+        n = send_records(s, false);
+    if (n >= 0 && (s->gathering || r->p)) {
+        stream_buffer_need(r);
+        n = (ssize_t) (STREAM_BUFFER_BYTES - r->to);
+        n = len < n ? len : n;
+        memcpy(r->p + r->to, p, (size_t) n);
+        r->to += (size_t) n;
+    } else if (n >= 0) {
+        do
+            n = write(s->wfd, p, (size_t) len);
+        while (n < 0 && errno == EINTR);
+    }
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+        BIO_set_retry_write(bio);
+    return (int) n;
+}
+
+static long control(BIO *bio, int command, long number, void *p)
+{
+    (void) number;
+    (void) p;
+    if (command == BIO_CTRL_EOF)
+        return BIO_test_flags(bio, BIO_FLAGS_IN_EOF) != 0;
+    return command == BIO_CTRL_FLUSH; /* when records leave is ours to say */
+}
+
+static BIO *bio_of(struct stream *s)
+{
+    static BIO_METHOD *method;
+    BIO *bio;
+
+    if (method == NULL && (method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "stream"))) {
+        BIO_meth_set_read(method, read_records);
+        BIO_meth_set_write(method, write_records);
+        BIO_meth_set_ctrl(method, control);
+    }
+    bio = method ? BIO_new(method) : NULL;
+    if (bio) {
+        BIO_set_data(bio, s);
+        BIO_set_init(bio, 1);
+    }
+    return bio;
+}
+
+static int send_all(struct stream *s, bool last)
+{
+    while (s->records.p) {
+        if (send_records(s, last) >= 0)
+            continue;
+        if (errno != EAGAIN && errno != EWOULDBLOCK)
+            return stream_fail(s, errno);
+        if (stream_wait(s, s->wfd, EVENT_WRITE) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int tls_flush(struct stream *s) { return s->gathering ? 0 : send_all(s, false); }
+
+/* Before anything is waited for, the peer must have what it waits for. */
+static int wait_read(struct stream *s)
+{
+    if (send_all(s, false) < 0 || stream_wait(s, s->rfd, EVENT_READ) < 0)
+        return -1;
+    s->drained = false;
+    return 1;
+}
 
 /* What OpenSSL wants before it can go on: 1 waited, try again; 0 the peer closed; -1 failed. */
 static int after(struct stream *s, int rc)
@@ -20,7 +141,7 @@ static int after(struct stream *s, int rc)
     int keep = errno;
 
     switch (SSL_get_error(s->ssl, rc)) {
-    case SSL_ERROR_WANT_READ: return stream_wait(s, s->rfd, EVENT_READ) < 0 ? -1 : 1;
+    case SSL_ERROR_WANT_READ: return wait_read(s);
     case SSL_ERROR_WANT_WRITE: return stream_wait(s, s->wfd, EVENT_WRITE) < 0 ? -1 : 1;
     case SSL_ERROR_ZERO_RETURN: return 0;
     case SSL_ERROR_SYSCALL: return stream_fail(s, keep ? keep : ECONNRESET);
@@ -60,7 +181,7 @@ static ssize_t tls_write(struct stream *s, const void *p, size_t len)
         errno = 0;
         int n = SSL_write(s->ssl, p, len < STREAM_BUFFER_BYTES ? (int) len : STREAM_BUFFER_BYTES);
         if (n > 0)
-            return n;
+            return tls_flush(s) < 0 ? -1 : n;
         int rc = after(s, n);
         if (rc == 0)
             return stream_fail(s, EPIPE);
@@ -86,7 +207,7 @@ static void tls_free(struct stream *s)
 }
 
 static const struct stream_cover tls = {
-    .read = tls_read, .write = tls_write, .pending = tls_pending, .free = tls_free
+    .read = tls_read, .write = tls_write, .pending = tls_pending, .flush = tls_flush, .free = tls_free
 };
 
 static int handshake(struct stream *s, bool server, int64_t deadline, struct tls_why *why)
@@ -96,6 +217,7 @@ static int handshake(struct stream *s, bool server, int64_t deadline, struct tls
 
     s->deadline = deadline;
     s->timeout_ms = EVENT_NEVER;
+    s->gathering = true;
     for (;;) {
         ERR_clear_error();
         errno = 0;
@@ -110,8 +232,12 @@ static int handshake(struct stream *s, bool server, int64_t deadline, struct tls
         else
             snprintf(why->text, sizeof why->text, "%s", next == 0 ? "lost connection" : strerror(s->error));
         stream_fail(s, next == 0 ? ECONNRESET : s->error);
+        s->gathering = false;
+        if (s->records.p) /* an alert that says why; nobody waits for it to leave */
+            (void) send_records(s, false);
         return -1;
     }
+    s->gathering = false; /* but what is there waits for company, at most until the next wait for input */
     s->deadline = keep_deadline;
     s->timeout_ms = keep_timeout;
     s->info = mem_new(sizeof *s->info);
@@ -119,18 +245,24 @@ static int handshake(struct stream *s, bool server, int64_t deadline, struct tls
     return 0;
 }
 
-static int prepare(struct stream *s, struct tls_ctx *ctx, struct tls_why *why)
+static int prepare(struct stream *s, struct tls_ctx *ctx, bool server, struct tls_why *why)
 {
+    BIO *bio;
+
     if (stream_flush(s) < 0) {
         snprintf(why->text, sizeof why->text, "%s", strerror(errno));
         return -1;
     }
     s->in.from = s->in.to = 0; /* plaintext sent ahead of the handshake counts for nothing */
-    s->drained = false;        /* what comes with the handshake's last record is read together with it */
+    s->drained = !server;      /* a client has the first word */
     s->ssl = tls_ctx_session(ctx);
+    bio = bio_of(s);
     if (s->ssl)
         s->cover = &tls;
-    if (s->ssl == NULL || SSL_set_rfd(s->ssl, s->rfd) != 1 || SSL_set_wfd(s->ssl, s->wfd) != 1) {
+    if (s->ssl && bio) {
+        SSL_set_bio(s->ssl, bio, bio);
+    } else {
+        BIO_free(bio);
         tls_why_openssl(why, "cannot make a TLS session");
         return stream_fail(s, EPROTO);
     }
@@ -139,14 +271,14 @@ static int prepare(struct stream *s, struct tls_ctx *ctx, struct tls_why *why)
 
 int stream_tls_server(struct stream *s, struct tls_ctx *ctx, int64_t deadline, struct tls_why *why)
 {
-    return prepare(s, ctx, why) < 0 ? -1 : handshake(s, true, deadline, why);
+    return prepare(s, ctx, true, why) < 0 ? -1 : handshake(s, true, deadline, why);
 }
 
 int stream_tls_client(struct stream *s, struct tls_ctx *ctx, const char *sni, int64_t deadline, struct tls_why *why)
 {
     unsigned char addr[16];
 
-    if (prepare(s, ctx, why) < 0)
+    if (prepare(s, ctx, false, why) < 0)
         return -1;
     bool numeric = sni && (inet_pton(AF_INET, sni, addr) == 1 || inet_pton(AF_INET6, sni, addr) == 1);
     if (sni && *sni && !numeric)
@@ -165,10 +297,16 @@ int stream_tls_client(struct stream *s, struct tls_ctx *ctx, const char *sni, in
 
 void stream_tls_shutdown(struct stream *s)
 {
-    if (s->ssl && s->error == 0 && stream_flush(s) == 0) {
+    if (s->ssl == NULL || s->error || SSL_get_shutdown(s->ssl) & SSL_SENT_SHUTDOWN)
+        return;
+    s->gathering = true;
+    if (stream_flush(s) == 0) {
         ERR_clear_error();
         (void) SSL_shutdown(s->ssl);
     }
+    s->gathering = false;
+    if (s->error == 0)
+        (void) send_all(s, true);
 }
 
 int stream_tls_binding(const struct stream *s, const char *type, struct str *out)

@@ -31,7 +31,7 @@ def load(*argv, script=None):
 
 class Case:
     def __init__(self, name, what, unit, one, rounds=None, prepare=None, files=None):
-        """files: (threads, bytes, "queue", "mail" or "both"): what a unit of this case asks of the file system, see disk.c."""
+        """files: (threads, bytes, "queue", "mail", "both" or "journal"): what a unit of this case asks of the file system, see disk.c."""
         self.name, self.what, self.unit, self.one, self.rounds, self.prepare, self.files = name, what, unit, one, rounds, prepare, files
 
     def disk_limit(self, top):
@@ -445,13 +445,14 @@ CASES = [
     Case("relay", "SMTP relayed to a sink, 4 KiB, 10 sessions", "message", relay(2000, 10), files=(10, 4096, "queue")),
     Case("lmtp-alone-empty", "one LMTP session into an empty mailbox", "message", lambda s: lmtp(500, f"u{next(FRESH) % USERS}")(s), files=(1, 4096, "mail")),
     Case("lmtp-alone-40000", "one LMTP session into 40,000 messages that their owner has seen (with a uidlist and an index)", "message",
-         lambda s: lmtp(40 if s.name == "debian" else 2500, "big")(s), prepare=used_box(40000)),
+         lambda s: lmtp(40 if s.name == "debian" else 2500, "big")(s), prepare=used_box(40000), files=(1, 4096, "journal")),
     Case("lmtp-alone-40000-s10", "ten LMTP sessions into the same mailbox", "message",
-         lambda s: lmtp(100 if s.name == "debian" else 5000, "big", 10)(s), prepare=used_box(40000)),
+         lambda s: lmtp(100 if s.name == "debian" else 5000, "big", 10)(s), prepare=used_box(40000), files=(10, 4096, "journal")),
     Case("append-40000", "APPEND into a selected mailbox of 40,000 messages", "message",
-         lambda s: commands("big", ["SELECT INBOX"], *[append_line()] * (60 if s.name == "debian" else 1500))(s), prepare=used_box(40000)),
+         lambda s: commands("big", ["SELECT INBOX"], *[append_line()] * (60 if s.name == "debian" else 1500))(s), prepare=used_box(40000),
+         files=(1, 300, "journal")),
     Case("append-40000-s10", "APPEND by ten sessions that have the same mailbox selected", "message",
-         lambda s: appends(10 if s.name == "debian" else 300, 10)(s), prepare=used_box(40000)),
+         lambda s: appends(10 if s.name == "debian" else 300, 10)(s), prepare=used_box(40000), files=(10, 300, "journal")),
     Case("lmtp-alone-400000", "one LMTP session into 400,000 messages that their owner has seen", "message", lambda s: lmtp(6 if s.name == "debian" else 2500, "big")(s), rounds=2,
          prepare=used_box(400000)),
     Case("big-select-first", "50,000 messages: first SELECT, no index", "command", first("big", "SELECT INBOX"), prepare=make_box(50000)),

@@ -124,8 +124,7 @@ static void drop(struct journal *j)
     open_now--;
     j->saves = 0;
     j->failed = j->ending = j->dirty[0] = j->dirty[1] = false;
-    if (j->timer)
-        event_timer_free(&j->timer);
+    event_timer_free(&j->timer);
 }
 
 static void seal_head(unsigned char block[JOURNAL_BLOCK], uint64_t number, uint64_t settled)
@@ -193,6 +192,8 @@ static void make_file(void *arg)
     }
 }
 
+static void tick(void *arg);
+
 static bool make(struct journal *j, int mail_fd, bool ours)
 {
     if (!ours && !index_viewed(mail_fd)) {
@@ -231,6 +232,8 @@ static bool make(struct journal *j, int mail_fd, bool ours)
         j->generation[0] = 1;
         j->generation[1] = 0;
         j->heads = 1;
+        j->used_ms = time_mono_ms();
+        j->timer = event_timer_new(JOURNAL_SETTLE_MS, tick, j);
     }
     str_free(&tmp);
     return m.error == 0;
@@ -459,8 +462,6 @@ static void write_frame(struct journal *j)
     b->done = true;
     j->writing = false;
     j->used_ms = time_mono_ms();
-    if (j->timer == NULL)
-        j->timer = event_timer_new(JOURNAL_SETTLE_MS, tick, j);
     event_cond_broadcast(&j->moved);
 }
 

@@ -59,12 +59,13 @@ static int head_of(int fd, struct journal_head *best)
     const size_t behind = offsetof(struct journal_head, half_bytes);
     int found = -1;
 
+    *best = (struct journal_head){ 0 };
     for (int i = 0; i < JOURNAL_HEADS; i++) {
         struct journal_head h;
         if (pread(fd, &h, sizeof h, (off_t) i * JOURNAL_BLOCK) != sizeof h || h.magic != JOURNAL_MAGIC ||
             h.half_bytes != JOURNAL_HALF_BYTES ||
             h.crc != index_crc32c((const char *) &h + behind, sizeof h - behind) ||
-            memchr(h.boot, '\0', sizeof h.boot) == NULL || (found == 0 && h.number < best->number))
+            memchr(h.boot, '\0', sizeof h.boot) == NULL || h.number < best->number)
             continue;
         *best = h;
         found = 0;

@@ -13,6 +13,7 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import tempfile
@@ -58,6 +59,12 @@ def tried(*argv):
     if out.returncode != 0:
         raise Unable(f"{' '.join(map(str, argv))}: {out.stderr.strip() or out.returncode}")
     return out.stdout.strip()
+
+
+def listens(port):
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), WITHIN_SECONDS):
+        return True
+    return False
 
 
 class Disk:
@@ -155,6 +162,8 @@ class Machine:
         self.i.run("unshare", "--mount", "sh", "-c", script, self.top / "boot_id", self.i.sbin_dir + "/postfix", "-c", self.i.config_dir, "start")
         self.i.read_env()
         self.i.users = dict(line.split() for line in (self.dir / "passwords").read_text().splitlines())
+        for port in (self.i.smtp_port, self.i.lmtp_port, self.i.imaps_port):
+            wait_until(lambda: listens(port), WITHIN_SECONDS, f"listening on port {port}")
 
     def boot_id_seen(self):
         """What the daemons' own mount namespace says."""

@@ -64,6 +64,10 @@ def folder(m, name):
 
 
 def empty(m, box):
+    """And known to be read: lmtpd makes a journal for such a mailbox only, once it holds something."""
+    with lmtp(m) as session:
+        session.sendmail("a@elsewhere.example", [box[0]], "Subject: read\r\n\r\n")
+    wait_until(lambda: m.i.messages(box[0]), what="a message to read")
     m.i.empty(box[0])
     m.sync()
 
@@ -156,8 +160,12 @@ def test_no_journal(m, ledger):
 
 
 def test_settled(m, ledger):
-    """A journal is made for a burst of messages, and goes when it is over."""
+    """A journal is made for a burst of messages into a mailbox that is read, and goes when it is over."""
+    first, text = ledger.letter(random.Random(BURST))
     with lmtp(m) as session:
+        session.sendmail("a@elsewhere.example", [DAVE[0]], text)
+        ledger.owe(DAVE, first)
+        ledger.check(DAVE)
         for n in range(BURST):
             token, text = ledger.letter(random.Random(n))
             session.sendmail("a@elsewhere.example", [DAVE[0]], text)
@@ -168,7 +176,7 @@ def test_settled(m, ledger):
     wait_until(lambda: not there(), JOURNAL_SECONDS, "end of the journal")
     ledger.cut()
     m.boot()
-    assert ledger.check(DAVE) == BURST
+    assert ledger.check(DAVE) == BURST + 1
     assert restored(ledger) == 0
     show(ledger)
 

@@ -22,7 +22,7 @@ struct tls_ctx {
     SSL_CTX *ssl;
     bool server, require;
     char *chain_files, *cert_file, *key_file, *eccert_file, *eckey_file, *ca_file, *ca_path, *protocols, *cipher_list,
-        *session_id_context;
+        *ciphersuites, *session_id_context;
     bool prefer_server_ciphers, ask_peer_certificate, tickets;
     unsigned char keys[TICKET_KEYS_MAX][TLS_TICKET_KEY_BYTES];
     size_t key_count;
@@ -223,6 +223,8 @@ static int fill_context(struct tls_ctx *t, SSL_CTX *ctx, struct tls_why *why)
         return -1;
     if (set(t->cipher_list) && SSL_CTX_set_cipher_list(ctx, t->cipher_list) != 1)
         return fail(why, "no cipher is left by", t->cipher_list);
+    if (set(t->ciphersuites) && SSL_CTX_set_ciphersuites(ctx, t->ciphersuites) != 1)
+        return fail(why, "no cipher is left by", t->ciphersuites);
     if (t->prefer_server_ciphers)
         SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE);
     if (set(t->chain_files)) {
@@ -260,6 +262,7 @@ struct tls_ctx *tls_ctx_new(const struct tls_config *c, struct tls_why *why)
     t->ca_path = mem_strdup(c->ca_path);
     t->protocols = mem_strdup(c->protocols);
     t->cipher_list = mem_strdup(c->cipher_list);
+    t->ciphersuites = mem_strdup(c->ciphersuites);
     t->session_id_context = mem_strdup(c->session_id_context);
     t->prefer_server_ciphers = c->prefer_server_ciphers;
     t->ask_peer_certificate = c->ask_peer_certificate;
@@ -280,8 +283,8 @@ void tls_ctx_free(struct tls_ctx **tp)
         return;
     SSL_CTX_free(t->ssl);
     mem_wipe(t->keys, sizeof t->keys);
-    char *owned[] = { t->chain_files, t->cert_file, t->key_file,  t->eccert_file, t->eckey_file,
-                      t->ca_file,     t->ca_path,   t->protocols, t->cipher_list, t->session_id_context };
+    char *owned[] = { t->chain_files, t->cert_file, t->key_file,    t->eccert_file,  t->eckey_file,        t->ca_file,
+                      t->ca_path,     t->protocols, t->cipher_list, t->ciphersuites, t->session_id_context };
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
         free(owned[i]);
     free(t);

@@ -35,8 +35,9 @@ struct tls_config {
     const char *chain_files; /* smtpd_tls_chain_files: key and certificates, comma or blank separated */
     const char *cert_file, *key_file, *eccert_file, *eckey_file;
     const char *ca_file, *ca_path;
-    const char *protocols;   /* ">=TLSv1.2", "!SSLv2, !SSLv3", "TLSv1.2 TLSv1.3" as Postfix writes them */
-    const char *cipher_list; /* OpenSSL cipher list */
+    const char *protocols;    /* ">=TLSv1.2", "!SSLv2, !SSLv3", "TLSv1.2 TLSv1.3" as Postfix writes them */
+    const char *cipher_list;  /* OpenSSL cipher list, up to TLS 1.2 */
+    const char *ciphersuites; /* of TLS 1.3, the first is preferred; NULL: OpenSSL's */
     bool prefer_server_ciphers;
     bool ask_peer_certificate; /* server: ask for one; a client without a trusted one goes on (peer_verified) */
     const char *session_id_context;

@@ -29,6 +29,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+/* In the order of Thunderbird, Apple's and Android's clients on processors that have AES. */
+#define SUITES "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384"
 enum { LINE_BYTES = 1 << 20, SETUP_AT_ONCE = 50, NEWS_AT_ONCE = 10, DEADLINE_MS = 120000, BASE64_MAX = 2048 };
 
 static struct {
@@ -586,7 +588,8 @@ int main(int argc, char **argv)
         files.rlim_cur = files.rlim_max;
         setrlimit(RLIMIT_NOFILE, &files);
     }
-    if (o.tls && (tls = tls_ctx_new(&(struct tls_config){ .server = false }, &why)) == NULL) {
+    const struct tls_config config = { .server = false, .ciphersuites = SUITES };
+    if (o.tls && (tls = tls_ctx_new(&config, &why)) == NULL) {
         fprintf(stderr, "load: %s\n", why.text);
         return 1;
     }

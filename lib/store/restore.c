@@ -424,7 +424,7 @@ int journal_restore(int mail_fd, int control_fd, const char *path)
         struct stat st;
         int keep, ret, fd = openat(mail_fd, JOURNAL_NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
         if (fd < 0) {
-            if (errno != ENOENT)
+            if (errno != ENOENT && errno != EACCES && errno != EROFS) /* who may write here will see to it */
                 log_warn("%s/%s: cannot be read: %s", path, JOURNAL_NAME, strerror(errno));
             return errno == EMFILE || errno == ENFILE || errno == EIO || errno == ENOMEM ? -1 : 0;
         }

@@ -176,6 +176,7 @@ def used_box(messages, user="big"):
     def prepare(side):
         make(side)
         script(side, user, "SELECT INBOX", "FETCH 1:* (UID FLAGS RFC822.SIZE INTERNALDATE ENVELOPE)")
+        os.sync()  # what was made here is none of the server's work
 
     return prepare
 

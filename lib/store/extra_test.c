@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "store/internal.h"
 #include "store/message.h"
+#include "store/test_root.h"
 
 #include <assert.h>
 #include <fcntl.h>
@@ -13,41 +14,13 @@
 #include <unistd.h>
 
 enum { WORDS = 30 };
-static char root[200];
-
-static void in_root(const char *shell)
-{
-    char cmd[600];
-
-    snprintf(cmd, sizeof cmd, "cd '%s' && %s", root, shell);
-    assert(system(cmd) == 0);
-}
 
 static void deliver(const char *name)
 {
     char cmd[300];
 
     snprintf(cmd, sizeof cmd, "printf 'Subject: hi\\n\\nbody\\n' >new/%s", name);
-    in_root(cmd);
-}
-
-static struct store *fresh(void)
-{
-    struct store *st;
-    struct store_config c = { .root = root, .separator = '/', .create = true };
-    char cmd[300];
-
-    snprintf(cmd, sizeof cmd, "rm -rf '%s'", root);
-    assert(system(cmd) == 0 && store_open(&c, &st) == STORE_OK);
-    return st;
-}
-
-static struct mailbox *box_of(struct store *st, const char *name)
-{
-    struct mailbox *box;
-
-    assert(mailbox_open(st, name, false, &box) == STORE_OK);
-    return box;
+    root_shell(cmd);
 }
 
 static enum store_why change(struct mailbox *box, enum mail_store_how how, uint32_t seq, const char *word)
@@ -102,15 +75,15 @@ static void dovecot_says(uint32_t validity, bool add, const char *word, uint32_t
 
 static void test_both_ways(void)
 {
-    struct store *st = fresh();
+    struct store *st = root_fresh();
     struct mailbox *box, *other;
     const struct mailbox_changes *c;
 
     deliver("1.M1P1.h");
     deliver("2.M1P1.h");
-    box = box_of(st, "INBOX");
+    box = root_box(st, "INBOX");
     all_words(box, 1);
-    other = box_of(st, "INBOX");
+    other = root_box(st, "INBOX");
     assert(has(other, 1, "k29") && !has(other, 2, "k29"));
     assert(change(box, MAIL_ADD, 2, "k29") == STORE_OK && change(box, MAIL_REMOVE, 1, "k28") == STORE_OK);
     assert(mailbox_sync(other, false, &c) == STORE_OK && c->count == 2 && has(other, 2, "k29") &&
@@ -121,18 +94,18 @@ static void test_both_ways(void)
     assert(c->count == 2 && c->events[0].type == MAILBOX_KEYWORDS && c->events[1].type == MAILBOX_FLAGS);
     mailbox_close(&other);
     mailbox_close(&box);
-    in_root("rm posthorn.index");
-    box = box_of(st, "INBOX");
+    root_shell("rm posthorn.index");
+    box = root_box(st, "INBOX");
     assert(has(box, 1, "k29") && !has(box, 1, "k28") && has(box, 2, "theirs") && !has(box, 2, "k29"));
     assert(has(box, 1, "k3"));
     mailbox_close(&box);
-    in_root("rm dovecot.index.log");
-    box = box_of(st, "INBOX");
+    root_shell("rm dovecot.index.log");
+    box = root_box(st, "INBOX");
     assert(has(box, 1, "k29") && has(box, 2, "theirs"));
     assert(change(box, MAIL_ADD, 2, "k28") == STORE_OK);
     mailbox_close(&box);
-    in_root("rm posthorn.index");
-    box = box_of(st, "INBOX");
+    root_shell("rm posthorn.index");
+    box = root_box(st, "INBOX");
     assert(has(box, 1, "k29") && has(box, 2, "theirs") && has(box, 2, "k28"));
     mailbox_close(&box);
     store_close(&st);
@@ -141,7 +114,7 @@ static void test_both_ways(void)
 /* APPEND and COPY: Dovecot's index gets the messages before their keywords. */
 static void test_new_messages(void)
 {
-    struct store *st = fresh();
+    struct store *st = root_fresh();
     struct mailbox *box;
     struct mailbox_save *save;
     struct mailbox_copied done;
@@ -151,7 +124,7 @@ static void test_new_messages(void)
     size_t count;
 
     deliver("1.M1P1.h");
-    box = box_of(st, "INBOX");
+    box = root_box(st, "INBOX");
     all_words(box, 1);
     assert(mailbox_save_begin(st, "INBOX", NULL, &save) == STORE_OK);
     assert(mailbox_save_start(save, 0, words, MAILBOX_SAVE_NOW) == STORE_OK);
@@ -159,8 +132,8 @@ static void test_new_messages(void)
     assert(mailbox_save_commit(&save, a, &validity, &uids, &count) == STORE_OK && count == 1);
     assert(mailbox_copy(box, &seq, 1, "INBOX", false, a, &done) == STORE_OK && done.count == 1);
     mailbox_close(&box);
-    in_root("rm posthorn.index");
-    box = box_of(st, "INBOX");
+    root_shell("rm posthorn.index");
+    box = root_box(st, "INBOX");
     assert(mailbox_count(box) == 3 && box->dovecot.next_uid == mailbox_uid_next(box));
     assert(has(box, 2, "k27") && has(box, 2, "k2") && !has(box, 2, "k28") && has(box, 3, "k28") &&
            has(box, 3, "k29"));
@@ -172,16 +145,16 @@ static void test_new_messages(void)
 /* Keywords that fit nowhere are Dovecot's alone; one that Dovecot gave a letter is what the files' names say. */
 static void test_names(void)
 {
-    struct store *st = fresh();
+    struct store *st = root_fresh();
     struct mailbox *box;
     const struct mailbox_changes *c;
     char word[32];
 
     deliver("1.M1P1.h");
-    box = box_of(st, "INBOX");
+    box = root_box(st, "INBOX");
     dovecot_says(mailbox_uid_validity(box), true, "letter", 1); /* in the log before dovecot-keywords */
     assert(mailbox_sync(box, false, &c) == STORE_OK && mailbox_keyword_count(box) == 0);
-    in_root("echo '0 letter' >dovecot-keywords && mv cur/* 'cur/1.M1P1.h:2,a'");
+    root_shell("echo '0 letter' >dovecot-keywords && mv cur/* 'cur/1.M1P1.h:2,a'");
     assert(mailbox_sync(box, false, &c) == STORE_OK && has(box, 1, "letter"));
     assert(mailbox_keyword_count(box) == 1);
     for (int i = 1; i < FILE_KEYWORDS; i++) {
@@ -194,10 +167,10 @@ static void test_names(void)
     }
     assert(mailbox_sync(box, false, &c) == STORE_OK && has(box, 1, "d0") && has(box, 1, "d37") &&
            !has(box, 1, "d38"));
-    in_root("sed -i 's/k9$/d5/' dovecot-keywords"); /* by hand */
+    root_shell("sed -i 's/k9$/d5/' dovecot-keywords"); /* by hand */
     assert(mailbox_sync(box, false, &c) == STORE_OK && has(box, 1, "d5") && !has(box, 1, "k9") && has(box, 1, "d6"));
     assert(change(box, MAIL_REMOVE, 1, "d5") == STORE_OK && !has(box, 1, "d5"));
-    in_root("ls cur | grep -q ':2,abcdefghiklmnopqrstuvwxyz$'");
+    root_shell("ls cur | grep -q ':2,abcdefghiklmnopqrstuvwxyz$'");
     mailbox_close(&box);
     store_close(&st);
 }
@@ -206,14 +179,14 @@ static void test_names(void)
  * uidlist: they are not given again. */
 static void test_uids(void)
 {
-    struct store *st = fresh();
+    struct store *st = root_fresh();
     struct mailbox *box;
     const struct mailbox_changes *c;
     struct str out;
     uint32_t uids[] = { 2, 3, 4 };
 
     deliver("1.M1P1.h");
-    box = box_of(st, "INBOX");
+    box = root_box(st, "INBOX");
     all_words(box, 1);
     uint32_t validity = mailbox_uid_validity(box);
     int fd = dovecot_index_lock(box->fd, validity);
@@ -226,11 +199,11 @@ static void test_uids(void)
     close(fd);
     deliver("2.M1P1.h");
     mailbox_close(&box);
-    box = box_of(st, "INBOX");
+    box = root_box(st, "INBOX");
     assert(mailbox_sync(box, false, &c) == STORE_OK && mailbox_count(box) == 2 && mailbox_mail(box, 2)->uid == 5);
     mailbox_close(&box);
-    in_root("rm posthorn.index dovecot-uidlist");
-    box = box_of(st, "INBOX");
+    root_shell("rm posthorn.index dovecot-uidlist");
+    box = root_box(st, "INBOX");
     assert(mailbox_uid_validity(box) == validity && mailbox_count(box) == 2 && mailbox_mail(box, 1)->uid >= 5);
     mailbox_close(&box);
     store_close(&st);
@@ -238,13 +211,10 @@ static void test_uids(void)
 
 int main(void)
 {
-    char cmd[300];
-
-    snprintf(root, sizeof root, "%s/extra-test-%d", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", (int) getpid());
+    root_begin("extra-test");
     test_both_ways();
     test_new_messages();
     test_names();
     test_uids();
-    snprintf(cmd, sizeof cmd, "rm -rf '%s'", root);
-    return system(cmd) != 0;
+    return 0;
 }

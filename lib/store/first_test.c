@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "store/internal.h"
 #include "store/message.h"
+#include "store/test_root.h"
 
 #include <assert.h>
 #include <fcntl.h>
@@ -14,27 +15,7 @@
 #include <unistd.h>
 
 enum { MESSAGES = 1500 };
-static char root[200];
 static const char letter[] = "Subject: other\n\nx\n"; /* 18 bytes, 3 lines */
-
-static void put_file(const char *name)
-{
-    char path[600];
-    int fd;
-
-    snprintf(path, sizeof path, "%s/%s", root, name);
-    fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    assert(fd >= 0 && file_write_all(fd, letter, strlen(letter)) == 0);
-    close(fd);
-}
-
-static void shell(const char *fmt)
-{
-    char cmd[600];
-
-    snprintf(cmd, sizeof cmd, "cd '%s' && %s", root, fmt);
-    assert(system(cmd) == 0);
-}
 
 /* Message n arrived at second n / 3, in the n % 3-th place of it; the directory has them in no order. */
 static void put_message(int n, const char *info)
@@ -42,23 +23,19 @@ static void put_message(int n, const char *info)
     char name[200];
 
     snprintf(name, sizeof name, "cur/%d.M%dP%d.h,S=18,W=21:2,%s", 1000 + n / 3, n % 3, 9000 - n, info);
-    put_file(name);
+    root_put(name, letter);
 }
 
 static struct store *fresh(void)
 {
-    struct store *st;
-    struct store_config c = { .root = root, .separator = '/', .create = true };
-    char cmd[300];
+    struct store *st = root_fresh();
 
-    snprintf(cmd, sizeof cmd, "rm -rf '%s'", root);
-    assert(system(cmd) == 0 && store_open(&c, &st) == STORE_OK);
     for (int n = 0; n < MESSAGES; n++)
         put_message(n, n % 2 ? "S" : "FSa");
     return st;
 }
 
-static void age(void) { shell("touch -d 2020-01-01 cur new"); }
+static void age(void) { root_shell("touch -d 2020-01-01 cur new"); }
 
 /* Every message under its UID: which is told by its GUID. */
 static void check(struct mailbox *box, uint32_t uids)
@@ -97,8 +74,8 @@ static void test_plain(void)
     mailbox_close(&other);
     check(box, MESSAGES);
     /* From here on it is a mailbox like any other. */
-    put_file("new/2000.M1P1.h");
-    shell("rm cur/1000.M0P9000*; mv cur/1000.M1P8999.h,S=18,W=21:2,S cur/1000.M1P8999.h,S=18,W=21:2,FS");
+    root_put("new/2000.M1P1.h", letter);
+    root_shell("rm cur/1000.M0P9000*; mv cur/1000.M1P8999.h,S=18,W=21:2,S cur/1000.M1P8999.h,S=18,W=21:2,FS");
     assert(mailbox_sync(box, false, &c) == STORE_OK && mailbox_count(box) == MESSAGES);
     assert(c->count == 4 && c->events[0].type == MAILBOX_EXPUNGE && c->events[0].seq == 1);
     assert(mailbox_mail(box, 1)->uid == 2 && mailbox_mail(box, 1)->flags == (MAIL_SEEN | MAIL_FLAGGED));
@@ -116,7 +93,7 @@ static void test_not_plain(void)
     struct store *st = fresh();
     struct mailbox *box;
 
-    shell("mkdir cur/directory && ln -s nowhere cur/link");
+    root_shell("mkdir cur/directory && ln -s nowhere cur/link");
     assert(mailbox_open(st, "INBOX", false, &box) == STORE_OK);
     check(box, MESSAGES);
     mailbox_close(&box);
@@ -130,11 +107,11 @@ static void test_not_plain(void)
     store_close(&st);
 
     st = fresh(); /* mail that has just come, and mail torn by a crash */
-    put_file("new/999999.M1P1.h,S=18,W=21");
-    put_file("new/999999.M2P1.h,S=180");
+    root_put("new/999999.M1P1.h,S=18,W=21", letter);
+    root_put("new/999999.M2P1.h,S=180", letter);
     assert(mailbox_open(st, "INBOX", false, &box) == STORE_OK && mailbox_count(box) == MESSAGES + 1);
     assert(mailbox_recent(box) == 1 && mailbox_mail(box, MESSAGES + 1)->flags == MAIL_RECENT);
-    shell("test -f posthorn-damaged/999999.M2P1.h,S=180");
+    root_shell("test -f posthorn-damaged/999999.M2P1.h,S=180");
     mailbox_close(&box);
     store_close(&st);
 }
@@ -149,9 +126,9 @@ static void test_wrong_sizes(void)
     uint32_t seq = 1;
     uint64_t size;
 
-    shell("rm cur/* && :");
-    put_file("cur/1.M1P1.h,S=9999,W=8888:2,S");
-    put_file("cur/2.M1P1.h,S=9999,W=8888:2,S");
+    root_shell("rm cur/* && :");
+    root_put("cur/1.M1P1.h,S=9999,W=8888:2,S", letter);
+    root_put("cur/2.M1P1.h,S=9999,W=8888:2,S", letter);
     age();
     assert(mailbox_open(st, "INBOX", false, &box) == STORE_OK && mailbox_count(box) == 2);
     mailbox_close(&box); /* the index knows that nobody has looked */
@@ -199,7 +176,7 @@ static void test_records_at_once(void)
     assert(box->gathered_count == 0 && stat(path, &before) == 0);
     ask(box, 3, &out);
     ask(box, 4, &out);
-    shell("rm cur/1001.M0P8997*"); /* the fourth */
+    root_shell("rm cur/1001.M0P8997*"); /* the fourth */
     assert(mailbox_sync(box, false, &c) == STORE_OK && c->count == 1 && box->gathered_count == 0);
     for (uint32_t seq = 1; seq <= mailbox_count(box); seq++)
         ask(box, seq, &out);
@@ -217,14 +194,10 @@ static void test_records_at_once(void)
 
 int main(void)
 {
-    char cmd[300];
-
-    snprintf(root, sizeof root, "%s/first-test-%d", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", (int) getpid());
+    root_begin("first-test");
     test_plain();
     test_not_plain();
     test_wrong_sizes();
     test_records_at_once();
-    snprintf(cmd, sizeof cmd, "rm -rf '%s'", root);
-    assert(system(cmd) == 0);
     return 0;
 }

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "store/mailbox.h"
+#include "store/test_root.h"
 
 #include <assert.h>
 #include <fcntl.h>
@@ -13,24 +14,12 @@
 #include <unistd.h>
 
 enum { ROUNDS = 120, MESSAGES = 400 };
-static char root[200];
 
 /* What a client knows. */
 struct client {
     struct mail mail[MESSAGES];
     uint32_t count;
 };
-
-static struct store *fresh(void)
-{
-    struct store *st;
-    struct store_config c = { .root = root, .separator = '/', .create = true };
-    char cmd[300];
-
-    snprintf(cmd, sizeof cmd, "rm -rf '%s'", root);
-    assert(system(cmd) == 0 && store_open(&c, &st) == STORE_OK);
-    return st;
-}
 
 static void deliver(void)
 {
@@ -42,14 +31,6 @@ static void deliver(void)
     fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
     assert(fd >= 0 && file_write_all(fd, "Subject: x\n\ny\n", 14) == 0);
     close(fd);
-}
-
-static struct mailbox *open_box(struct store *st)
-{
-    struct mailbox *box;
-
-    assert(mailbox_open(st, "INBOX", false, &box) == STORE_OK);
-    return box;
 }
 
 static void know(struct client *c, const struct mailbox *box, uint32_t from)
@@ -88,7 +69,7 @@ static void same(const struct client *c, const struct mailbox *box)
 static void change(struct store *st)
 {
     static const char *const words[] = { "$Forwarded", "odd", "even" };
-    struct mailbox *box = open_box(st);
+    struct mailbox *box = root_box(st, "INBOX");
     uint32_t n = mailbox_count(box);
 
     for (int i = rand() % 4; i > 0 && n > 0; i--) {
@@ -108,13 +89,13 @@ static void change(struct store *st)
 static void test_rounds(void)
 {
     static struct client c;
-    struct store *st = fresh();
+    struct store *st = root_fresh();
     const struct mailbox_changes *changes;
     struct mailbox *box;
 
     for (int i = 0; i < 20; i++)
         deliver();
-    box = open_box(st);
+    box = root_box(st, "INBOX");
     know(&c, box, 1);
     for (int round = 0; round < ROUNDS; round++) {
         struct str frozen;
@@ -125,7 +106,7 @@ static void test_rounds(void)
         assert(mailbox_freeze(box, 4096, &frozen) == 0);
         mailbox_close(&box);
         change(st);
-        box = open_box(st);
+        box = root_box(st, "INBOX");
         assert(mailbox_thaw(box, str_slice(&frozen), &changes) == STORE_OK);
         hear(&c, box, changes);
         same(&c, box);
@@ -138,7 +119,7 @@ static void test_rounds(void)
         }
         str_free(&frozen);
         mailbox_close(&box);
-        box = open_box(st);
+        box = root_box(st, "INBOX");
         know(&c, box, 1);
     }
     mailbox_close(&box);
@@ -147,7 +128,7 @@ static void test_rounds(void)
 
 static void test_refused(void)
 {
-    struct store *st = fresh();
+    struct store *st = root_fresh();
     const struct mailbox_changes *changes;
     struct mailbox *box;
     struct str frozen;
@@ -156,7 +137,7 @@ static void test_refused(void)
 
     for (int i = 0; i < 3; i++)
         deliver();
-    box = open_box(st);
+    box = root_box(st, "INBOX");
     str_init(&frozen, 4096);
     assert(mailbox_freeze(box, 2, &frozen) == -1); /* longer than that */
     str_reset(&frozen);
@@ -170,7 +151,7 @@ static void test_refused(void)
     snprintf(path, sizeof path, "%s/posthorn.index", root);
     (void) unlink(path);
     sleep(1); /* UIDVALIDITY is a time */
-    box = open_box(st);
+    box = root_box(st, "INBOX");
     assert(mailbox_thaw(box, str_slice(&frozen), &changes) == STORE_DAMAGED);
     mailbox_close(&box);
     str_free(&frozen);
@@ -179,12 +160,9 @@ static void test_refused(void)
 
 int main(void)
 {
-    char cmd[300];
-
     srand(7);
-    snprintf(root, sizeof root, "%s/freeze-test-%d", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", (int) getpid());
+    root_begin("freeze-test");
     test_rounds();
     test_refused();
-    snprintf(cmd, sizeof cmd, "rm -rf '%s'", root);
-    return system(cmd);
+    return 0;
 }

@@ -3,6 +3,7 @@
  * gone, short, or empty, a uidlist without its last lines; a process that died; one that still writes
  */
 #include "store/journal.h"
+#include "store/test_root.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/time.h"
@@ -27,29 +28,11 @@
 #include <unistd.h>
 
 enum { XFS_MAGIC = 0x58465342, TOLD_MAX = 2000, BURST = 8 };
-static char root[200];
 static int told_pipe[2];
 
 struct told { /* what the child was told is safe */
     uint32_t uid, number;
 };
-
-static void shell(const char *what)
-{
-    char cmd[900];
-
-    snprintf(cmd, sizeof cmd, "cd '%s' && %s", root, what);
-    assert(system(cmd) == 0);
-}
-
-static struct store *open_root(void)
-{
-    struct store *st;
-    struct store_config c = { .root = root, .separator = '/', .create = true };
-
-    assert(store_open(&c, &st) == STORE_OK);
-    return st;
-}
 
 static bool exists(const char *name)
 {
@@ -97,7 +80,7 @@ static struct plan {
 
 static void work(void *unused)
 {
-    struct store *st = open_root();
+    struct store *st = root_open();
 
     (void) unused;
     for (uint32_t i = 1; i <= plan.count; i++) {
@@ -203,24 +186,15 @@ static void expect_message(struct mailbox *box, uint32_t uid, uint32_t number)
 
 static void expect_all(const struct told *told, size_t n)
 {
-    struct store *st = open_root();
-    struct mailbox *box;
+    struct store *st = root_open();
+    struct mailbox *box = root_box(st, "INBOX");
 
-    assert(mailbox_open(st, "INBOX", false, &box) == STORE_OK);
     assert(mailbox_count(box) == n);
     for (size_t i = 0; i < n; i++)
         expect_message(box, told[i].uid, told[i].number);
     mailbox_close(&box);
     store_close(&st);
     assert(!exists(JOURNAL_NAME));
-}
-
-static void fresh(void)
-{
-    char cmd[300];
-
-    snprintf(cmd, sizeof cmd, "rm -rf '%s'", root);
-    assert(system(cmd) == 0);
 }
 
 /* Does that with the files of the messages whose number fits an expression of awk, n. */
@@ -232,7 +206,7 @@ static void each_file(const char *does, const char *of)
              "grep -rH '^Subject: number' new cur | tr -d '\\r' | sed 's/:Subject: number / /' | "
              "awk '{n = $2} %s {print $1}' | xargs -r %s",
              of, does);
-    shell(cmd);
+    root_shell(cmd);
 }
 
 /* The newest files are lost, those before them are cut or empty; so are the uidlist's last lines. */
@@ -247,7 +221,7 @@ static void lose(uint32_t newest, unsigned gone, unsigned cut, unsigned lines)
     snprintf(of, sizeof of, "n > %u", newest - gone - cut);
     each_file("truncate -s 100", of);
     snprintf(cmd, sizeof cmd, "head -n -%u dovecot-uidlist >u && mv u dovecot-uidlist; rm -f posthorn.index", lines);
-    shell(cmd);
+    root_shell(cmd);
 }
 
 static void test_power_cut(void)
@@ -255,7 +229,7 @@ static void test_power_cut(void)
     static struct told told[TOLD_MAX];
     size_t n;
 
-    fresh();
+    root_wipe();
     n = run(told, (struct plan){ .count = 60, .big = 40 });
     assert(exists(JOURNAL_NAME));
     lose(60, 12, 7, 20);
@@ -270,12 +244,12 @@ static void test_torn_journal(void)
 {
     static struct told told[TOLD_MAX];
 
-    fresh();
+    root_wipe();
     (void) run(told, (struct plan){ .count = 40 });
     reboot();
     damage(JOURNAL_DATA + (off_t) 20 * JOURNAL_BLOCK + 50); /* nobody was told of that one, so to speak */
     each_file("truncate -s 0", "");
-    struct store *st = open_root();
+    struct store *st = root_open();
     struct mailbox *box;
     assert(mailbox_open(st, "INBOX", false, &box) == STORE_OK);
     for (size_t i = BURST; i < BURST + 20; i++)
@@ -289,12 +263,12 @@ static void test_process_died(void)
     static struct told told[TOLD_MAX];
     size_t n;
 
-    fresh();
+    root_wipe();
     n = run(told, (struct plan){ .count = 40 });
     assert(exists(JOURNAL_NAME));
     /* Its owner reads and removes a message by another program: it does not come back. */
     each_file("rm", "n == 40");
-    struct store *st = open_root();
+    struct store *st = root_open();
     struct mailbox *box;
     assert(mailbox_open(st, "INBOX", false, &box) == STORE_OK && mailbox_count(box) == n - 1);
     mailbox_close(&box);
@@ -307,12 +281,12 @@ static void test_settled(void)
 {
     static struct told told[TOLD_MAX];
 
-    fresh();
+    root_wipe();
     (void) run(told, (struct plan){ .count = 900, .early = 300, .rest_ms = 2 * JOURNAL_SETTLE_MS - 400 });
     assert(exists(JOURNAL_NAME));
     reboot();
     each_file("rm", "n <= 200 || n > 897");
-    struct store *st = open_root();
+    struct store *st = root_open();
     struct mailbox *box;
     assert(mailbox_open(st, "INBOX", false, &box) == STORE_OK && mailbox_count(box) == 700);
     for (size_t i = 200; i < 900; i++)
@@ -327,10 +301,10 @@ static void test_alive(void)
     pid_t pid;
     int status;
 
-    fresh();
+    root_wipe();
     pid = start((struct plan){ .count = 30, .stay = true });
     assert(hear(told, 30) == 30 && exists(JOURNAL_NAME));
-    struct store *st = open_root();
+    struct store *st = root_open();
     struct mailbox *box;
     assert(mailbox_open(st, "INBOX", false, &box) == STORE_OK && mailbox_count(box) == 30);
     assert(exists(JOURNAL_NAME)); /* the other one's */
@@ -345,7 +319,7 @@ static void test_alive(void)
     assert(waitpid(pid, &status, 0) == pid);
     close(told_pipe[0]);
 
-    fresh();
+    root_wipe();
     (void) run(told, (struct plan){ .count = 30, .finish = true });
     assert(!exists(JOURNAL_NAME));
     expect_all(told, 30);
@@ -358,7 +332,7 @@ static void test_without_uidlist(void)
     size_t n;
     int fd;
 
-    fresh();
+    root_wipe();
     n = run(told, (struct plan){ .count = 30 });
     lose(30, 5, 0, 10);
     reboot();
@@ -374,7 +348,7 @@ static struct removed {
 
 static void remove_under_writer(void *unused)
 {
-    struct store *st = open_root();
+    struct store *st = root_open();
     static const char *const keywords[] = { "k", NULL };
     uint32_t n = 0;
 
@@ -382,7 +356,7 @@ static void remove_under_writer(void *unused)
     for (int i = 0; i < 2 * BURST; i++)
         (void) save(st, ++n, 500, 0, NULL);
     assert(exists(JOURNAL_NAME));
-    shell("rm " JOURNAL_NAME);
+    root_shell("rm " JOURNAL_NAME);
     for (int i = 0; i < 5; i++)
         (void) save(st, ++n, 500, 0, NULL);
     assert(!exists(JOURNAL_NAME)); /* synced as ever */
@@ -400,9 +374,9 @@ static void remove_under_writer(void *unused)
 
 static void test_removed(void)
 {
-    fresh();
+    root_wipe();
     event_run(remove_under_writer, NULL);
-    struct store *st = open_root();
+    struct store *st = root_open();
     struct mailbox *box;
     assert(mailbox_open(st, "INBOX", false, &box) == STORE_OK && mailbox_count(box) == removed.phase);
     mailbox_close(&box);
@@ -419,7 +393,7 @@ static void one_session(void *arg)
     uint32_t me = (uint32_t) (uintptr_t) arg;
 
     for (uint32_t round = 0; round < ROUNDS; round++) {
-        struct store *st = open_root();
+        struct store *st = root_open();
         struct mailbox *box = NULL;
         if (me % 2) /* as SELECT has it, while the others append to it from elsewhere */
             assert(mailbox_open(st, "INBOX", false, &box) == STORE_OK);
@@ -452,7 +426,7 @@ static void test_sessions(void)
     struct told told[SESSIONS * ROUNDS * EACH];
     size_t n = 0;
 
-    fresh();
+    root_wipe();
     event_run(many_sessions, NULL);
     assert(!exists(JOURNAL_NAME));
     for (uint32_t uid = 1; uid <= SESSIONS * ROUNDS * EACH; uid++) {
@@ -473,10 +447,10 @@ static void test_strange(void)
         struct store *st;
         struct mailbox *box;
 
-        fresh();
-        st = open_root();
+        root_wipe();
+        st = root_open();
         (void) save(st, 1, 500, 0, NULL);
-        shell(makes[i]);
+        root_shell(makes[i]);
         assert(mailbox_open(st, "INBOX", false, &box) == STORE_OK && mailbox_count(box) == 1);
         (void) save(st, 2, 500, 0, NULL);
         mailbox_close(&box);
@@ -488,7 +462,7 @@ int main(void)
 {
     struct statfs fs;
 
-    snprintf(root, sizeof root, "%s/journal-test-%d", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", (int) getpid());
+    root_begin("journal-test");
     conf_mail_journal = true;
     journal_burst = BURST;
     test_strange();
@@ -505,6 +479,5 @@ int main(void)
     } else {
         printf("%s is on no ext4 or xfs: only what others leave there was tried\n", root);
     }
-    fresh();
     return 0;
 }

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "store/internal.h"
 #include "store/message.h"
+#include "store/test_root.h"
 
 #include <assert.h>
 #include <fcntl.h>
@@ -13,19 +14,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static char root[200];
 static struct arena *arena;
 static const char letter[] = "From: a@example.test\r\nSubject: hi\r\n\r\nbody\r\n";
-
-static void put_file(const char *name)
-{
-    char path[600];
-
-    snprintf(path, sizeof path, "%s/%s", root, name);
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    assert(fd >= 0 && file_write_all(fd, "Subject: other\n\nx\n", 18) == 0);
-    close(fd);
-}
 
 static bool is_there(const char *dir, const char *end)
 {
@@ -33,25 +23,6 @@ static bool is_there(const char *dir, const char *end)
 
     snprintf(cmd, sizeof cmd, "ls '%s/%s' | grep -q '%s$'", root, dir, end);
     return system(cmd) == 0;
-}
-
-static struct store *fresh(void)
-{
-    struct store *st;
-    struct store_config c = { .root = root, .separator = '/', .create = true };
-    char cmd[300];
-
-    snprintf(cmd, sizeof cmd, "rm -rf '%s'", root);
-    assert(system(cmd) == 0 && store_open(&c, &st) == STORE_OK);
-    return st;
-}
-
-static struct mailbox *box_of(struct store *st, const char *name)
-{
-    struct mailbox *box;
-
-    assert(mailbox_open(st, name, false, &box) == STORE_OK);
-    return box;
 }
 
 static size_t told(struct mailbox *box, enum mailbox_event_type type, uint32_t seq)
@@ -83,16 +54,16 @@ static uint32_t save(struct mailbox *box, const char *name, uint8_t flags, const
 
 static void test_selected(void)
 {
-    struct store *st = fresh();
+    struct store *st = root_fresh();
     struct mailbox *box, *second;
     const char *words[] = { "Work", NULL };
     struct str out;
     int64_t date;
 
     str_init(&out, 0);
-    put_file("new/1.M1P1.h");
-    box = box_of(st, "INBOX");
-    second = box_of(st, "INBOX");
+    root_put("new/1.M1P1.h", "Subject: other\n\nx\n");
+    box = root_box(st, "INBOX");
+    second = root_box(st, "INBOX");
     uint32_t scans = box->scan;
     assert(save(box, "inbox", 0, NULL, 1) == 2 && is_there("cur", ":2,"));
     assert(!is_there("new", "h") && told(box, MAILBOX_EXISTS, 2) == 1 && box->scan == scans + 1);
@@ -109,7 +80,7 @@ static void test_selected(void)
     mailbox_close(&second);
     mailbox_close(&box);
     unlink("posthorn.index");
-    box = box_of(st, "INBOX");
+    box = root_box(st, "INBOX");
     assert(mailbox_count(box) == 6 && mailbox_recent(box) == 0);
     for (uint32_t seq = 1; seq <= 6; seq++)
         assert(mailbox_mail(box, seq)->uid == seq);
@@ -121,12 +92,12 @@ static void test_selected(void)
 /* Mail that others bring, and UIDs that others give, between the last look and the save: shown in the order of UIDs. */
 static void test_meanwhile(void)
 {
-    struct store *st = fresh();
-    struct mailbox *box = box_of(st, "INBOX"), *other;
+    struct store *st = root_fresh();
+    struct mailbox *box = root_box(st, "INBOX"), *other;
 
-    put_file("new/1.M1P1.h");
-    other = box_of(st, "INBOX"); /* gives UID 1, moves it to cur/ */
-    put_file("new/2.M1P1.h");
+    root_put("new/1.M1P1.h", "Subject: other\n\nx\n");
+    other = root_box(st, "INBOX"); /* gives UID 1, moves it to cur/ */
+    root_put("new/2.M1P1.h", "Subject: other\n\nx\n");
     assert(save(box, "INBOX", 0, NULL, 1) == 2);
     assert(told(box, MAILBOX_EXISTS, 3) == 1);
     for (uint32_t seq = 1; seq <= 3; seq++)
@@ -139,15 +110,15 @@ static void test_meanwhile(void)
 /* What was told as expunged, flags that others change, and recent messages are counted without a walk through all. */
 static void test_counts(void)
 {
-    struct store *st = fresh();
-    struct mailbox *box = box_of(st, "INBOX"), *other;
+    struct store *st = root_fresh();
+    struct mailbox *box = root_box(st, "INBOX"), *other;
     struct mail_change deleted = { MAIL_ADD, MAIL_DELETED, NULL, true }, seen = { MAIL_ADD, MAIL_SEEN, NULL, false };
     uint32_t second = 2, third = 3;
 
     assert(save(box, "INBOX", 0, NULL, 4) == 4 && told(box, MAILBOX_EXISTS, 4) == 1 && mailbox_recent(box) == 4);
     assert(mailbox_store(box, &second, 1, &deleted) == STORE_OK && mailbox_expunge(box, NULL, 0) == STORE_OK);
     assert(told(box, MAILBOX_EXPUNGE, 2) == 1 && mailbox_recent(box) == 3 && mailbox_count(box) == 3);
-    other = box_of(st, "INBOX");
+    other = root_box(st, "INBOX");
     assert(mailbox_store(other, &third, 1, &seen) == STORE_OK && told(other, MAILBOX_FLAGS, 3) == 1);
     assert(told(box, MAILBOX_FLAGS, 3) == 1 && told(box, MAILBOX_FLAGS, 3) == 0);
     assert(mailbox_mail(box, 3)->flags == (MAIL_SEEN | MAIL_RECENT) && mailbox_recent(box) == 3);
@@ -159,8 +130,8 @@ static void test_counts(void)
 /* A copy into the mailbox itself is known without reading the directory again, whatever that holds. */
 static void test_copy_into_itself(void)
 {
-    struct store *st = fresh();
-    struct mailbox *box = box_of(st, "INBOX"), *other;
+    struct store *st = root_fresh();
+    struct mailbox *box = root_box(st, "INBOX"), *other;
     const char *words[] = { "Work", NULL };
     struct mailbox_copied done;
     uint32_t seqs[] = { 1, 2 };
@@ -169,13 +140,13 @@ static void test_copy_into_itself(void)
     str_init(&out, 0);
     assert(save(box, "INBOX", MAIL_SEEN, words, 1) == 1 && save(box, "INBOX", 0, NULL, 1) == 2);
     assert(told(box, MAILBOX_EXISTS, 2) == 1);
-    put_file("new/1.M1P1.h");
+    root_put("new/1.M1P1.h", "Subject: other\n\nx\n");
     assert(mailbox_copy(box, seqs, 2, "inbox", false, arena, &done) == STORE_OK && done.count == 2);
     assert(done.to[0] == 3 && done.to[1] == 4 && scan_before(box, false) && box->pending_count == 2);
     assert(told(box, MAILBOX_EXISTS, 5) == 1 && mailbox_mail(box, 3)->uid == 3);
     assert(mailbox_mail(box, 3)->flags == MAIL_SEEN && mailbox_mail(box, 3)->keywords == 1);
     assert(message_envelope(box, 4, &out) == STORE_OK && strstr(out.p, "\"hi\""));
-    other = box_of(st, "INBOX"); /* finds in the directory what the view was told */
+    other = root_box(st, "INBOX"); /* finds in the directory what the view was told */
     assert(mailbox_count(other) == 5);
     for (uint32_t seq = 1; seq <= 5; seq++)
         assert(mailbox_mail(other, seq)->uid == mailbox_mail(box, seq)->uid &&
@@ -197,13 +168,13 @@ static void test_copy_into_itself(void)
 /* Another mailbox has the name now, or the view may not write: the message goes where the name leads. */
 static void test_not_the_same(void)
 {
-    struct store *st = fresh();
+    struct store *st = root_fresh();
     struct mailbox *box;
     struct mailbox_save *s;
     char cmd[700];
 
     assert(store_create(st, "a") == STORE_OK);
-    box = box_of(st, "a");
+    box = root_box(st, "a");
     snprintf(cmd, sizeof cmd, "cd '%s' && mv .a .b && mkdir .a .a/cur .a/new .a/tmp", root);
     assert(system(cmd) == 0);
     assert(save(box, "a", 0, NULL, 1) == 1 && is_there(".a/new", "W=43") && !is_there(".b/cur", "2,"));
@@ -218,9 +189,7 @@ static void test_not_the_same(void)
 
 int main(void)
 {
-    char cmd[300];
-
-    snprintf(root, sizeof root, "%s/save-test-%d", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", (int) getpid());
+    root_begin("save-test");
     arena = arena_new();
     test_selected();
     test_meanwhile();
@@ -228,6 +197,5 @@ int main(void)
     test_copy_into_itself();
     test_not_the_same();
     arena_free(&arena);
-    snprintf(cmd, sizeof cmd, "rm -rf '%s'", root);
-    return system(cmd);
+    return 0;
 }

@@ -10,6 +10,7 @@
 #include "store/index.h"
 #include "store/internal.h"
 #include "store/message.h"
+#include "store/test_root.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -21,41 +22,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static char root[200];
-
-static void write_file(const char *name, const char *text)
-{
-    int dir = open(root, O_RDONLY | O_DIRECTORY);
-
-    assert(dir >= 0 && file_replace(dir, name, slice_of(text), 0600, false) == 0);
-    close(dir);
-}
-
 static void deliver(const char *name)
 {
     char path[300];
 
     snprintf(path, sizeof path, "new/%s", name);
-    write_file(path, "Subject: hi\n\nbody\n");
-}
-
-static struct store *fresh(void)
-{
-    struct store *st;
-    struct store_config c = { .root = root, .separator = '/', .create = true };
-    char cmd[300];
-
-    snprintf(cmd, sizeof cmd, "rm -rf '%s'", root);
-    assert(system(cmd) == 0 && store_open(&c, &st) == STORE_OK);
-    return st;
-}
-
-static struct mailbox *box_of(struct store *st, const char *name)
-{
-    struct mailbox *box;
-
-    assert(mailbox_open(st, name, false, &box) == STORE_OK);
-    return box;
+    root_put(path, "Subject: hi\n\nbody\n");
 }
 
 static void add_keyword(struct mailbox *box, const char *word)
@@ -70,7 +42,7 @@ static void add_keyword(struct mailbox *box, const char *word)
 /* A message whose file is gone, still shown, and a list made anew that does not name it. */
 static void test_rewritten_under_gone(void)
 {
-    struct store *st = fresh();
+    struct store *st = root_fresh();
     struct mailbox *one, *two;
     const struct mailbox_changes *c;
     uint32_t first = 1;
@@ -78,12 +50,12 @@ static void test_rewritten_under_gone(void)
 
     deliver("1.M1P1.h");
     deliver("2.M1P1.h");
-    one = box_of(st, "INBOX");
-    two = box_of(st, "INBOX");
+    one = root_box(st, "INBOX");
+    two = root_box(st, "INBOX");
     assert(mailbox_remove(two, &first, 1) == STORE_OK);
     assert(mailbox_sync(one, true, &c) == STORE_OK && mailbox_count(one) == 2 && mailbox_mail(one, 1)->gone);
     snprintf(list, sizeof list, "3 V%u N3\n2 :2.M1P1.h\n", mailbox_uid_validity(one));
-    write_file(UIDLIST_NAME, list);
+    root_put(UIDLIST_NAME, list);
     assert(mailbox_sync(one, true, &c) == STORE_OK && mailbox_count(one) == 2 && mailbox_mail(one, 1)->uid == 1);
     assert(mailbox_sync(one, false, &c) == STORE_OK && mailbox_count(one) == 1 && mailbox_mail(one, 1)->uid == 2);
     mailbox_close(&one);
@@ -94,7 +66,7 @@ static void test_rewritten_under_gone(void)
 /* Copying waits for no lock that it holds itself. */
 static void test_copy_full_keywords(void)
 {
-    struct store *st = fresh();
+    struct store *st = root_fresh();
     struct mailbox *box;
     struct mailbox_copied done;
     struct arena *a = arena_new();
@@ -104,23 +76,23 @@ static void test_copy_full_keywords(void)
 
     assert(store_create(st, "to") == STORE_OK);
     deliver("1.M1P1.h");
-    box = box_of(st, "INBOX");
+    box = root_box(st, "INBOX");
     assert(mailbox_copy(box, &first, 1, "to", false, a, &done) == STORE_OK);
     mailbox_close(&box);
-    box = box_of(st, "to");
+    box = root_box(st, "to");
     for (int i = 0; i < STORE_KEYWORDS_MAX; i++) {
         snprintf(word, sizeof word, "k%d", i);
         add_keyword(box, word);
     }
     mailbox_close(&box);
-    box = box_of(st, "INBOX");
+    box = root_box(st, "INBOX");
     add_keyword(box, "unknown-there");
     add_keyword(box, "k40");
     began = time_mono_ms();
     assert(mailbox_copy(box, &first, 1, "to", false, a, &done) == STORE_OK && done.count == 1);
     assert(time_mono_ms() - began < 20000);
     mailbox_close(&box);
-    box = box_of(st, "to");
+    box = root_box(st, "to");
     assert(mailbox_count(box) == 2 && mailbox_keyword_count(box) == STORE_KEYWORDS_MAX);
     for (size_t k = 0; k < STORE_KEYWORDS_MAX; k++)
         assert((mailbox_mail(box, 2)->keywords >> k & 1) == (strcmp(mailbox_keyword(box, k), "k40") == 0));
@@ -132,7 +104,7 @@ static void test_copy_full_keywords(void)
 /* Saving with a keyword beyond the letters leaves the names of the others as they are. */
 static void test_save_keeps_names(void)
 {
-    struct store *st = fresh();
+    struct store *st = root_fresh();
     struct mailbox *box;
     struct mailbox_save *save;
     struct arena *a = arena_new();
@@ -142,7 +114,7 @@ static void test_save_keeps_names(void)
     size_t count;
 
     deliver("1.M1P1.h");
-    box = box_of(st, "INBOX");
+    box = root_box(st, "INBOX");
     for (int i = 0; i < 30; i++) {
         snprintf(word, sizeof word, "k%d", i);
         add_keyword(box, word);
@@ -152,7 +124,7 @@ static void test_save_keeps_names(void)
     assert(mailbox_save_start(save, 0, words, MAILBOX_SAVE_NOW) == STORE_OK);
     assert(mailbox_save_write(save, "a: b\r\n\r\n", 8) == STORE_OK && mailbox_save_finish(save) == STORE_OK);
     assert(mailbox_save_commit(&save, a, &validity, &uids, &count) == STORE_OK);
-    box = box_of(st, "INBOX");
+    box = root_box(st, "INBOX");
     assert(mailbox_count(box) == 2 && mailbox_mail(box, 1)->keywords == (1ull << 30) - 1);
     for (size_t i = 0; i < 30; i++) {
         snprintf(word, sizeof word, "k%zu", i);
@@ -168,14 +140,14 @@ static void test_save_keeps_names(void)
 /* Somebody took our lock away and gave UIDs: they are not given a second time. */
 static void test_lock_lost(void)
 {
-    struct store *st = fresh();
+    struct store *st = root_fresh();
     struct mailbox *box;
     struct uidlist u;
     struct str text;
     int fd, lock;
 
     deliver("1.M1P1.h");
-    box = box_of(st, "INBOX");
+    box = root_box(st, "INBOX");
     assert((lock = dotlock_take(box->fd, UIDLIST_LOCK)) >= 0 && uidlist_read_end(&u, box->fd) == 0);
     fd = openat(box->fd, UIDLIST_NAME, O_WRONLY | O_APPEND);
     assert(fd >= 0 && file_write_all(fd, "2 :theirs\n", 10) == 0);
@@ -195,8 +167,8 @@ static void test_lock_lost(void)
 /* A lock that is old by the clock is watched before it is taken away: its owner may have slept as long. */
 static void test_old_lock(void)
 {
-    struct store *st = fresh();
-    struct mailbox *box = box_of(st, "INBOX");
+    struct store *st = root_fresh();
+    struct mailbox *box = root_box(st, "INBOX");
     struct timespec old[2] = { { .tv_sec = time_now() - 1000 }, { .tv_sec = time_now() - 1000 } };
     int64_t began = time_mono_ms();
     int first = dotlock_take(box->fd, UIDLIST_LOCK), second;
@@ -221,12 +193,12 @@ static void test_same_number(void)
 {
     static const char first[] = "3 V9 N1 G0\n1 :one\n2 :two\n",
                       second[] = "3 V9 N1 G0\n2 :two\n3 :three\n4 :four\n5 :five\n";
-    struct store *st = fresh();
+    struct store *st = root_fresh();
     struct uidlist u = { 0 };
     int dir = open(root, O_RDONLY | O_DIRECTORY), seen = 0, fd;
     bool again;
 
-    write_file(UIDLIST_NAME, first);
+    root_put(UIDLIST_NAME, first);
     assert(uidlist_read(&u, dir, &again, count_record, &seen) == 0 && seen == 2);
     fd = openat(dir, UIDLIST_NAME, O_WRONLY | O_TRUNC);
     assert(fd >= 0 && file_write_all(fd, second, sizeof second - 1) == 0);
@@ -243,14 +215,14 @@ static void test_same_number(void)
 /* Dovecot reads dovecot-keywords again when the second of its mtime changed. */
 static void test_keywords_time(void)
 {
-    struct store *st = fresh();
+    struct store *st = root_fresh();
     struct mailbox *box;
     struct stat s;
     int64_t last = 0;
     char word[32];
 
     deliver("1.M1P1.h");
-    box = box_of(st, "INBOX");
+    box = root_box(st, "INBOX");
     for (int i = 0; i < 5; i++) {
         snprintf(word, sizeof word, "k%d", i);
         add_keyword(box, word);
@@ -264,7 +236,7 @@ static void test_keywords_time(void)
 /* Dovecot renames under the uidlist's lock, and scans under it: so do we. */
 static void test_renamed_under_lock(void)
 {
-    struct store *st = fresh();
+    struct store *st = root_fresh();
     struct mailbox *box;
     struct mail_change seen = { MAIL_ADD, MAIL_SEEN, NULL, true };
     uint32_t first = 1;
@@ -274,7 +246,7 @@ static void test_renamed_under_lock(void)
 
     deliver("1.M1P1.h");
     for (int what = 0; what < 2; what++) { /* new/ to cur/, and a flag */
-        box = what ? box_of(st, "INBOX") : NULL;
+        box = what ? root_box(st, "INBOX") : NULL;
         int dir = open(root, O_RDONLY | O_DIRECTORY), lock = dotlock_take(dir, UIDLIST_LOCK);
         assert(lock >= 0 && (pid = fork()) >= 0);
         if (pid == 0) {
@@ -287,7 +259,7 @@ static void test_renamed_under_lock(void)
         if (what)
             assert(mailbox_store(box, &first, 1, &seen) == STORE_OK);
         else
-            box = box_of(st, "INBOX");
+            box = root_box(st, "INBOX");
         assert(time_mono_ms() - began >= 250 && waitpid(pid, &status, 0) == pid && status == 0);
         mailbox_close(&box);
         close(dir);
@@ -298,14 +270,14 @@ static void test_renamed_under_lock(void)
 /* An index that somebody keeps locked holds nobody up for long. */
 static void test_index_locked(void)
 {
-    struct store *st = fresh();
+    struct store *st = root_fresh();
     struct mailbox *box;
     int64_t began;
     char path[300];
     int fd;
 
     deliver("1.M1P1.h");
-    box = box_of(st, "INBOX");
+    box = root_box(st, "INBOX");
     mailbox_close(&box);
     snprintf(path, sizeof path, "%s/%s", root, INDEX_NAME);
     fd = open(path, O_RDWR);
@@ -313,7 +285,7 @@ static void test_index_locked(void)
     alarm(60);
     began = time_mono_ms();
     deliver("2.M1P1.h");
-    box = box_of(st, "INBOX");
+    box = root_box(st, "INBOX");
     assert(mailbox_count(box) == 2);
     mailbox_close(&box);
     struct index ix = { .fd = -1 };
@@ -327,19 +299,19 @@ static void test_index_locked(void)
 /* Two deliveries within one tick of the clock, the mailbox read between them. */
 static void test_one_tick(void)
 {
-    struct store *st = fresh();
+    struct store *st = root_fresh();
     struct mailbox *box;
     const struct mailbox_changes *c;
     struct stat s;
 
     deliver("1.M1P1.h");
-    box = box_of(st, "INBOX");
+    box = root_box(st, "INBOX");
     assert(fstat(box->new_fd, &s) == 0 && mailbox_unsettled(box));
     deliver("2.M1P1.h");
     assert(futimens(box->new_fd, (struct timespec[2]){ s.st_atim, s.st_mtim }) == 0);
     assert(mailbox_sync(box, false, &c) == STORE_OK && mailbox_count(box) == 1 && mailbox_unsettled(box));
     mailbox_close(&box);
-    box = box_of(st, "INBOX");
+    box = root_box(st, "INBOX");
     assert(mailbox_count(box) == 2);
     for (int i = 0; i < 2; i++) { /* the second looks at what the first one's renames changed */
         usleep(MAILBOX_SETTLE_MS * 1000);
@@ -355,7 +327,7 @@ static void test_one_tick(void)
 static void test_rename_whole(void)
 {
     static const char *const names[] = { "a", "a/m", "a/x", "a/z", "b/x" };
-    struct store *st = fresh();
+    struct store *st = root_fresh();
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         assert(store_create(st, names[i]) == STORE_OK);
@@ -369,9 +341,7 @@ static void test_rename_whole(void)
 
 int main(void)
 {
-    char cmd[300];
-
-    snprintf(root, sizeof root, "%s/shared-test-%d", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", (int) getpid());
+    root_begin("shared-test");
     test_rewritten_under_gone();
     test_copy_full_keywords();
     test_save_keeps_names();
@@ -383,6 +353,5 @@ int main(void)
     test_renamed_under_lock();
     test_rename_whole();
     test_one_tick();
-    snprintf(cmd, sizeof cmd, "rm -rf '%s'", root);
-    return system(cmd) != 0;
+    return 0;
 }

@@ -7,6 +7,7 @@
 #include "base/time.h"
 #include "store/internal.h"
 #include "store/message.h"
+#include "store/test_root.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -17,35 +18,7 @@
 #include <unistd.h>
 
 enum { SESSIONS = 12, EACH = 5 };
-static char root[200];
 static const char letter[] = "From: a@example.test\r\nSubject: hi\r\n\r\nbody\r\n";
-
-static void shell(const char *what)
-{
-    char cmd[700];
-
-    snprintf(cmd, sizeof cmd, "cd '%s' && %s", root, what);
-    assert(system(cmd) == 0);
-}
-
-static struct store *fresh(void)
-{
-    struct store *st;
-    struct store_config c = { .root = root, .separator = '/', .create = true };
-    char cmd[300];
-
-    snprintf(cmd, sizeof cmd, "rm -rf '%s'", root);
-    assert(system(cmd) == 0 && store_open(&c, &st) == STORE_OK);
-    return st;
-}
-
-static struct mailbox *box_of(struct store *st)
-{
-    struct mailbox *box;
-
-    assert(mailbox_open(st, "INBOX", false, &box) == STORE_OK);
-    return box;
-}
 
 static uint32_t sync_count(struct mailbox *box)
 {
@@ -95,8 +68,8 @@ static void hide(const char *name)
 
 static void test_follow(void)
 {
-    struct store *st = fresh();
-    struct mailbox *a = box_of(st), *b = box_of(st);
+    struct store *st = root_fresh();
+    struct mailbox *a = root_box(st, "INBOX"), *b = root_box(st, "INBOX");
     struct mail_change seen = { .how = MAIL_ADD, .flags = MAIL_SEEN },
                        deleted = { .how = MAIL_ADD, .flags = MAIL_DELETED };
     struct mailbox_copied done;
@@ -116,7 +89,7 @@ static void test_follow(void)
     assert(mailbox_store(b, &two, 1, &seen) == STORE_OK && save(st, NULL, "INBOX", MAIL_SEEN, 1, &uid) == STORE_OK);
     assert(sync_count(a) == 5 && (mailbox_mail(a, 2)->flags & MAIL_SEEN) && mailbox_mail(a, 5)->uid == 6);
     /* Somebody else was there: the chain is broken, the directory is read. */
-    shell("mv cur/1.M1P1.hidden:2,S cur/1.M1P1.hidden:2,FS");
+    root_shell("mv cur/1.M1P1.hidden:2,S cur/1.M1P1.hidden:2,FS");
     assert(mailbox_store(a, &one, 1, &deleted) == STORE_OK);
     assert(sync_count(b) == 6 && (mailbox_mail(b, 1)->flags & MAIL_DELETED) && sync_count(a) == 6);
     mailbox_close(&b);
@@ -138,8 +111,8 @@ static void settle(struct mailbox *box)
 /* A flag that came and went is no news, and the directory is still known by its names. */
 static void test_came_and_went(void)
 {
-    struct store *st = fresh();
-    struct mailbox *a = box_of(st), *b = box_of(st);
+    struct store *st = root_fresh();
+    struct mailbox *a = root_box(st, "INBOX"), *b = root_box(st, "INBOX");
     struct mail_change change = { .how = MAIL_ADD, .flags = MAIL_FLAGGED };
     const struct mailbox_changes *c;
     uint32_t uid, one = 1;
@@ -158,14 +131,14 @@ static void test_came_and_went(void)
 
 static void test_doubt(void)
 {
-    struct store *st = fresh();
-    struct mailbox *box = box_of(st), *next;
+    struct store *st = root_fresh();
+    struct mailbox *box = root_box(st, "INBOX"), *next;
     struct mail_change seen = { .how = MAIL_ADD, .flags = MAIL_SEEN };
     struct mailbox_copied done;
     struct arena *arena = arena_new();
     uint32_t uid, one = 1, three = 3;
 
-    shell("printf 'Subject: x\\n\\nx\\n' > new/1.M1P1.h");
+    root_shell("printf 'Subject: x\\n\\nx\\n' > new/1.M1P1.h");
     assert(sync_count(box) == 1 && save(st, box, "INBOX", 0, 3, &uid) == STORE_OK && sync_count(box) == 4);
     assert(mailbox_store(box, &one, 1, &seen) == STORE_OK && mailbox_remove(box, &three, 1) == STORE_OK);
     assert(mailbox_copy(box, &one, 1, "INBOX", false, arena, &done) == STORE_OK && sync_count(box) == 4);
@@ -196,7 +169,7 @@ static void test_doubt(void)
     assert(mailbox_store(box, &one, 1, &(struct mail_change){ .how = MAIL_REMOVE, .flags = MAIL_SEEN }) == STORE_OK);
     hide("2.M1P1.hidden:2,S");
     mailbox_close(&box);
-    box = box_of(st);
+    box = root_box(st, "INBOX");
     assert(mailbox_count(box) == 7);
     mailbox_close(&box);
     arena_free(&arena);
@@ -206,16 +179,16 @@ static void test_doubt(void)
 /* More changes than are written down: read. */
 static void test_many(void)
 {
-    struct store *st = fresh();
-    struct mailbox *a = box_of(st), *b;
+    struct store *st = root_fresh();
+    struct mailbox *a = root_box(st, "INBOX"), *b;
     struct mail_change seen = { .how = MAIL_ADD, .flags = MAIL_SEEN };
     uint32_t seqs[1100], uid;
 
     for (uint32_t i = 0; i < 1100; i++)
         seqs[i] = i + 1;
-    shell("for i in $(seq 1100); do : > cur/$i.M1P1.h:2,; done");
+    root_shell("for i in $(seq 1100); do : > cur/$i.M1P1.h:2,; done");
     assert(sync_count(a) == 1100);
-    b = box_of(st);
+    b = root_box(st, "INBOX");
     assert(mailbox_store(a, seqs, 1100, &seen) == STORE_OK && sync_count(b) == 1100);
     for (uint32_t i = 1; i <= 1100; i++)
         assert(mailbox_mail(b, i)->flags == MAIL_SEEN);
@@ -236,7 +209,7 @@ static uint32_t given[SESSIONS * EACH], n_given, running;
 static void session(void *arg)
 {
     const int which = (int) (intptr_t) arg;
-    struct mailbox *box = which % 3 ? box_of(shared) : NULL; /* some have it selected */
+    struct mailbox *box = which % 3 ? root_box(shared, "INBOX") : NULL; /* some have it selected */
     uint32_t uid;
 
     for (int i = 0; i < EACH; i++) {
@@ -261,7 +234,7 @@ static void test_at_once(void *unused)
     uint32_t uid;
 
     (void) unused;
-    shared = fresh();
+    shared = root_fresh();
     for (intptr_t i = 0; i < SESSIONS; i++, running++)
         fiber_go("session", session, (void *) i);
     while (running)
@@ -270,7 +243,7 @@ static void test_at_once(void *unused)
     assert(n_given == SESSIONS * EACH);
     for (uint32_t i = 0; i < n_given; i++)
         assert(given[i] == i + 1);
-    box = box_of(shared);
+    box = root_box(shared, "INBOX");
     assert(mailbox_count(box) == n_given);
     str_init(&out, 0);
     for (uint32_t i = 1; i <= n_given; i++) {
@@ -279,11 +252,11 @@ static void test_at_once(void *unused)
     }
     str_free(&out);
     mailbox_close(&box);
-    shell("test -z \"$(ls tmp)\" && test ! -e dovecot-uidlist.lock");
+    root_shell("test -z \"$(ls tmp)\" && test ! -e dovecot-uidlist.lock");
     /* A save that cannot be: nothing of it stays, and the next goes on. */
-    shell("mv dovecot-uidlist list && mkdir dovecot-uidlist");
+    root_shell("mv dovecot-uidlist list && mkdir dovecot-uidlist");
     assert(save(shared, NULL, "INBOX", 0, 1, &uid) != STORE_OK);
-    shell("rmdir dovecot-uidlist && mv list dovecot-uidlist && test -z \"$(ls tmp)\"");
+    root_shell("rmdir dovecot-uidlist && mv list dovecot-uidlist && test -z \"$(ls tmp)\"");
     assert(save(shared, NULL, "INBOX", 0, 1, &uid) == STORE_OK && uid == n_given + 1);
     store_close(&shared);
     event_stop();
@@ -291,14 +264,11 @@ static void test_at_once(void *unused)
 
 int main(void)
 {
-    char cmd[300];
-
-    snprintf(root, sizeof root, "%s/together-test-%d", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", (int) getpid());
+    root_begin("together-test");
     test_follow();
     test_came_and_went();
     test_doubt();
     test_many();
     event_run(test_at_once, NULL);
-    snprintf(cmd, sizeof cmd, "rm -rf '%s'", root);
-    return system(cmd);
+    return 0;
 }

@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 int file_write_all(int fd, const void *p, size_t len)
@@ -101,6 +103,13 @@ int file_replace(int dir_fd, const char *path, struct slice bytes, mode_t mode, 
     (void) unlinkat(dir_fd, tmp, 0);
     errno = keep;
     return -1;
+}
+
+bool file_one_journal(int fd)
+{
+    struct statfs fs;
+
+    return fstatfs(fd, &fs) == 0 && (fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_SUPER_MAGIC);
 }
 
 int file_set_nonblock(int fd, bool on)

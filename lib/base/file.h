@@ -14,6 +14,9 @@ int file_read_str(int fd, struct str *out);         /* appends what is left of t
 int file_read(const char *path, struct str *out);   /* appends the whole file; EFBIG past out->max */
 /* Writes path.tmp.PID beside it, fdatasyncs when durable, renames over path. */
 int file_replace(int dir_fd, const char *path, struct slice bytes, mode_t mode, bool durable);
+/* On ext4 or xfs: local, one journal for all of it, and known is what a power cut leaves of files that were not synced.
+ * false, too, where nobody can say. */
+bool file_one_journal(int fd);
 int file_set_nonblock(int fd, bool on);
 int file_set_cloexec(int fd, bool on);
 #endif

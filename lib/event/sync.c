@@ -9,15 +9,14 @@
  */
 #include "event/internal.h"
 
+#include "base/file.h"
 #include "base/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 enum { TOGETHER_BYTES = 1 << 20 };
@@ -51,13 +50,12 @@ static bool one_journal(int fd, dev_t device)
 {
     static dev_t known_device;
     static bool known, answer; /* most processes write to one file system */
-    struct statfs fs;
 
     if (known && known_device == device)
         return answer;
-    known = fstatfs(fd, &fs) == 0;
+    known = true;
     known_device = device;
-    answer = known && (fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_SUPER_MAGIC);
+    answer = file_one_journal(fd);
     return answer;
 }
 

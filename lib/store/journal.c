@@ -7,6 +7,7 @@
  * Errors      false: the caller syncs; a journal whose disk fails is left as it is, for journal_restore
  */
 #include "store/journal.h"
+#include "base/file.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -21,16 +22,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
-enum { ZEROS_BYTES = 1 << 18, FRAME_BYTES_MAX = JOURNAL_HALF_BYTES / 2, XFS_MAGIC = 0x58465342 };
+enum { ZEROS_BYTES = 1 << 18, FRAME_BYTES_MAX = JOURNAL_HALF_BYTES / 2 };
 
 struct batch { /* messages that become durable together */
     struct str frame;
@@ -153,14 +152,11 @@ static int write_whole(int fd, const void *p, size_t len, off_t at)
     return pwrite(fd, p, len, at) == (ssize_t) len ? 0 : -1;
 }
 
-/* Only where it is known what a power cut leaves of files that were not synced; and on no file system that another
- * machine may have mounted too, for that one's boot is another. */
+/* On no file system that another machine may have mounted too: that one's boot is another. */
 static bool suits(int fd)
 {
-    struct statfs fs;
-
     errno = EOPNOTSUPP;
-    return fstatfs(fd, &fs) == 0 && (fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_MAGIC);
+    return file_one_journal(fd);
 }
 
 static int fill(int fd)

@@ -144,7 +144,7 @@ static void on_file(struct mailbox *box, const char *name, bool in_new, bool odd
     } else if (!it->present) {
         item_set_name(it, name); /* sizes */
     }
-    if (it->scan != box->scan && !it->in_view)
+    if (!it->in_view) /* whichever scan it is: before the first one a session follows others too */
         pend(box, it);
     item_place(box, it, true, in_new);
     it->odd = odd;

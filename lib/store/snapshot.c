@@ -185,7 +185,9 @@ void snapshot_save(struct mailbox *box)
     uint32_t count = 0;
     bool good;
 
-    if (box->uids.version == 0 || box->dormant)
+    /* Files that were found and not shown yet have no UID, or no place in the view: to a snapshot with the directories'
+     * times they would be missing. The one of before is good, and has the directories read. */
+    if (box->uids.version == 0 || box->dormant || box->pending_count)
         return;
     if (box->index.fd < 0 && index_open(&box->index, box->index_fd, true) < 0)
         return;

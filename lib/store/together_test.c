@@ -176,6 +176,45 @@ static void test_doubt(void)
     store_close(&st);
 }
 
+/* A session that ends between its APPEND and the next look at the mailbox: whoever opens it next finds all. */
+static void test_cut_off(void)
+{
+    struct store *st = root_fresh();
+    struct mailbox *box = root_box(st, "INBOX"), *other = root_box(st, "INBOX"), *next;
+    uint32_t uid, uids[2];
+
+    assert(save(st, box, "INBOX", 0, 1, &uid) == STORE_OK && sync_count(box) == 1 && sync_count(other) == 1);
+    assert(save(st, other, "INBOX", 0, 1, &uids[0]) == STORE_OK &&
+           save(st, box, "INBOX", 0, 1, &uids[1]) == STORE_OK);
+    mailbox_close(&box);
+    assert(mailbox_open_lazily(st, "INBOX", false, &next) == STORE_OK && mailbox_load(next) == STORE_OK);
+    assert(sync_count(next) == 3 && mailbox_mail(next, 2)->uid == uids[0] && mailbox_mail(next, 3)->uid == uids[1]);
+    mailbox_close(&next);
+    mailbox_close(&other);
+    store_close(&st);
+}
+
+/* A session that has read no directory yet, only a snapshot, and saves after another: it follows that one first. */
+static void test_before_any_scan(void)
+{
+    struct store *st = root_fresh();
+    struct mailbox *other = root_box(st, "INBOX"), *box;
+    struct timespec ts = { 0, 350000000 };
+    uint32_t first, uids[2];
+
+    assert(save(st, other, "INBOX", 0, 1, &first) == STORE_OK && sync_count(other) == 1);
+    nanosleep(&ts, NULL);
+    assert(sync_count(other) == 1);
+    mailbox_keep(other);
+    assert(mailbox_open_lazily(st, "INBOX", false, &box) == STORE_OK && box->dormant && box->scan == 0);
+    assert(save(st, other, "INBOX", 0, 1, &uids[0]) == STORE_OK &&
+           save(st, box, "INBOX", 0, 1, &uids[1]) == STORE_OK);
+    assert(sync_count(box) == 3 && mailbox_mail(box, 2)->uid == uids[0] && mailbox_mail(box, 3)->uid == uids[1]);
+    mailbox_close(&box);
+    mailbox_close(&other);
+    store_close(&st);
+}
+
 /* More changes than are written down: read. */
 static void test_many(void)
 {
@@ -268,6 +307,8 @@ int main(void)
     test_follow();
     test_came_and_went();
     test_doubt();
+    test_cut_off();
+    test_before_any_scan();
     test_many();
     event_run(test_at_once, NULL);
     return 0;

@@ -1,5 +1,6 @@
 /* imapd/section - finding and sending parts of messages. Contract: section.h */
 #include "section.h"
+#include "base/log.h"
 
 #include <stdio.h>
 
@@ -181,6 +182,22 @@ enum store_why imapd_section_find(struct imapd_message *m, const struct imap_fet
     return why;
 }
 
+/* The literal was announced with more bytes than the file turned out to have: its name, or what is known of it, tells more
+ * lines than it has (a file that a power cut filled with zeros, or a foreign program's name). Blanks keep the session. */
+static int fill_up(struct imapd_message *m, struct stream *io, uint64_t left)
+{
+    static const char blanks[] = "                                                                ";
+
+    log_warn("%s: UID %u has %llu bytes less than its name says: blanks are sent for them", mailbox_name(m->box),
+             mailbox_mail(m->box, m->seq)->uid, (unsigned long long) left);
+    while (left && stream_error(io) == 0) {
+        size_t n = left < sizeof blanks - 1 ? (size_t) left : sizeof blanks - 1;
+        stream_write(io, blanks, n);
+        left -= n;
+    }
+    return stream_error(io) ? -1 : 0;
+}
+
 int imapd_section_send(struct imapd_message *m, const struct imapd_section *s, struct stream *io)
 {
     uint64_t left = s->bytes;
@@ -198,8 +215,10 @@ int imapd_section_send(struct imapd_message *m, const struct imapd_section *s, s
     while (left) {
         ssize_t n = message_read(m->file, chunk, left < sizeof chunk ? (size_t) left : sizeof chunk);
 
-        if (n <= 0)
+        if (n < 0)
             return -1;
+        if (n == 0)
+            return fill_up(m, io, left);
         stream_write(io, chunk, (size_t) n);
         if (stream_error(io))
             return -1;

@@ -1,10 +1,12 @@
 /* file - whole reads and writes; contract in file.h */
 #include "base/file.h"
+#include "base/mem.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -79,6 +81,20 @@ int file_read(const char *path, struct str *out)
     return rc;
 }
 
+/* The name, too: fsync of a file does not make its directory durable. */
+static int sync_directory_of(int dir_fd, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *dir = slash ? mem_strndup(path, (size_t) (slash - path) + 1) : mem_strdup(".");
+    int fd = openat(dir_fd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), ret = fd < 0 ? -1 : fsync(fd), keep = errno;
+
+    free(dir);
+    if (fd >= 0)
+        close(fd);
+    errno = keep;
+    return ret;
+}
+
 int file_replace(int dir_fd, const char *path, struct slice bytes, mode_t mode, bool durable)
 {
     char tmp[4096];
@@ -98,7 +114,7 @@ int file_replace(int dir_fd, const char *path, struct slice bytes, mode_t mode, 
     } else if (close(fd) < 0 || renameat(dir_fd, tmp, dir_fd, path) < 0) {
         keep = errno;
     } else {
-        return 0;
+        return durable ? sync_directory_of(dir_fd, path) : 0;
     }
     (void) unlinkat(dir_fd, tmp, 0);
     errno = keep;

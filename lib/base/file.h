@@ -12,7 +12,7 @@ int file_write_all(int fd, const void *p, size_t len);
 ssize_t file_read_all(int fd, void *p, size_t len); /* bytes read; less than len at the end of the file */
 int file_read_str(int fd, struct str *out);         /* appends what is left of the file; EFBIG past out->max */
 int file_read(const char *path, struct str *out);   /* appends the whole file; EFBIG past out->max */
-/* Writes path.tmp.PID beside it, fdatasyncs when durable, renames over path. */
+/* Writes path.tmp.PID beside it, renames it over path; durable: both are on the disk then. */
 int file_replace(int dir_fd, const char *path, struct slice bytes, mode_t mode, bool durable);
 /* On ext4 or xfs: local, one journal for all of it, and known is what a power cut leaves of files that were not synced.
  * false, too, where nobody can say. */

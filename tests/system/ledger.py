@@ -19,8 +19,6 @@ class Dark(Exception):
     the ioctl may well succeed.)"""
 
 
-# What sessions that open a folder while others change it do to each other, with no cut at all.
-NEW_UID, DISTURBED = "appeared late or again: it gets a new UID", "SERVERBUG"
 CUT_OFF = (Dark, OSError, EOFError, smtplib.SMTPException, imaplib.IMAP4.error, AssertionError, ValueError)
 SENDER = "a@elsewhere.example"
 GONE_SECONDS = {"ext4": 5, "xfs": 30}  # an expunge that was answered longer ago does not come undone: the file system has written it
@@ -128,9 +126,6 @@ class Ledger:
                 validity = select(m, box)
                 listed = m(b"UID FETCH 1:* (UID)")
                 uids = [int(re.search(rb"UID (\d+)", line)[1]) for line in listed[:-1] if b"UID" in line]
-                if DISTURBED.encode() in listed[-1]:
-                    self.doubt(True, box, 0, f"attempt {attempt}: {listed[-1]}")
-                    continue
                 try:
                     for uid, message in messages(m, [uid for uid in uids if uid > last]):
                         found[uid], last = message, uid
@@ -159,8 +154,7 @@ class Ledger:
                 self.fault(f"{box}: {token}, UID {uid}, is lost; told {self.when(token)}")
             elif uid is not None and uid not in where[token]:
                 by = self.seen_by.get((box, validity, uid))
-                anew = self.machine.i.log(self.mark).count(NEW_UID) > 0
-                self.doubt(anew, box, uid, f"{token} ({by}), has {where[token]}; told {self.when(token)}")
+                self.fault(f"{box}: UID {uid} of {token} ({by}) is now {where[token]}; told {self.when(token)}")
         for token, uids in where.items():
             back = [uid for uid in uids if (box, uid) in self.gone]
             for uid in back:
@@ -233,8 +227,7 @@ class Load:
                 self.ledger.fault(f"{work.__name__}: {e}")
         except CUT_OFF as e:
             if not self.ledger.dark.is_set():
-                text = f"{work.__name__} ended before the cut: {type(e).__name__}: {e}"
-                self.ledger.doubt(DISTURBED in text, work.__name__, 0, text)
+                self.ledger.fault(f"{work.__name__} ended before the cut: {type(e).__name__}: {e}")
 
     def run(self, least, most, at_most=0.3):
         """Cuts after that many answers: at the instant of the answer, or up to so many seconds later. Then starts anew."""

@@ -1,6 +1,8 @@
 """A message arrives byte for byte, whichever way it comes in; what must be refused is refused with the right words."""
 import os
+import pathlib
 import secrets
+import shutil
 import socket
 import subprocess
 
@@ -235,3 +237,30 @@ def test_bounce_reaches_the_sender(fresh):
     assert b"Action: failed" in got and b"Status: 5.1.2" in got and b"Final-Recipient: rfc822; someone@gone.example" in got
     assert marker.encode() in got and b"no mail is taken there" in got
     assert not queue_ids(i)
+
+
+def test_a_file_of_zeros(instance):
+    """What a power cut may leave of a message that nobody was answered for: the right size, and no line in it. Who fetches all gets
+    the others, on the same connection."""
+    user, markers = instance.user1, []
+    cur = pathlib.Path(instance.mail_dir) / instance.domain / user.split("@")[0] / "cur"
+    for torn in (None, cur / "1795316415.M1P1.vm,S=20000,W=20500:2,"):
+        if torn:
+            torn.write_bytes(bytes(20000))
+            shutil.chown(torn, cur.stat().st_uid, cur.stat().st_gid)
+        marker, text = make(instance, to=user)
+        markers.append(marker.encode())
+        with instance.smtp() as s:
+            s.sendmail("a@elsewhere.example", [user], text)
+        if torn is None:
+            instance.wait_message(marker, user=user)
+    mark = instance.log_mark()
+    wait_until(lambda: not queue_ids(instance), what="an empty queue")
+    with instance.imap(user) as m:
+        m.select("INBOX")
+        got = [part[1] for part in m.fetch("1:*", "(BODY.PEEK[])")[1] if isinstance(part, tuple)]
+        assert m.noop()[0] == "OK"
+    torn.unlink()
+    assert all(sum(marker in text for text in got) == 1 for marker in markers)
+    assert [len(text) for text in got if text.startswith(bytes(100))] == [20500]
+    instance.wait_log(r"INBOX: UID \d+ has 500 bytes less than its name says", mark)

@@ -46,6 +46,7 @@ struct journal {
     unsigned saves;
     int64_t not_before; /* no journal until then */
     int fd, dir_fd;     /* -1: there is none */
+    const char *name;   /* its own, of journal_name */
     bool failed;        /* no more is written to it */
     bool ending;        /* likewise: journal_finish is at it */
     bool dirty[2];      /* the half holds what is not durable elsewhere */
@@ -61,6 +62,8 @@ struct journal {
     int64_t used_ms;
 };
 
+const char *const journal_name[JOURNAL_FILES] = { JOURNAL_NAME, JOURNAL_NAME ".1", JOURNAL_NAME ".2",
+                                                  JOURNAL_NAME ".3" };
 unsigned journal_burst = JOURNAL_BURST;
 static struct list journals = { &journals, &journals };
 static unsigned counted, open_now;
@@ -142,7 +145,7 @@ static void seal_head(unsigned char block[JOURNAL_BLOCK], uint64_t number, uint6
 /* Making one: a file in tmp/, its blocks written, its head durable, locked; only then it gets its name. */
 struct making {
     int dir_fd, fd;
-    const char *tmp;
+    const char *tmp, *name;
     int error;
 };
 
@@ -171,6 +174,19 @@ static int fill(int fd)
     return ret;
 }
 
+/* The first name that is free. */
+static int name_it(struct making *m)
+{
+    for (size_t i = 0; i < JOURNAL_FILES; i++) {
+        m->name = journal_name[i];
+        if (renameat2(m->dir_fd, m->tmp, m->dir_fd, m->name, RENAME_NOREPLACE) == 0)
+            return 0;
+        if (errno != EEXIST)
+            break;
+    }
+    return -1;
+}
+
 static void make_file(void *arg)
 {
     struct making *m = arg;
@@ -179,12 +195,11 @@ static void make_file(void *arg)
     seal_head(head, 1, 0);
     m->fd = openat(m->dir_fd, m->tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (m->fd < 0 || !suits(m->fd) || fill(m->fd) < 0 || write_whole(m->fd, head, sizeof head, 0) < 0 ||
-        flock(m->fd, LOCK_EX | LOCK_NB) < 0 || fsync(m->fd) < 0 ||
-        renameat2(m->dir_fd, m->tmp, m->dir_fd, JOURNAL_NAME, RENAME_NOREPLACE) < 0)
+        flock(m->fd, LOCK_EX | LOCK_NB) < 0 || fsync(m->fd) < 0 || name_it(m) < 0)
         m->error = errno;
     else if (fsync(m->dir_fd) < 0) {
         m->error = errno;
-        (void) unlinkat(m->dir_fd, JOURNAL_NAME, 0);
+        (void) unlinkat(m->dir_fd, m->name, 0);
     }
 }
 
@@ -222,6 +237,7 @@ static bool make(struct journal *j, int mail_fd, bool ours)
     } else {
         j->fd = m.fd;
         j->dir_fd = m.dir_fd;
+        j->name = m.name;
         j->now = 0;
         j->offset = 0;
         j->turn = 0;
@@ -274,7 +290,7 @@ static void fail(struct journal *j, const char *what, int error)
     if (!j->failed)
         log_error("%s: %s: %s: messages are synced one by one; those that are in the journal stay there until the "
                   "mailbox is opened again",
-                  JOURNAL_NAME, what, strerror(error));
+                  j->name, what, strerror(error));
     j->failed = true;
 }
 
@@ -335,7 +351,7 @@ static void tick(void *arg)
     bool rests = !j->offset && !j->dirty[0] && !j->dirty[1] && !j->gathering && !j->writing && !j->settling;
     if (j->users == 0 && (j->failed || (rests && time_mono_ms() - j->used_ms >= JOURNAL_IDLE_MS))) {
         if (!j->failed && is_named(j))
-            (void) unlinkat(j->dir_fd, JOURNAL_NAME, 0);
+            (void) unlinkat(j->dir_fd, j->name, 0);
         else if (is_named(j))
             j->not_before = time_mono_ms() + JOURNAL_RETRY_MS;
         drop(j);
@@ -509,7 +525,7 @@ static void finish(struct journal *j)
     else
         settle_files(&s);
     if (s.error == 0 && is_named(j))
-        (void) unlinkat(j->dir_fd, JOURNAL_NAME, 0);
+        (void) unlinkat(j->dir_fd, j->name, 0);
 }
 
 void journal_finish(void)

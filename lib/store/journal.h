@@ -10,8 +10,8 @@
  *
  * Callers     lib/store, lib/deliver
  * Invariants  a message is in the journal, synced, or its own file is, before its sender is told
- *             who writes holds the flock of the file, from before it has its name until after it lost it; one process
- *             a mailbox writes, the others sync their files
+ *             who writes holds the flock of the file, from before it has its name until after it lost it; up to
+ *             JOURNAL_FILES processes have one each, any others sync their files
  *             a part of the journal is used again only after what it holds is durable elsewhere, and that is noted
  *             what was expunged less than JOURNAL_SETTLE_MS before a power cut may come back, as from any file system
  *             none outlives its use: it goes when no message has come for JOURNAL_IDLE_MS, and when the process ends
@@ -25,6 +25,8 @@
 #include <stdint.h>
 
 #define JOURNAL_NAME "posthorn.journal"
+enum { JOURNAL_FILES = 4 };                           /* so many processes have one of a mailbox at a time */
+extern const char *const journal_name[JOURNAL_FILES]; /* JOURNAL_NAME, then "posthorn.journal.1" ... */
 enum {
     JOURNAL_BURST = 32, /* so many messages within JOURNAL_BURST_MS make a journal worth its making */
     JOURNAL_BURST_MS = 1000,
@@ -33,7 +35,7 @@ enum {
     JOURNAL_HALF_BYTES = 2 << 20,      /* while one half is being made durable the other is filled */
     JOURNAL_SETTLE_MS = 1000,
     JOURNAL_IDLE_MS = 2000,
-    JOURNAL_BUSY_MS = 250,        /* another process has it: so long the files are synced before it is tried again */
+    JOURNAL_BUSY_MS = 250,        /* others have them all: so long files are synced before it is tried again */
     JOURNAL_RETRY_MS = 10000,     /* after it could not be made */
     JOURNAL_MAILBOXES_MAX = 256,  /* that are counted at a time */
     JOURNAL_RESTORE_MS = 60000,   /* another process is restoring: so long is it waited for */

@@ -132,13 +132,13 @@ static size_t run(struct told *told, struct plan p)
 }
 
 /* What a new boot of the machine does to the journal: its heads name another one. */
-static void reboot(void)
+static void reboot_of(const char *name)
 {
     const size_t behind = offsetof(struct journal_head, half_bytes);
     char path[300];
     int fd;
 
-    snprintf(path, sizeof path, "%s/%s", root, JOURNAL_NAME);
+    snprintf(path, sizeof path, "%s/%s", root, name);
     assert((fd = open(path, O_RDWR | O_CLOEXEC)) >= 0);
     for (off_t at = 0; at < JOURNAL_DATA; at += JOURNAL_BLOCK) {
         struct journal_head h;
@@ -151,6 +151,8 @@ static void reboot(void)
     }
     close(fd);
 }
+
+static void reboot(void) { reboot_of(JOURNAL_NAME); }
 
 static void damage(off_t at)
 {
@@ -323,6 +325,31 @@ static void test_alive(void)
     expect_all(told, 30);
 }
 
+/* Each of two processes has a journal; both die in the power cut. */
+static void test_two(void)
+{
+    static struct told told[TOLD_MAX];
+    pid_t pid[2];
+    int status;
+
+    root_wipe();
+    for (int i = 0; i < 2; i++) {
+        pid[i] = start((struct plan){ .count = 40, .stay = true });
+        assert(hear(told + (ptrdiff_t) 40 * i, 40) == 40);
+        close(told_pipe[0]);
+    }
+    for (int i = 0; i < 2; i++) {
+        kill(pid[i], SIGKILL);
+        assert(waitpid(pid[i], &status, 0) == pid[i]);
+    }
+    assert(exists(journal_name[0]) && exists(journal_name[1]));
+    reboot_of(journal_name[0]);
+    reboot_of(journal_name[1]);
+    lose(40, 10, 5, 30); /* lines, of the second one alone: what came before was synced with its first messages */
+    expect_all(told, 80);
+    assert(!exists(journal_name[1]));
+}
+
 /* Where only the files are asked for, the UIDs wait for who knows the uidlist. */
 static void test_without_uidlist(void)
 {
@@ -471,6 +498,7 @@ int main(void)
         test_process_died();
         test_settled();
         test_alive();
+        test_two();
         test_without_uidlist();
         test_removed();
         test_sessions();

@@ -44,7 +44,6 @@ struct lost { /* a message of the journal; texts are in restore.bytes */
 };
 struct restore {
     int mail_fd, control_fd;
-    const char *path;
     char *bytes;
     size_t len;
     uint64_t settled;
@@ -345,21 +344,25 @@ static int restore_all(struct restore *r, int fd)
     return store_syncfs(r->mail_fd) < 0 ? -1 : later;
 }
 
-static int after_power_cut(int fd, const struct journal_head *head, int mail_fd, int control_fd, const char *path)
+struct place { /* which journal */
+    int mail_fd, control_fd;
+    const char *path, *name;
+};
+
+static int after_power_cut(int fd, const struct journal_head *head, const struct place *p)
 {
-    struct restore r = { .mail_fd = mail_fd,
-                         .control_fd = control_fd,
-                         .path = path,
+    struct restore r = { .mail_fd = p->mail_fd,
+                         .control_fd = p->control_fd,
                          .settled = head ? head->settled : 0,
                          .by_base = map_new(SIZE_MAX, NULL) };
     int ret = restore_all(&r, fd), keep = errno;
 
     if (ret < 0)
-        log_error("%s/%s: cannot write its messages again: %s: the mailbox stays closed until that is possible", path,
-                  JOURNAL_NAME, strerror(keep));
+        log_error("%s/%s: cannot write its messages again: %s: the mailbox stays closed until that is possible",
+                  p->path, p->name, strerror(keep));
     else if (r.written || r.lines)
         log_warn("%s/%s: of %zu messages, %zu files and %zu UIDs were lost in a power cut and are written again",
-                 path, JOURNAL_NAME, r.count, r.written, r.lines);
+                 p->path, p->name, r.count, r.written, r.lines);
     for (size_t i = 0; i < r.count; i++) {
         free(r.lost[i].base);
         free(r.lost[i].found_as);
@@ -371,29 +374,29 @@ static int after_power_cut(int fd, const struct journal_head *head, int mail_fd,
     return ret;
 }
 
-static bool still_named(int mail_fd, int fd)
+static bool still_named(const struct place *p, int fd)
 {
     struct stat mine, named;
 
-    return fstat(fd, &mine) == 0 && fstatat(mail_fd, JOURNAL_NAME, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+    return fstat(fd, &mine) == 0 && fstatat(p->mail_fd, p->name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
            mine.st_ino == named.st_ino && mine.st_dev == named.st_dev;
 }
 
 /* Under its lock. */
-static int settle_left(int fd, int mail_fd, int control_fd, const char *path)
+static int settle_left(int fd, const struct place *p)
 {
     struct journal_head head;
     int known = head_of(fd, &head), ret;
 
     if (known == 0 && of_this_boot(&head)) /* a process ended: what it wrote is there, only not synced */
-        ret = store_syncfs(mail_fd);
+        ret = store_syncfs(p->mail_fd);
     else
-        ret = after_power_cut(fd, known == 0 ? &head : NULL, mail_fd, control_fd, path);
+        ret = after_power_cut(fd, known == 0 ? &head : NULL, p);
     if (ret)
         return ret < 0 ? -1 : 0;
-    if (unlinkat(mail_fd, JOURNAL_NAME, 0) < 0 && errno != ENOENT)
+    if (unlinkat(p->mail_fd, p->name, 0) < 0 && errno != ENOENT)
         return -1;
-    return fsync(mail_fd);
+    return fsync(p->mail_fd);
 }
 
 /* 0: it is another process's journal, and alive; 1: ours to settle; -1. */
@@ -416,26 +419,37 @@ static int await_lock(int fd, int64_t until)
     return 1;
 }
 
-int journal_restore(int mail_fd, int control_fd, const char *path)
+static int restore_one(const struct place *p, int64_t until)
 {
-    int64_t until = time_mono_ms() + JOURNAL_RESTORE_MS;
-
     for (;;) {
         struct stat st;
-        int keep, ret, fd = openat(mail_fd, JOURNAL_NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+        int keep, ret, fd = openat(p->mail_fd, p->name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
         if (fd < 0) {
             if (errno != ENOENT && errno != EACCES && errno != EROFS) /* who may write here will see to it */
-                log_warn("%s/%s: cannot be read: %s", path, JOURNAL_NAME, strerror(errno));
+                log_warn("%s/%s: cannot be read: %s", p->path, p->name, strerror(errno));
             return errno == EMFILE || errno == ENFILE || errno == EIO || errno == ENOMEM ? -1 : 0;
         }
         ret = fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ? 0 : await_lock(fd, until);
-        bool gone = ret == 1 && !still_named(mail_fd, fd);
+        bool gone = ret == 1 && !still_named(p, fd);
         if (ret == 1 && !gone)
-            ret = settle_left(fd, mail_fd, control_fd, path);
+            ret = settle_left(fd, p);
         keep = errno;
         close(fd);
         errno = keep;
         if (!gone)
             return ret;
     }
+}
+
+int journal_restore(int mail_fd, int control_fd, const char *path)
+{
+    struct place p = { .mail_fd = mail_fd, .control_fd = control_fd, .path = path };
+    int64_t until = time_mono_ms() + JOURNAL_RESTORE_MS;
+
+    for (size_t i = 0; i < JOURNAL_FILES; i++) {
+        p.name = journal_name[i];
+        if (restore_one(&p, until) < 0)
+            return -1;
+    }
+    return 0;
 }

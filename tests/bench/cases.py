@@ -62,7 +62,8 @@ class Case:
         row["cpu_ms"] = (side.cpu_seconds() - cpu) * 1000 / units
         row["database_cpu_ms"] = (process_cpu(database) - db) * 1000 / units
         row["generator_cpu_ms"] = (children_cpu() - own) * 1000 / units
-        row["busy"] = 1 - (lambda idle, total: idle / total)(*(b - a for a, b in zip(machine, machine_cpu())))
+        idle, total = (b - a for a, b in zip(machine, machine_cpu()))
+        row["busy"] = 1 - idle / total if total else 0.0  # it may be over within a tick
         return row
 
 

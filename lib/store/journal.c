@@ -29,7 +29,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { ZEROS_BYTES = 1 << 18, FRAME_BYTES_MAX = JOURNAL_HALF_BYTES / 2 };
+enum { ZEROS_BYTES = 1 << 18, FRAME_BYTES_MAX = JOURNAL_HALF_BYTES / 2, AGAIN_MS = 5 };
 
 struct batch { /* messages that become durable together */
     struct str frame;
@@ -346,6 +346,7 @@ static void tick(void *arg)
     struct journal *j = arg;
 
     fiber_shield(true);
+    bool wait = j->offset && j->writing; /* for the frame that is on its way into this half */
     if (j->offset && !j->writing && !j->failed && !j->ending)
         (void) change_halves(j);
     bool rests = !j->offset && !j->dirty[0] && !j->dirty[1] && !j->gathering && !j->writing && !j->settling;
@@ -356,7 +357,7 @@ static void tick(void *arg)
             j->not_before = time_mono_ms() + JOURNAL_RETRY_MS;
         drop(j);
     } else {
-        event_timer_reset(j->timer, JOURNAL_SETTLE_MS);
+        event_timer_reset(j->timer, wait ? AGAIN_MS : JOURNAL_SETTLE_MS);
     }
     fiber_shield(false);
 }

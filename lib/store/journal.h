@@ -13,7 +13,8 @@
  *             who writes holds the flock of the file, from before it has its name until after it lost it; up to
  *             JOURNAL_FILES processes have one each, any others sync their files
  *             a part of the journal is used again only after what it holds is durable elsewhere, and that is noted
- *             what was expunged less than JOURNAL_SETTLE_MS before a power cut may come back, as from any file system
+ *             what came and was expunged within the last seconds (JOURNAL_SETTLE_MS and a syncfs) before a power cut may
+ *             come back, as from any file system
  *             none outlives its use: it goes when no message has come for JOURNAL_IDLE_MS, and when the process ends
  * Errors      those of the disk mean: sync the files
  * Privilege   the mail user's
@@ -33,7 +34,7 @@ enum {
     JOURNALS_MAX = 4, /* of a process at a time: with many mailboxes the file system's commits are shared anyway */
     JOURNAL_MESSAGE_BYTES = 128 << 10, /* a larger one is synced: twice the bytes would cost more than a commit */
     JOURNAL_HALF_BYTES = 2 << 20,      /* while one half is being made durable the other is filled */
-    JOURNAL_SETTLE_MS = 1000,
+    JOURNAL_SETTLE_MS = 1000,          /* so often a half is settled though it is not full */
     JOURNAL_IDLE_MS = 2000,
     JOURNAL_BUSY_MS = 250,        /* others have them all: so long files are synced before it is tried again */
     JOURNAL_RETRY_MS = 10000,     /* after it could not be made */

@@ -50,4 +50,5 @@ struct journal_entry { /* then name, keys, text */
 _Static_assert(sizeof(struct journal_head) == 72 && sizeof(struct journal_frame) == 32 &&
                    sizeof(struct journal_entry) == 32,
                "no padding");
+_Static_assert(JOURNAL_MESSAGES_MAX >= 2 * JOURNAL_HALF_BYTES / sizeof(struct journal_entry), "none is left out");
 #endif

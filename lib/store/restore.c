@@ -330,7 +330,7 @@ static bool has_uids(const struct restore *r)
 static int restore_all(struct restore *r, int fd)
 {
     r->bytes = mem_array(JOURNAL_BYTES, 1);
-    if (pread(fd, r->bytes, JOURNAL_BYTES, 0) < 0)
+    if (lseek(fd, 0, SEEK_SET) < 0 || file_read_all(fd, r->bytes, JOURNAL_BYTES) < 0) /* half a read is no journal */
         return -1;
     read_half(r, 0);
     read_half(r, 1);
@@ -419,17 +419,28 @@ static int await_lock(int fd, int64_t until)
     return 1;
 }
 
+/* No journal, none of ours (a link, a directory, a socket), or one that only others may settle: 0. What could not be asked
+ * is -1. */
+static int not_there(const struct place *p)
+{
+    int why = errno;
+
+    if (why == ENOENT || why == EACCES || why == EROFS)
+        return 0;
+    log_warn("%s/%s: cannot be read: %s", p->path, p->name, strerror(why));
+    errno = why;
+    return why == ELOOP || why == EISDIR || why == ENXIO ? 0 : -1;
+}
+
 static int restore_one(const struct place *p, int64_t until)
 {
     for (;;) {
         struct stat st;
         int keep, ret, fd = openat(p->mail_fd, p->name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-        if (fd < 0) {
-            if (errno != ENOENT && errno != EACCES && errno != EROFS) /* who may write here will see to it */
-                log_warn("%s/%s: cannot be read: %s", p->path, p->name, strerror(errno));
-            return errno == EMFILE || errno == ENFILE || errno == EIO || errno == ENOMEM ? -1 : 0;
-        }
-        ret = fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ? 0 : await_lock(fd, until);
+        if (fd < 0)
+            return not_there(p);
+        if ((ret = fstat(fd, &st)) == 0 && S_ISREG(st.st_mode))
+            ret = await_lock(fd, until);
         bool gone = ret == 1 && !still_named(p, fd);
         if (ret == 1 && !gone)
             ret = settle_left(fd, p);
@@ -438,6 +449,10 @@ static int restore_one(const struct place *p, int64_t until)
         errno = keep;
         if (!gone)
             return ret;
+        if (time_mono_ms() > until) {
+            errno = EAGAIN;
+            return -1;
+        }
     }
 }
 

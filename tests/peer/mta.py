@@ -295,12 +295,19 @@ class Site:
         return found
 
     def finished(self, *queues):
-        """files() without those whose writer was killed before it said 250 to anybody."""
-        return {i: p for i, p in self.files(*queues).items() if not p.exists() or p.stat().st_mode & 0o100}
+        """files() without those whose writer was killed before it said 250 to anybody. One that is taken on meanwhile counts."""
+        return {i: p for i, p in self.files(*queues).items() if mode_of(p) & 0o100}
 
     def quiet(self):
         """Nothing is on its way: what is left waits in deferred or hold."""
         return not self.finished("incoming", "active", "maildrop")
+
+
+def mode_of(path):
+    """The mode of a queue file, or all bits where a running daemon has just renamed it."""
+    with contextlib.suppress(FileNotFoundError):
+        return path.stat().st_mode
+    return 0o777
 
 
 def alive(pid):

@@ -111,6 +111,19 @@ def mail(count, sessions, size=4096, to=TO, users=USERS, keep=False, arrive=True
     return one
 
 
+def smtp_source(count, sessions, size=4096):
+    """To discard, with Debian's own generator: a second opinion on ours."""
+
+    def one(side):
+        program = run(ROOT / "tests/peer/debian", "smtp-source").strip()
+        began = time.monotonic()
+        run(program, "-s", sessions, "-m", count, "-l", size, "-N", "-f", "s@elsewhere.example", "-t", "d@disc.test", f"inet:127.0.0.1:{side.port(25)}")
+        wait_until(side.queue_empty, 300, "an empty queue")
+        return {"count": count, "per_second": count / (time.monotonic() - began)}
+
+    return one
+
+
 def relay(count, sessions, size=4096):
     inner = mail(count, sessions, size, "r%d@sink.test", keep=False, arrive=False)
 
@@ -373,6 +386,45 @@ class Rest(Case):
                 s.stop()
 
 
+class Startup(Case):
+    """Sides of their own: from the command of the start to the greetings of SMTP, IMAP and LMTP, and to the first message in a mailbox."""
+
+    def start(self, side):
+        began = time.monotonic()
+        side.up()
+        for port, greeting in ((25, b"220"), (143, b"* OK"), (24, b"220")):
+            wait_until(lambda: greets(side.port(port), greeting), 60, f"the greeting of port {port}", step=0.001)
+        greeted = time.monotonic()
+        have = side.count("u1")
+        load("smtp", "-p", side.port(25), "-n", 1, "-t", f"u1@{DOMAIN}")
+        wait_until(lambda: side.count("u1") > have, 60, "the first message", step=0.001)
+        arrived = time.monotonic()
+        side.stop()
+        return {"count": 1, "ms": (greeted - began) * 1000, "first_message_ms": (arrived - greeted) * 1000}
+
+    def run(self, both, rounds):
+        site, base = both[0].site, next(BASES)
+        own = [Debian(site, base, "debian-startup"), Ours(site, base + 1000, "posthorn-startup")]
+        figures = {s.name: [] for s in own}
+        try:
+            for s in own:
+                s.start()
+                s.stop()
+            for _ in range(rounds):
+                for s in own:
+                    figures[s.name].append(self.start(s))
+        finally:
+            for s in own:
+                s.stop()
+        return {name: summary(rows) for name, rows in figures.items()} | {"rounds": figures}
+
+
+def greets(port, greeting):
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5) as s:
+        return s.recv(len(greeting)) == greeting
+    return False
+
+
 class OneMessage(Case):
     """System calls, fsyncs, context switches and SQL questions of one message, by process."""
 
@@ -438,6 +490,7 @@ MANY = [f"FETCH {n} (BODY.PEEK[])" for n in range(1, 1001)]
 CASES = [
     OneMessage("one-message", "one 4 KiB message, SMTP to Maildir, connections warm", "message", None),
     Case("smtp-discard", "SMTP to discard, 4 KiB, 10 sessions, a connection for each message", "message", mail(3000, 10, to="d%d@disc.test", arrive=False), files=(10, 4096, "queue")),
+    Case("smtp-source", "the same, driven by Debian's smtp-source", "message", smtp_source(3000, 10), files=(10, 4096, "queue")),
     Case("lmtp-100-s1", "SMTP to LMTP to 100 mailboxes, 4 KiB, 1 session", "message", mail(600, 1), files=(1, 4096, "both")),
     Case("lmtp-100-s10", "SMTP to LMTP to 100 mailboxes, 4 KiB, 10 sessions", "message", mail(3000, 10), files=(10, 4096, "both")),
     Case("lmtp-100-s50", "SMTP to LMTP to 100 mailboxes, 4 KiB, 50 sessions", "message", mail(3000, 50), files=(50, 4096, "both")),
@@ -491,5 +544,6 @@ CASES = [
     Idle("idle-imap-tls", "IMAP sessions in IDLE, TLS, 100 a login process; news for each of them", [1000, 5000, 10000], ["-P", "imap", "-T"], 993, 90, imap=True),
     Idle("idle-imap-tls-1000", "the same with login_sessions_per_process = 1000", [10000], ["-P", "imap", "-T"], 993, 90, imap=True,
          settings={"login_sessions_per_process": "1000"}),
+    Startup("startup", "from the start to the greetings of SMTP, IMAP and LMTP", "start", None),
     Rest("rest", "the whole suite at rest, 130 s after 1,000 messages to and 800 logins of 100 users", "suite", None),
 ]

@@ -35,6 +35,7 @@ def lines(case):
     add("p50 ms", "p50_ms", "less")
     add("p99 ms", "p99_ms", "less")
     add(f"ms a {case['unit']}", "ms", "less")
+    add("ms of the first message", "first_message_ms", "less")
     add(f"server CPU ms a {case['unit']}", "cpu_ms", "less")
     add(f"database CPU ms a {case['unit']}", "database_cpu_ms", "less")
     add(f"generator CPU ms a {case['unit']}", "generator_cpu_ms", "less")
@@ -68,7 +69,7 @@ def slower(case):
         return ["failed"]
     d, p, out = case["debian"], case["posthorn"], []
     for what, key, better in (("a second", "per_second", "more"), ("p50", "p50_ms", "less"), ("ms", "ms", "less"), ("server CPU", "cpu_ms", "less"), ("sessions", "sessions", "more"),
-                              ("KiB", "kib", "less"), ("CPU to set one up", "setup_cpu_ms", "less"), ("system calls", "calls", "less"), ("fsyncs", "fsyncs", "less"), ("news", "told_p50_ms", "less")):
+                              ("first message", "first_message_ms", "less"), ("KiB", "kib", "less"), ("CPU to set one up", "setup_cpu_ms", "less"), ("system calls", "calls", "less"), ("fsyncs", "fsyncs", "less"), ("news", "told_p50_ms", "less")):
         x, y = d.get(key), p.get(key)
         if isinstance(x, (int, float)) and isinstance(y, (int, float)) and x > 0 and y > 0 and (y / x if better == "more" else x / y) < SLACK:
             out.append(f"{what} {number(x)} | {number(y)}")

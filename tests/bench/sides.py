@@ -37,12 +37,12 @@ def run(*argv, **kw):
     return out.stdout
 
 
-def wait_until(condition, seconds=30, what="condition"):
+def wait_until(condition, seconds=30, what="condition", step=0.02):
     end = time.monotonic() + seconds
     while not (value := condition()):
         if time.monotonic() > end:
             raise RuntimeError(f"{what} did not come true within {seconds} s")
-        time.sleep(0.02)
+        time.sleep(step)
     return value
 
 
@@ -196,7 +196,7 @@ postlog unix-dgram n - n - 1 postlogd
         for root, file in (("/sys/fs/cgroup/cpuacct", "cpuacct.usage"), ("/sys/fs/cgroup", "cpu.stat")):
             group = pathlib.Path(root) / f"posthorn-bench-{os.getpid()}-{self.dir.name}"
             with contextlib.suppress(OSError):
-                group.mkdir()
+                group.mkdir(exist_ok=True)
                 if (group / file).exists():
                     for pid in self.pids():
                         with contextlib.suppress(OSError):
@@ -261,6 +261,9 @@ class Ours(Side):
             "virtual_mailbox_base": self.mail, "virtual_uid_maps": f"static:{self.site.vmail.pw_uid}", "virtual_gid_maps": f"static:{self.site.vmail.pw_gid}",
             "mail_max_userip_connections": "0", "disable_plaintext_auth": "no", "default_process_limit": "100",
         })
+        self.up()
+
+    def up(self):
         run(BUILD / "sbin/postfix", "-c", self.etc, "start")
         self.masters = [int((self.queue / "pid/master.pid").read_text())]
         self.join_cgroup()
@@ -313,6 +316,10 @@ class Debian(Side):
         })
         (self.etc / "dynamicmaps.cf").write_text(f"mysql {lib}/postfix-mysql.so dict_mysql_open\n")
         shutil.copy(self.root / "etc/postfix/postfix-files", self.etc)
+        self.write_dovecot_conf()
+        self.up()
+
+    def up(self):
         run(self.root / "usr/sbin/postfix", "-c", self.etc, "start", env=self.env)
         self.masters = [int((self.queue / "pid/master.pid").read_text())]
         self.start_dovecot()
@@ -321,11 +328,10 @@ class Debian(Side):
     def tool(self, name, *argv):
         return run(self.root / "usr/sbin" / name, "-c", self.etc, *argv, env=self.env)
 
-    def start_dovecot(self):
+    def write_dovecot_conf(self):
         listener = lambda name, port, extra="": f"  inet_listener {name} {{\n    port = {port}\n{extra}  }}\n"
         fast = "  service_count = 0\n  process_min_avail = 2\n  client_limit = 1000\n" if self.tuned else ""
-        conf = self.etc / "dovecot.conf"
-        conf.write_text(f"""\
+        (self.etc / "dovecot.conf").write_text(f"""\
 base_dir = {self.dir}/dovecot
 state_dir = {self.dir}/dovecot-state
 log_path = {self.dir}/dovecot.log
@@ -378,8 +384,10 @@ service auth {{
   }}
 }}
 """)
+
+    def start_dovecot(self):
         script = 'mount -t overlay overlay -o lowerdir="$1/usr":/usr /usr && shift && exec "$@"'
-        self.dovecot = subprocess.Popen(["unshare", "--mount", "sh", "-c", script, "sh", str(self.root), "/usr/sbin/dovecot", "-F", "-c", str(conf)],
+        self.dovecot = subprocess.Popen(["unshare", "--mount", "sh", "-c", script, "sh", str(self.root), "/usr/sbin/dovecot", "-F", "-c", str(self.etc / "dovecot.conf")],
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.masters.append(self.dovecot.pid)
 

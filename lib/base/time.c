@@ -21,6 +21,14 @@ int64_t time_mono_us(void) { return read_us(CLOCK_MONOTONIC); }
 int64_t time_mono_ms(void) { return read_us(CLOCK_MONOTONIC) / 1000; }
 int64_t time_now_us(void) { return read_us(CLOCK_REALTIME); }
 
+int64_t time_stamp_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_REALTIME_COARSE, &ts);
+    return (int64_t) ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
 int time_local_zone_minutes(time_t t)
 {
     struct tm tm;

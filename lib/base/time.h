@@ -13,6 +13,8 @@
 int64_t time_mono_ms(void); /* CLOCK_MONOTONIC */
 int64_t time_mono_us(void);
 int64_t time_now_us(void); /* CLOCK_REALTIME, microseconds since 1970 */
+/* Nanoseconds of the clock that a local file system stamps changes with: behind the above, by a tick or more. */
+int64_t time_stamp_ns(void);
 static inline time_t time_now(void) { return (time_t) (time_now_us() / 1000000); }
 
 enum { TIME_TEXT_BYTES = 64 };

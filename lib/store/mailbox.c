@@ -6,6 +6,7 @@
  * Errors      enum store_why
  */
 #include "store/mailbox.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/time.h"
 #include "store/dotlock.h"
@@ -71,6 +72,7 @@ struct mailbox *mailbox_handle(struct store *st, const char *path, const char *n
             (void) mkdirat(box->fd, parts[i], 0700);
         box->cur_fd = open_dir(box->fd, "cur");
         box->new_fd = open_dir(box->fd, "new");
+        box->local = file_one_journal(box->fd);
         if (st->places.control_fd > 0)
             box->control_fd = store_open_elsewhere(st, st->places.control_fd, path);
         if (st->places.index_fd > 0)

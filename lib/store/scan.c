@@ -42,11 +42,14 @@ int64_t scan_mtime(int fd)
     return fstat(fd, &st) == 0 ? store_mtime_ns(&st) : -1;
 }
 
-/* A time with a fraction is of a file system whose clock ticks in milliseconds: 10 at most; the rest is for a server's
- * clock that is not quite ours. Others count in seconds, FAT in two. */
-static bool is_fresh(int64_t mtime_ns)
+/* May a change that comes now carry the same time? Not once the clock that stamps has moved on. A time with a fraction is
+ * of a file system whose clock ticks in milliseconds: 10 at most; the rest is for a server's clock that is not quite
+ * ours. Others count in seconds, FAT in two. */
+static bool is_fresh(const struct mailbox *box, int64_t mtime_ns)
 {
-    return time_now_us() * 1000 - mtime_ns < (mtime_ns % SECOND_NS ? FRESH_FINE_NS : FRESH_NS);
+    if (mtime_ns % SECOND_NS == 0)
+        return time_now_us() * 1000 - mtime_ns < FRESH_NS;
+    return box->local ? time_stamp_ns() <= mtime_ns : time_now_us() * 1000 - mtime_ns < FRESH_FINE_NS;
 }
 
 bool scan_before(struct mailbox *box, bool in_new)
@@ -164,7 +167,7 @@ void scan_begin(struct mailbox *box, bool in_new, int fd)
     if (!in_new)
         together_read(box);
     state->mtime_ns = scan_mtime(fd);
-    state->dirty = is_fresh(state->mtime_ns);
+    state->dirty = is_fresh(box, state->mtime_ns);
     state->summed = true;
     state->sum = 0;
     box->index_stale |= was.mtime_ns != state->mtime_ns || was.dirty != state->dirty;
@@ -209,6 +212,20 @@ static enum store_why read_dir(struct mailbox *box, bool in_new)
     return failed ? store_fail_errno(box->store, "read directory", box->path) : STORE_OK;
 }
 
+/* The names of a directory in doubt are those that are known. in_time: its time tells of any change from now on. */
+static bool settled(struct mailbox *box, bool in_new, bool in_time)
+{
+    struct dir_state *d = in_new ? &box->new : &box->cur;
+
+    if (!sum_same(box, in_new))
+        return false;
+    if (in_time) {
+        d->dirty = false;
+        box->index_stale = true;
+    }
+    return true;
+}
+
 static bool wants_scan(struct mailbox *box, bool in_new)
 {
     struct dir_state *d = in_new ? &box->new : &box->cur;
@@ -216,20 +233,20 @@ static bool wants_scan(struct mailbox *box, bool in_new)
 
     if (now != d->mtime_ns)
         return true;
-    if (!d->dirty || is_fresh(now))
+    if (!d->dirty || is_fresh(box, now))
         return false;
-    if (!sum_same(box, in_new))
-        return true;
-    d->dirty = false;
-    box->index_stale = true;
-    return false;
+    return !settled(box, in_new, true);
 }
 
 void scan_doubt(struct mailbox *box, bool in_new)
 {
     struct dir_state *d = in_new ? &box->new : &box->cur;
 
-    if (d->dirty && (scan_mtime(in_new ? box->new_fd : box->cur_fd) != d->mtime_ns || !sum_same(box, in_new)))
+    if (!d->dirty)
+        return;
+    int64_t now = scan_mtime(in_new ? box->new_fd : box->cur_fd);
+    bool in_time = !is_fresh(box, now); /* before the names are read */
+    if (now != d->mtime_ns || !settled(box, in_new, in_time))
         d->mtime_ns = -1;
 }
 

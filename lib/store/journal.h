@@ -36,9 +36,10 @@ enum {
     JOURNAL_HALF_BYTES = 2 << 20,      /* while one half is being made durable the other is filled */
     JOURNAL_SETTLE_MS = 1000,          /* so often a half is settled though it is not full */
     JOURNAL_IDLE_MS = 2000,
-    JOURNAL_BUSY_MS = 250,          /* others have them all: so long files are synced before it is tried again */
-    JOURNAL_RETRY_MS = 10000,       /* after it could not be made */
-    JOURNAL_MAILBOXES_MAX = 256,    /* that are counted at a time */
+    JOURNAL_BUSY_MS = 250,       /* others have them all: so long files are synced before it is tried again */
+    JOURNAL_RETRY_MS = 10000,    /* after it could not be made */
+    JOURNAL_MAILBOXES_MAX = 256, /* that are counted at a time */
+    JOURNAL_UID_GAP = 1000, /* left after a power cut: UIDs of messages that nobody was answered for may be known */
     JOURNAL_RESTORE_MS = 60000,     /* another process is restoring: so long is it waited for */
     JOURNAL_MESSAGES_MAX = 1 << 17, /* restored from one journal: none has room for more */
 };

@@ -238,6 +238,10 @@ static void test_power_cut(void)
 
     /* What a second look finds needs nothing. */
     expect_all(told, n);
+
+    struct store *st = root_open();
+    assert(save(st, 61, 500, 0, NULL) > told[n - 1].uid + JOURNAL_UID_GAP);
+    store_close(&st);
 }
 
 static void test_torn_journal(void)

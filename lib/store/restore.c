@@ -5,6 +5,7 @@
  * Invariants  nothing is taken away: a file that is there with the journal's text stays as it is, one that is there with
  *             another is replaced under its present name, one that is not there is written
  *             a line goes into the uidlist only where neither its UID nor its name stands in it
+ *             a UID that another session was shown, and whose line is lost, does not become another message's
  *             doing it twice does nothing: the journal goes when all of it is durable
  * Errors      -1 with errno; what cannot be read of the journal is not there
  */
@@ -280,8 +281,8 @@ static int write_lines(struct restore *r, struct uidlist *u, struct lines *l)
         if (m->uid >= u->next_uid)
             u->next_uid = m->uid + 1;
     }
-    if (l->count == sorted)
-        return 0;
+    if (u->next_uid < UINT32_MAX - 1 - JOURNAL_UID_GAP)
+        u->next_uid += JOURNAL_UID_GAP;
     qsort(l->all, l->count, sizeof *l->all, by_uid);
     str_init(&text, STR_UNLIMITED);
     for (size_t i = 0; i < l->count; i++)

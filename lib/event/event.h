@@ -106,6 +106,9 @@ struct event_sync {
     bool data_only;
 };
 int event_sync(const struct event_sync *files, size_t n);
+/* true: one more file is on its way to event_sync, and those that come before it may wait for it, 2 ms at most, to share
+ * its commit. false: not any more; said just before its own event_sync, or when it will never come. */
+void event_sync_expect(bool);
 void event_solo(bool);          /* said by lib/service: there is one session at most */
 void event_offload_start(void); /* starts one thread now: before a seccomp filter that forbids clone */
 #endif

@@ -6,11 +6,17 @@
  * less hand-overs, but ext4 flushes the disk's cache for each file whose commit it finds done. While the thread works
  * the next ones gather. So it goes where one journal serves all (ext4, xfs) and with files for whose data the others can
  * wait; the rest are synced side by side from the beginning.
+ *
+ * A commit costs more of the machine than all else that a small message needs of the disk. So a file waits in a window,
+ * GATHER_MS at most, for those that event_sync_expect told of; the last of them that comes closes it. Its end is on the
+ * clock's millisecond, which brings the windows of several processes together too. Where windows end with nobody come
+ * (one who is expected may be a client that says nothing for minutes), ever less of them are opened.
  */
 #include "event/internal.h"
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/time.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +25,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { TOGETHER_BYTES = 1 << 20 };
+enum { TOGETHER_BYTES = 1 << 20, GATHER_MS = 2, VAIN_MAX = 6 /* then one file in 64 waits */ };
 
 struct sync_job {
     struct event_sync file;
@@ -35,8 +41,17 @@ static struct {
     bool started;
 } gathered = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
+static struct { /* of the loop's thread: what it has not handed over yet */
+    struct job *first, **last;
+    size_t count;
+    struct deadline end;
+    size_t expected;      /* files that event_sync_expect tells of */
+    unsigned vain, spare; /* windows in a row that nobody joined; files to go until the next is opened */
+} window;
+
 static bool solo;
 void event_solo(bool yes) { solo = yes; }
+void event_sync_expect(bool yes) { window.expected += yes ? 1 : (size_t) -1; }
 
 static void sync_file(void *arg)
 {
@@ -110,7 +125,7 @@ static void *work(void *unused)
     return NULL;
 }
 
-static void gather(struct job *j)
+static void hand_over(struct job *first, struct job **last)
 {
     if (!gathered.started) {
         gathered.last = &gathered.first;
@@ -119,11 +134,47 @@ static void gather(struct job *j)
     }
     pthread_mutex_lock(&gathered.lock);
     bool wake = gathered.first == NULL;
-    *gathered.last = j;
-    gathered.last = &j->next;
+    *gathered.last = first;
+    gathered.last = last;
     pthread_mutex_unlock(&gathered.lock);
     if (wake)
         sem_post(&gathered.more);
+}
+
+static void close_window(void)
+{
+    bool joined = window.count > 1;
+
+    deadline_clear(&window.end);
+    window.vain = joined ? 0 : window.vain < VAIN_MAX ? window.vain + 1 : VAIN_MAX;
+    window.spare = (1u << window.vain) - 1;
+    window.count = 0;
+    hand_over(window.first, window.last);
+}
+
+static void window_over(struct deadline *d)
+{
+    (void) d;
+    close_window();
+}
+
+static void gather(struct job *j)
+{
+    if (window.count == 0 && (window.expected == 0 || window.spare > 0)) {
+        window.spare -= window.spare > 0;
+        hand_over(j, &j->next);
+        return;
+    }
+    if (window.count == 0) {
+        window.last = &window.first;
+        window.end.expire = window_over;
+        deadline_set(&window.end, time_mono_ms() + GATHER_MS);
+    }
+    window.count++;
+    *window.last = j;
+    window.last = &j->next;
+    if (window.expected == 0)
+        close_window();
 }
 
 int event_sync(const struct event_sync *files, size_t n)
@@ -171,4 +222,7 @@ void sync_reset(void)
     pthread_mutex_init(&gathered.lock, NULL);
     gathered.first = gathered.finished = NULL;
     gathered.started = false;
+    window.count = window.expected = 0;
+    window.vain = window.spare = 0;
+    window.end.at = 0;
 }

@@ -25,6 +25,7 @@ struct queue_writer {
     int64_t created_usec;
     off_t written; /* bytes in the file; what follows is in buf */
     struct str buf;
+    bool expected; /* by event_sync: what is being written will soon be synced */
     const char *queue;
     char id[QUEUE_ID_BYTES];
 };
@@ -66,6 +67,8 @@ struct queue_writer *queue_writer_new(const char *queue, bool long_id, mode_t ex
     queue_path(path, queue, w->id);
     if (rename(temp, path) < 0 && (errno != ENOENT || queue_mkdirs(queue, w->id) < 0 || rename(temp, path) < 0))
         goto fail_unlink;
+    w->expected = true;
+    event_sync_expect(true);
     return w;
 
 fail_unlink:
@@ -140,8 +143,16 @@ static void put_size(struct queue_writer *w, const struct queue_size *size)
     str_free(&head);
 }
 
+static void no_more_expected(struct queue_writer *w)
+{
+    if (w->expected)
+        event_sync_expect(false);
+    w->expected = false;
+}
+
 static void writer_free(struct queue_writer **w)
 {
+    no_more_expected(*w);
     str_free(&(*w)->buf);
     free(*w);
     *w = NULL;
@@ -157,6 +168,7 @@ int queue_writer_finish(struct queue_writer **writer, const struct queue_size *s
     write_out(w);
     /* The mode first: one fsync makes data, mode and name durable together. */
     struct event_sync file = { .fd = w->fd };
+    no_more_expected(w);
     if (w->error == 0 && (fchmod(w->fd, QUEUE_MODE_READY | w->extra_mode) < 0 || event_sync(&file, 1) < 0))
         w->error = errno;
     error = w->error;

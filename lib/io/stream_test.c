@@ -327,6 +327,46 @@ static void test_packets(bool client_first)
     str_free(&line);
 }
 
+static void any_end_server(void *arg)
+{
+    struct stream *s = stream_new(*(int *) arg);
+    struct tls_why why = { "" };
+    char c;
+
+    if (stream_tls_server(s, server_ctx, time_mono_ms() + 5000, &why) == 0)
+        assert(stream_read(s, &c, 1) <= 0);
+    stream_free(&s);
+}
+
+/* Without an authority to trust a server is shown and not believed; who insists is told why it failed. */
+static void test_nobody_trusted(void)
+{
+    struct tls_config c = { .protocols = ">=TLSv1.2" };
+    struct tls_why why = { "" };
+    int fd[2];
+
+    for (int require = 0; require < 2; require++) {
+        struct tls_ctx *ctx = tls_ctx_new(&c, &why);
+        assert(ctx && socketpair(AF_UNIX, SOCK_STREAM, 0, fd) == 0);
+        tls_ctx_verify(ctx, require);
+        struct fiber *server = fiber_new("server", any_end_server, &fd[1]);
+        struct stream *s = stream_new(fd[0]);
+        int rc = stream_tls_client(s, ctx, "localhost", time_mono_ms() + 5000, &why);
+        assert(rc == (require ? -1 : 0));
+        if (require) {
+            assert(strstr(why.text, "certificate verify failed"));
+        } else {
+            const struct tls_info *i = stream_tls(s);
+            assert(!i->peer_verified && strcmp(i->peer_subject, "localhost") == 0);
+            assert(strlen(i->peer_fingerprint) == 95 && strspn(i->peer_fingerprint, "0123456789ABCDEF:") == 95);
+            assert(i->peer_fingerprint[2] == ':' && i->peer_fingerprint[92] == ':');
+        }
+        stream_free(&s);
+        fiber_join(server, EVENT_NEVER);
+        tls_ctx_free(&ctx);
+    }
+}
+
 static void test_tls(const char *dir)
 {
     char cert[300], key[300];
@@ -374,6 +414,7 @@ static void test_tls(const char *dir)
     test_packets(false);
     test_packets(true);
     test_binding();
+    test_nobody_trusted();
     struct tls_config old = { .ca_file = cert, .protocols = "<=TLSv1.2" };
     tls_ctx_free(&client_ctx);
     client_ctx = tls_ctx_new(&old, &why);

@@ -212,6 +212,18 @@ static int go_on(int trusted, X509_STORE_CTX *store)
     return 1;
 }
 
+/* Of a client with nothing to trust: which chain might be built from what the server sent decides nothing, and to look for
+ * it costs more than to check the server's signature. */
+static int trust_nobody(X509_STORE_CTX *store, void *arg)
+{
+    struct tls_ctx *t = arg;
+
+    if (t->require) /* it fails, and says of what */
+        return X509_verify_cert(store);
+    X509_STORE_CTX_set_error(store, X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY);
+    return 0;
+}
+
 static int fill_context(struct tls_ctx *t, SSL_CTX *ctx, struct tls_why *why)
 {
     SSL_CTX_set_mode(ctx,
@@ -245,6 +257,8 @@ static int fill_context(struct tls_ctx *t, SSL_CTX *ctx, struct tls_why *why)
     }
     if (t->server)
         SSL_CTX_set_dh_auto(ctx, 1);
+    else if (!set(t->ca_file) && !set(t->ca_path))
+        SSL_CTX_set_cert_verify_callback(ctx, trust_nobody, t);
     return set_sessions(t, ctx, why);
 }
 
@@ -319,16 +333,21 @@ static void describe_key(EVP_PKEY *key, int signature, char *out, size_t size)
 
 static void describe_peer(SSL *ssl, X509 *cert, struct tls_info *i)
 {
+    static const char digits[] = "0123456789ABCDEF";
     unsigned char md[EVP_MAX_MD_SIZE];
     unsigned int len = 0;
 
     X509_NAME_get_text_by_NID(X509_get_subject_name(cert), NID_commonName, i->peer_subject, sizeof i->peer_subject);
     X509_NAME_get_text_by_NID(X509_get_issuer_name(cert), NID_commonName, i->peer_issuer, sizeof i->peer_issuer);
-    size_t at = 0;
+    char *at = i->peer_fingerprint;
     if (X509_digest(cert, EVP_sha256(), md, &len) == 1)
-        for (unsigned k = 0; k < len && at + 4 <= sizeof i->peer_fingerprint; k++)
-            at += (size_t) snprintf(i->peer_fingerprint + at, sizeof i->peer_fingerprint - at, "%s%02X", k ? ":" : "",
-                                    md[k]);
+        for (unsigned k = 0; k < len && at + 4 <= i->peer_fingerprint + sizeof i->peer_fingerprint; k++) {
+            if (k > 0)
+                *at++ = ':';
+            *at++ = digits[md[k] >> 4];
+            *at++ = digits[md[k] & 15];
+        }
+    *at = '\0';
     i->peer_verified = SSL_get_verify_result(ssl) == X509_V_OK;
 }
 

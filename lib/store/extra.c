@@ -97,7 +97,7 @@ void extra_sync(struct mailbox *box)
 
     if (box->index_fd < 0)
         return;
-    if (dovecot_index_read(&l.at, box->index_fd, box->uids.next_uid, on_event, &l) == 0) {
+    if (dovecot_index_read(&l.at, box->index_fd, scan_uid_limit(box), on_event, &l) == 0) {
         settle(&l);
         return;
     }

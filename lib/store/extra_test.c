@@ -142,6 +142,33 @@ static void test_new_messages(void)
     store_close(&st);
 }
 
+/* A session that looks while another one saves: UID and keyword are written, the file is not there yet. */
+static void test_on_its_way(void)
+{
+    for (int opened_anew = 0; opened_anew < 2; opened_anew++) {
+        struct store *st = root_fresh();
+        struct mailbox *box;
+        const struct mailbox_changes *c;
+
+        deliver("1.M1P1.h");
+        box = root_box(st, "INBOX");
+        all_words(box, 1);
+        assert(mailbox_sync(box, false, &c) == STORE_OK);
+        root_shell("echo '2 :2.M1P1.h' >>dovecot-uidlist");
+        dovecot_says(mailbox_uid_validity(box), true, "k29", 2);
+        assert(mailbox_sync(box, false, &c) == STORE_OK && mailbox_count(box) == 1);
+        if (opened_anew)
+            mailbox_close(&box);
+        root_shell("cp cur/1.* cur/2.M1P1.h:2,");
+        if (opened_anew)
+            box = root_box(st, "INBOX");
+        assert(mailbox_sync(box, false, &c) == STORE_OK && mailbox_count(box) == 2);
+        assert(mailbox_mail(box, 2)->uid == 2 && has(box, 2, "k29") && !has(box, 2, "k28"));
+        mailbox_close(&box);
+        store_close(&st);
+    }
+}
+
 /* Keywords that fit nowhere are Dovecot's alone; one that Dovecot gave a letter is what the files' names say. */
 static void test_names(void)
 {
@@ -214,6 +241,7 @@ int main(void)
     root_begin("extra-test");
     test_both_ways();
     test_new_messages();
+    test_on_its_way();
     test_names();
     test_uids();
     return 0;

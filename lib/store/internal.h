@@ -242,6 +242,8 @@ void scan_changed(struct mailbox *, bool in_new, const char *was, const char *is
 void scan_doubt(struct mailbox *, bool in_new);
 void scan_awaited(
     struct mailbox *); /* files of records that others wrote and no scan has shown: the next sync looks */
+/* Up to it all messages that the uidlist names are in the view, or are gone. */
+uint32_t scan_uid_limit(const struct mailbox *);
 uint64_t mailbox_next_modseq(struct mailbox *);
 /* Renames the file of an item; finds it again when somebody else renamed it. -1: gone. */
 int scan_rename(struct mailbox *, struct item *, const char *name);

@@ -24,7 +24,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { WASTE_SECONDS = 3600, WASTE_RECORDS = 100 };
+enum { WASTE_SECONDS = 3600, WASTE_RECORDS = 100, AWAIT_SECONDS = 2 };
 static const int64_t SECOND_NS = 1000000000, FRESH_NS = 2000000000, FRESH_FINE_NS = 300000000;
 
 uint64_t mailbox_next_modseq(struct mailbox *box)
@@ -106,6 +106,25 @@ static bool awaits_files(const struct mailbox *box)
         if (!box->awaited[i]->present)
             return true;
     return false;
+}
+
+/* Some should have come by now. */
+static bool awaits_for_long(const struct mailbox *box)
+{
+    for (size_t i = 0; i < box->awaited_count; i++)
+        if (!box->awaited[i]->present && time_now() - box->awaited[i]->born > AWAIT_SECONDS)
+            return true;
+    return false;
+}
+
+uint32_t scan_uid_limit(const struct mailbox *box)
+{
+    uint32_t limit = box->uids.next_uid;
+
+    for (size_t i = 0; i < box->awaited_count; i++)
+        if (!box->awaited[i]->present && box->awaited[i]->mail.uid && box->awaited[i]->mail.uid < limit)
+            limit = box->awaited[i]->mail.uid;
+    return limit;
 }
 
 void scan_found(struct mailbox *box, struct item *it) { pend(box, it); }
@@ -693,9 +712,9 @@ static enum store_why scan_directories(struct mailbox *box)
         return why;
     if (scan_cur && (why = read_dir(box, false)))
         return why;
-    if (!scan_new && !scan_cur)
-        box->awaited_count = 0; /* directories that did not change hold no file we have not seen */
-    if ((why = settle(box, any_missed(box, scan_new, scan_cur))) == STORE_OK)
+    /* Directories that did not change hold no file we have not seen: what is awaited is on its way. */
+    bool doubt = scan_new || scan_cur ? any_missed(box, scan_new, scan_cur) : awaits_for_long(box);
+    if ((why = settle(box, doubt)) == STORE_OK)
         extra_sync(box);
     return why;
 }

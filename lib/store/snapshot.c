@@ -186,8 +186,9 @@ void snapshot_save(struct mailbox *box)
     bool good;
 
     /* Files that were found and not shown yet have no UID, or no place in the view: to a snapshot with the directories'
-     * times they would be missing. The one of before is good, and has the directories read. */
-    if (box->uids.version == 0 || box->dormant || box->pending_count)
+     * times they would be missing. Of those on their way nobody would know what Dovecot's log says. The one of before is
+     * good, and has the directories read. */
+    if (box->uids.version == 0 || box->dormant || box->pending_count || scan_uid_limit(box) < box->uids.next_uid)
         return;
     if (box->index.fd < 0 && index_open(&box->index, box->index_fd, true) < 0)
         return;

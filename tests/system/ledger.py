@@ -35,7 +35,8 @@ class Ledger:
         self.owed = collections.defaultdict(dict)     # box -> {token: UID or None}
         self.stands = {}                              # (box, UIDVALIDITY, UID) -> token
         self.validity = {}                            # box -> UIDVALIDITY
-        self.seen_by = {}                             # the same -> how a client came to know
+        self.seen_by = {}                             # the same -> how a client came to know, and after how many cuts
+        self.cuts = 0
         self.copies = {}                              # (box, token) -> how often it was found after the last start
         self.gone = {}                                # (box, UID) -> when its EXPUNGE or MOVE was answered
         self.appended = set()                         # tokens
@@ -76,6 +77,7 @@ class Ledger:
                 return
             self.dark.set()
             self.dark_since = time.monotonic()
+            self.cuts += 1
             self.machine.cut()
 
     @contextlib.contextmanager
@@ -100,12 +102,13 @@ class Ledger:
         return f"{(self.dark_since - self.told_at[token]) * 1000:.1f} ms before the cut" if token in self.told_at else "by a look after a start"
 
     def saw(self, box, validity, uid, token, how="a look"):
-        """A client was shown that this UID is this message."""
+        """A client was shown that this UID is this message. One that was only looked at while it came may be lost in a cut; its
+        UID is another's then."""
         was = self.stands.setdefault((box, validity, uid), token)
-        by = self.seen_by.setdefault((box, validity, uid), how)
+        by, cuts = self.seen_by.setdefault((box, validity, uid), (how, self.cuts))
         valid = self.validity.setdefault(box, validity)
         if was != token:
-            self.doubt(by == "a look" and how != "APPENDUID", box, uid, f"was {was} ({by}), is {token} ({how})")
+            self.doubt(by == "a look" and (how != "APPENDUID" or cuts < self.cuts), box, uid, f"was {was} ({by}), is {token} ({how})")
         if valid != validity:
             self.fault(f"{box}: UIDVALIDITY was {valid}, is {validity}")
 
@@ -153,7 +156,7 @@ class Ledger:
             if not where.get(token):
                 self.fault(f"{box}: {token}, UID {uid}, is lost; told {self.when(token)}")
             elif uid is not None and uid not in where[token]:
-                by = self.seen_by.get((box, validity, uid))
+                by, _ = self.seen_by.get((box, validity, uid), (None, 0))
                 self.fault(f"{box}: UID {uid} of {token} ({by}) is now {where[token]}; told {self.when(token)}")
         for token, uids in where.items():
             back = [uid for uid in uids if (box, uid) in self.gone]

@@ -117,6 +117,16 @@ static bool awaits_for_long(const struct mailbox *box)
     return false;
 }
 
+static void drop_arrived(struct mailbox *box)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < box->awaited_count; i++)
+        if (!box->awaited[i]->present)
+            box->awaited[kept++] = box->awaited[i];
+    box->awaited_count = kept;
+}
+
 uint32_t scan_uid_limit(const struct mailbox *box)
 {
     uint32_t limit = box->uids.next_uid;
@@ -714,7 +724,9 @@ static enum store_why scan_directories(struct mailbox *box)
         return why;
     /* Directories that did not change hold no file we have not seen: what is awaited is on its way. */
     bool doubt = scan_new || scan_cur ? any_missed(box, scan_new, scan_cur) : awaits_for_long(box);
-    if ((why = settle(box, doubt)) == STORE_OK)
+    why = settle(box, doubt);
+    drop_arrived(box);
+    if (why == STORE_OK)
         extra_sync(box);
     return why;
 }

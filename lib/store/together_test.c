@@ -142,14 +142,13 @@ static void test_doubt(void)
     assert(sync_count(box) == 1 && save(st, box, "INBOX", 0, 3, &uid) == STORE_OK && sync_count(box) == 4);
     assert(mailbox_store(box, &one, 1, &seen) == STORE_OK && mailbox_remove(box, &three, 1) == STORE_OK);
     assert(mailbox_copy(box, &one, 1, "INBOX", false, arena, &done) == STORE_OK && sync_count(box) == 4);
-    assert(box->cur.dirty);
     settle(box); /* after changes of our own of every kind */
     for (uint32_t i = 0; i < box->count; i++)
         assert(box->view[i]->scan < box->scan); /* no scan has seen it */
     assert(mailbox_store(box, &one, 1, &(struct mail_change){ .how = MAIL_REMOVE, .flags = MAIL_SEEN }) == STORE_OK);
-    assert(sync_count(box) == 4 && box->cur.dirty);
-    mailbox_close(&box); /* the same for who opens it, in doubt and afterwards */
-    assert(mailbox_open_lazily(st, "INBOX", false, &next) == STORE_OK && next->dormant && mailbox_unsettled(next));
+    assert(sync_count(box) == 4);
+    mailbox_close(&box); /* the same for who opens it, perhaps in doubt, and afterwards */
+    assert(mailbox_open_lazily(st, "INBOX", false, &next) == STORE_OK && next->dormant);
     mailbox_close(&next);
     struct timespec ts = { 0, 350000000 };
     nanosleep(&ts, NULL);
@@ -160,6 +159,7 @@ static void test_doubt(void)
     assert(save(st, box, "INBOX", 0, 1, &uid) == STORE_OK && sync_count(box) == 5);
     mailbox_close(&box);
     assert(mailbox_open_lazily(st, "INBOX", false, &box) == STORE_OK && box->dormant);
+    box->local = false; /* in doubt for as long as on another machine's file system */
     assert(mailbox_load(box) == STORE_OK && mailbox_count(box) == 5 && mailbox_mail(box, 5)->uid == uid);
     assert(mailbox_store(box, &one, 1, &seen) == STORE_OK);
     hide("1.M1P1.hidden:2,S");

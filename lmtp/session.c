@@ -173,8 +173,9 @@ static int cmd_data(struct lmtpd_session *s, struct slice rest, struct err *err)
         return err_set(err, 503, "5.5.1", "BDAT has begun"), 0;
     if (needs_recipients(s, err) < 0)
         return 0;
-    lmtpd_begin(s);
     reply(s, "354 OK");
+    (void) stream_flush(s->stream); /* while the client sends, the file is made */
+    lmtpd_begin(s);
     smtp_data_init(&data, PART_BYTES, false);
     while (!data.done && (n = stream_peek(s->stream, &bytes)) > 0)
         stream_consume(s->stream, smtp_data_feed(&data, slice_make(bytes, (size_t) n), on_piece, s));

@@ -237,5 +237,7 @@ void lmtpd_deliver(struct lmtpd_session *s)
         deliver_one(s, i);
     while (t->helpers) /* they look at the transaction */
         event_cond_wait(&t->moved, EVENT_NEVER);
+    if (stream_buffered(s->stream) == 0) /* the client waits for the answer, and for none of what follows it */
+        (void) stream_flush(s->stream);
     fiber_shield(false);
 }

@@ -26,7 +26,8 @@ struct maildir_message {
     struct deliver_box *box; /* the first one */
     int fd;                  /* of the file written there */
     char *dir;
-    struct str tmp; /* its name in tmp/ while it stands there; "" after the first delivery */
+    struct str tmp;    /* its name in tmp/ while it stands there; "" after the first delivery */
+    struct str listed; /* its name in new/ while the index is to learn of it; "": nothing to tell */
     struct str buffer, header;
     int64_t limit;
     uint64_t bytes, virtual;
@@ -81,6 +82,7 @@ int maildir_begin(const char *dir, unsigned how, int64_t limit, struct maildir_m
     m->dir = mem_strdup(dir);
     m->limit = limit;
     str_init(&m->tmp, 1024);
+    str_init(&m->listed, 1024);
     str_init(&m->buffer, 2 * WRITE_BYTES);
     str_init(&m->header, HEADER_BYTES);
     m->fd = begin_file(dir, how, &m->box, &m->tmp);
@@ -188,7 +190,7 @@ static int publish(const struct deliver_box *box, const char *tmp, const char *b
     return ret < 0 && errno == EINVAL ? renameat(box->tmp_fd, tmp, box->new_fd, base) : ret;
 }
 
-static void tell_index(struct maildir_message *m, struct deliver_box *box, const struct str *base)
+static void tell_index(const struct maildir_message *m, struct deliver_box *box, const struct str *base)
 {
     struct str record;
 
@@ -228,7 +230,10 @@ static int settle(struct maildir_message *m, struct deliver_box *box, int fd, co
         ret = fail(err, errno, "sync message in", box->path);
         (void) unlinkat(box->new_fd, base.p, 0);
     } else if (!(how & MAILDIR_NO_INDEX)) {
-        tell_index(m, box, &base);
+        if (fd == m->fd)
+            str_set(&m->listed, base.p);
+        else
+            tell_index(m, box, &base);
     }
     str_free(&base);
     return ret;
@@ -268,6 +273,8 @@ void maildir_free(struct maildir_message **pm)
         return;
     if (m->parser)
         (void) mime_parser_end(m->parser);
+    if (m->listed.len)
+        tell_index(m, m->box, &m->listed);
     if (m->tmp.len)
         (void) unlinkat(m->box->tmp_fd, m->tmp.p, 0);
     if (m->fd >= 0)
@@ -275,6 +282,7 @@ void maildir_free(struct maildir_message **pm)
     deliver_box_put(&m->box);
     arena_free(&m->arena);
     str_free(&m->tmp);
+    str_free(&m->listed);
     str_free(&m->buffer);
     str_free(&m->header);
     free(m->dir);

@@ -8,7 +8,8 @@
  * Callers     lmtpd, local/virtual
  * Invariants  fsync comes after rename: in the other order a power cut leaves the message in tmp/
  *             no symbolic link below the mailbox is followed; nothing is overwritten
- *             the index learns what the parser saw, when there is room; a failure there is none
+ *             the index learns what the parser saw, when there is room; a failure there is none. Of the first mailbox's
+ *             file it learns at maildir_free: who waits for the answer need not wait for that
  * Units       bytes as stored: lines end in LF
  * Errors      -1 with a struct err: code and dsn say whether to try again
  * Privilege   the mail user; write access to the mailbox
@@ -34,7 +35,7 @@ bool maildir_too_big(const struct maildir_message *);
 int maildir_end(struct maildir_message *, struct err *);
 int maildir_deliver(struct maildir_message *, const char *dir, unsigned how, struct err *);
 uint64_t maildir_bytes(const struct maildir_message *);
-/* Removes what is left in tmp/; what was delivered stays. */
+/* Removes what is left in tmp/; what was delivered stays, and the index learns of it: in a fiber it may wait for that. */
 void maildir_free(struct maildir_message **);
 /* At the end of a process that delivers, when nothing is being delivered: removes what it kept to be faster. */
 void maildir_finish(void);

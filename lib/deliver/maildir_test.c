@@ -155,6 +155,24 @@ static void test_index(void)
     store_close(&st);
 }
 
+/* Who waits for the answer does not wait for the index, not even when another keeps it locked. */
+static void test_index_after(void)
+{
+    int other = open(in_top("i/posthorn.index"), O_RDWR | O_CLOEXEC);
+    struct maildir_message *m;
+    struct stat before, after;
+    struct err err;
+
+    assert(other >= 0 && flock(other, LOCK_EX) == 0 && fstat(other, &before) == 0);
+    assert(maildir_begin(in_top("i/"), MAILDIR_MAKE, 0, &m, &err) == 0);
+    maildir_write(m, "Subject: hi\n\nbody\n", 18);
+    assert(maildir_end(m, &err) == 0 && maildir_deliver(m, in_top("i/"), MAILDIR_MAKE, &err) == 0);
+    assert(flock(other, LOCK_UN) == 0 && fstat(other, &after) == 0 && after.st_size == before.st_size);
+    maildir_free(&m);
+    assert(fstat(other, &after) == 0 && after.st_size > before.st_size);
+    close(other);
+}
+
 static void deliver_in_fiber(void *arg)
 {
     (void) arg;
@@ -183,6 +201,7 @@ static void run(void *arg)
     (void) arg;
     test_moved();
     test_index();
+    test_index_after();
     test_at_once();
     test_many();
     event_stop();

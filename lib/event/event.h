@@ -110,5 +110,6 @@ int event_sync(const struct event_sync *files, size_t n);
  * its commit. false: not any more; said just before its own event_sync, or when it will never come. */
 void event_sync_expect(bool);
 void event_solo(bool);          /* said by lib/service: there is one session at most */
+bool event_here(void);          /* it was, or this is no fiber: a short write and its sync need no offload */
 void event_offload_start(void); /* starts one thread now: before a seccomp filter that forbids clone */
 #endif

@@ -51,6 +51,7 @@ static struct { /* of the loop's thread: what it has not handed over yet */
 
 static bool solo;
 void event_solo(bool yes) { solo = yes; }
+bool event_here(void) { return solo || fiber_self() == NULL; }
 void event_sync_expect(bool yes) { window.expected += yes ? 1 : (size_t) -1; }
 
 static void sync_file(void *arg)

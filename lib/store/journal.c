@@ -27,6 +27,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 enum { ZEROS_BYTES = 1 << 18, FRAME_BYTES_MAX = JOURNAL_HALF_BYTES / 2, AGAIN_MS = 5 };
@@ -439,9 +440,25 @@ static void seal_frame(const struct journal *j, struct batch *b)
     str_add(&b->frame, zeros, (JOURNAL_BLOCK - b->frame.len % JOURNAL_BLOCK) % JOURNAL_BLOCK);
 }
 
+struct frame_write {
+    int fd, error;
+    const struct str *frame;
+    off_t at;
+};
+
+static void write_frame_synced(void *arg)
+{
+    struct frame_write *w = arg;
+    struct iovec whole = { w->frame->p, w->frame->len };
+
+    errno = ENOSPC; /* a short write sets none */
+    if (pwritev2(w->fd, &whole, 1, w->at, RWF_DSYNC) != (ssize_t) w->frame->len)
+        w->error = errno;
+}
+
 static bool put(struct journal *j, struct batch *b)
 {
-    struct event_sync one = { .fd = j->fd, .data_only = true };
+    struct frame_write w = { .fd = j->fd, .frame = &b->frame };
     size_t room = b->frame.len + JOURNAL_BLOCK;
 
     if (j->failed)
@@ -454,10 +471,13 @@ static bool put(struct journal *j, struct batch *b)
         return false;
     seal_frame(j, b);
     j->dirty[j->now] = true;
-    if (write_whole(j->fd, b->frame.p, b->frame.len,
-                    (off_t) (JOURNAL_DATA + (uint64_t) j->now * JOURNAL_HALF_BYTES + j->offset)) < 0 ||
-        event_sync(&one, 1) < 0) {
-        fail(j, "write", errno);
+    w.at = (off_t) (JOURNAL_DATA + (uint64_t) j->now * JOURNAL_HALF_BYTES + j->offset);
+    if (event_here())
+        write_frame_synced(&w);
+    else
+        event_offload(write_frame_synced, &w);
+    if (w.error) {
+        fail(j, "write", w.error);
         return false;
     }
     j->offset += b->frame.len;

@@ -506,7 +506,6 @@ static void script(void)
             fail(command.p, line.p);
         printf("{\"ms\": %.3f, \"bytes\": %llu, \"ok\": %s}\n", (double) (time_mono_us() - began) / 1000,
                (unsigned long long) (stream_bytes_in(s) - bytes), ok ? "true" : "false");
-        fflush(stdout);
         str_reset(&command);
         if (!over)
             break;

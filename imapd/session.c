@@ -373,6 +373,8 @@ static void too_long(struct imapd_session *s)
 static void serve(struct imapd_session *s)
 {
     while (s->state != IMAPD_LOGOUT && s->state != IMAPD_ASLEEP) {
+        if (s->box && stream_buffered(s->io) == 0 && stream_flush(s->io) == 0)
+            mailbox_rest(s->box);
         if (stream_wait_input(s->io, time_mono_ms() + IMAPD_AUTOLOGOUT_MS) != 0) {
             if (errno == EINTR) /* a notice that came when IDLE was over */
                 continue;

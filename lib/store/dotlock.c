@@ -113,6 +113,13 @@ int dotlock_take(int dir_fd, const char *name)
     return fd;
 }
 
+bool dotlock_held(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 && st.st_nlink > 0;
+}
+
 /* Somebody may have found it stale while we were stopped: what stands there then is another's. */
 void dotlock_release(int dir_fd, const char *name, int fd)
 {

@@ -174,6 +174,9 @@ void together_join(struct mailbox *); /* its directories are open */
 void together_leave(struct mailbox *);
 int together_lock(struct mailbox *); /* the uidlist's, in this process by turns; scan_unlock follows; -1 errno */
 void together_freed(struct mailbox *);
+/* As scan_unlock, but for a moment it may stay locked, for whoever saves the next message; when the last one here closes
+ * the mailbox it is given back. */
+void together_unlock_later(struct mailbox *);
 struct together_saves { /* new messages that share a commit of the file system: see save.c */
     struct list waiting;
     bool led;       /* one of them does the work for all */

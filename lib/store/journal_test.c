@@ -9,6 +9,7 @@
 #include "base/time.h"
 #include "conf/param.h"
 #include "event/event.h"
+#include "store/dotlock.h"
 #include "store/index.h"
 #include "store/internal.h"
 #include "store/journal_file.h"
@@ -465,6 +466,126 @@ static void test_sessions(void)
     expect_all(told, n);
 }
 
+/* The uidlist stays locked from one message of a row to the next, but not for long, not against others, and not by who
+ * has lost the lock. */
+enum { PATIENCE_MS = 60000 };
+static unsigned saves_done;
+
+static void save_one(struct store *st, struct mailbox *box)
+{
+    struct arena *a = arena_new();
+    struct mailbox_save *s;
+    uint32_t validity = 0, *uids;
+    size_t count;
+
+    assert(mailbox_save_begin(st, "INBOX", box, &s) == STORE_OK);
+    assert(mailbox_save_start(s, 0, NULL, MAILBOX_SAVE_NOW) == STORE_OK &&
+           mailbox_save_write(s, "Subject: x\r\n\r\n", 14) == STORE_OK && mailbox_save_finish(s) == STORE_OK);
+    assert(mailbox_save_commit(&s, a, &validity, &uids, &count) == STORE_OK && uids[0] == ++saves_done);
+    arena_free(&a);
+}
+
+/* Until it is kept: a slow machine may need several rows. */
+static void save_row(struct store *st, struct mailbox *box)
+{
+    int64_t until = time_mono_ms() + PATIENCE_MS;
+
+    do {
+        assert(time_mono_ms() < until);
+        save_one(st, box);
+    } while (!exists(UIDLIST_LOCK));
+}
+
+struct late {
+    struct store *st;
+    struct mailbox *box;
+    bool done;
+};
+
+static void save_late(void *arg)
+{
+    struct late *late = arg;
+
+    save_one(late->st, late->box);
+    late->done = true;
+}
+
+static void keep_locked(void *unused)
+{
+    int64_t until = time_mono_ms() + PATIENCE_MS;
+    struct late late = { .st = root_open() };
+    int other;
+
+    (void) unused;
+    assert(mailbox_open(late.st, "INBOX", false, &late.box) == STORE_OK);
+    save_row(late.st, late.box);
+    while (exists(UIDLIST_LOCK)) /* given back though nobody closes the mailbox */
+        assert(time_mono_ms() < until && event_sleep(1) == 0);
+    save_row(late.st, late.box);
+    root_shell("rm " UIDLIST_LOCK);
+    assert((other = dotlock_take(late.box->control_fd, UIDLIST_LOCK)) >= 0);
+    fiber_go("late", save_late, &late);
+    assert(event_sleep(100) == 0 && !late.done);
+    dotlock_release(late.box->control_fd, UIDLIST_LOCK, other);
+    while (!late.done)
+        assert(time_mono_ms() < until && event_sleep(5) == 0);
+    save_row(late.st, late.box);
+    mailbox_close(&late.box);
+    assert(!exists(UIDLIST_LOCK));
+    store_close(&late.st);
+    event_stop();
+}
+
+static pid_t want_lock(void)
+{
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        int dir = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC), lock = dotlock_take(dir, UIDLIST_LOCK);
+        if (lock >= 0)
+            dotlock_release(dir, UIDLIST_LOCK, lock);
+        _exit(lock >= 0 ? 0 : 1);
+    }
+    return pid;
+}
+
+static void save_against_other(void *arg)
+{
+    pid_t other = *(pid_t *) arg;
+    int64_t until = time_mono_ms() + PATIENCE_MS;
+    struct store *st = root_open();
+    struct mailbox *box;
+    int status;
+
+    assert(mailbox_open(st, "INBOX", false, &box) == STORE_OK);
+    while (waitpid(other, &status, WNOHANG) == 0) {
+        assert(time_mono_ms() < until);
+        save_one(st, box);
+    }
+    assert(status == 0);
+    mailbox_close(&box);
+    store_close(&st);
+    event_stop();
+}
+
+static void test_lock_kept(void)
+{
+    struct store *st;
+    pid_t other;
+
+    root_wipe();
+    st = root_open();
+    (void) save(st, 1, 500, 0, NULL);
+    store_close(&st);
+    saves_done = 1;
+    event_run(keep_locked, NULL);
+    for (int i = 0; i < 3; i++) {
+        other = want_lock();
+        assert(other > 0);
+        event_run(save_against_other, &other);
+    }
+}
+
 /* A file of that name that is none of ours stops nobody. */
 static void test_strange(void)
 {
@@ -506,6 +627,7 @@ int main(void)
         test_without_uidlist();
         test_removed();
         test_sessions();
+        test_lock_kept();
     } else {
         printf("%s is on no ext4 or xfs: only what others leave there was tried\n", root);
     }

@@ -78,6 +78,8 @@ void message_gather(struct mailbox *box, struct item *it, struct slice record)
     index_gather(&box->batch, record);
 }
 
+void mailbox_rest(struct mailbox *box) { message_flush(box); }
+
 /* The record, where the index has it. */
 static int fetch_record(struct mailbox *box, struct item *it, struct slice *out)
 {

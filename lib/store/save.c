@@ -46,7 +46,8 @@ struct mailbox_save {
     uint8_t flags;
     uint64_t keywords, physical, virtual;
     int64_t date;
-    bool cr; /* a CR waits for what follows it */
+    bool in_journal; /* what this one led was told by the journal: the next message is on its way */
+    bool cr;         /* a CR waits for what follows it */
     char last;
     struct str header, buffer;
     struct arena *arena;
@@ -482,7 +483,8 @@ static enum store_why make_durable(struct mailbox_save *leader, struct list *bat
 
     if (journal) {
         why = save_assign(leader->box, to, n, UIDLIST_LATER);
-        if (take_in_journal(&journal, batch, to, why == STORE_OK ? n : 0))
+        leader->in_journal = take_in_journal(&journal, batch, to, why == STORE_OK ? n : 0);
+        if (leader->in_journal)
             return why;
     }
     return why ? why : sync_all(leader, batch, to, n, listed);
@@ -546,7 +548,10 @@ static enum store_why commit(struct mailbox_save *leader, struct list *batch)
         list_append(batch, &s->node);
     }
     why = publish(leader, batch);
-    scan_unlock(leader->box);
+    if (leader->in_journal)
+        together_unlock_later(leader->box);
+    else
+        scan_unlock(leader->box);
     return why;
 }
 

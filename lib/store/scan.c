@@ -750,7 +750,6 @@ enum store_why scan_sync(struct mailbox *box)
 {
     enum store_why loaded;
 
-    message_flush(box);
     if (box->dormant && undisturbed(box))
         return sync_dormant(box);
     if ((loaded = mailbox_load(box)) && box->shown)

@@ -13,14 +13,19 @@
  */
 #include "base/list.h"
 #include "base/mem.h"
+#include "base/time.h"
 #include "event/event.h"
 #include "store/dotlock.h"
 #include "store/internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <unistd.h>
 
-enum { CHANGES_MAX = 1024 };
+/* While message after message is saved, the uidlist stays locked for some milliseconds from one to the next; then it is
+ * given back as often as it is taken, for as long again: who waits for it in another process tries now and then. */
+enum { CHANGES_MAX = 1024, LOCK_KEPT_MS = 3, LOCK_ROW_MS = 50 };
 
 struct change {
     int64_t from, to; /* mtimes of cur/ */
@@ -37,6 +42,9 @@ struct together {
     size_t noted;           /* from next on: not published yet; more than CHANGES_MAX: too many */
     bool locked;
     struct event_cond freed;
+    int kept_fd, kept_dir_fd;       /* the lock, kept while nobody here has it, and the directory it is in; -1: not */
+    int64_t row_since;              /* when a row of saves began to keep it */
+    struct event_timer *kept_timer; /* gives it back */
     struct together_saves saves;
 };
 
@@ -74,6 +82,7 @@ void together_join(struct mailbox *box)
     }
     if (box->with == NULL) {
         box->with = mem_new(sizeof *box->with);
+        box->with->kept_fd = box->with->kept_dir_fd = -1;
         box->with->inode = st.st_ino;
         box->with->device = st.st_dev;
         list_init(&box->with->saves.waiting);
@@ -83,6 +92,15 @@ void together_join(struct mailbox *box)
     box->followed = box->with->next;
 }
 
+static void give_back(void *arg)
+{
+    struct together *t = arg;
+
+    if (t->kept_fd >= 0)
+        dotlock_release(t->kept_dir_fd, UIDLIST_LOCK, t->kept_fd);
+    t->kept_fd = -1;
+}
+
 void together_leave(struct mailbox *box)
 {
     struct together *t = box->with;
@@ -90,10 +108,25 @@ void together_leave(struct mailbox *box)
     box->with = NULL;
     if (t == NULL || --t->users)
         return;
+    event_timer_free(&t->kept_timer);
+    give_back(t);
+    if (t->kept_dir_fd >= 0)
+        close(t->kept_dir_fd);
     forget(t);
     free(t->changes);
     list_del(&t->node);
     free(t);
+}
+
+static int kept_lock(struct together *t)
+{
+    int fd = t->kept_fd;
+
+    t->kept_fd = -1;
+    if (fd < 0 || dotlock_held(fd))
+        return fd;
+    close(fd); /* this process was stopped for long, and another took it away */
+    return -1;
 }
 
 int together_lock(struct mailbox *box)
@@ -106,10 +139,32 @@ int together_lock(struct mailbox *box)
             return -1;
     if (t && fiber_self())
         t->locked = true;
-    fd = dotlock_take(box->control_fd, UIDLIST_LOCK);
+    fd = t ? kept_lock(t) : -1;
+    if (fd < 0)
+        fd = dotlock_take(box->control_fd, UIDLIST_LOCK);
     if (fd < 0)
         together_freed(box);
     return fd;
+}
+
+void together_unlock_later(struct mailbox *box)
+{
+    struct together *t = box->with;
+    int64_t now = time_mono_ms();
+
+    if (t && now - t->row_since >= 2 * LOCK_ROW_MS)
+        t->row_since = now;
+    if (t == NULL || fiber_self() == NULL || now - t->row_since >= LOCK_ROW_MS ||
+        (t->kept_dir_fd < 0 && (t->kept_dir_fd = fcntl(box->control_fd, F_DUPFD_CLOEXEC, 0)) < 0)) {
+        scan_unlock(box);
+        return;
+    }
+    t->kept_fd = box->lock_fd;
+    if (t->kept_timer)
+        event_timer_reset(t->kept_timer, LOCK_KEPT_MS);
+    else
+        t->kept_timer = event_timer_new(LOCK_KEPT_MS, give_back, t);
+    together_freed(box);
 }
 
 void together_freed(struct mailbox *box)

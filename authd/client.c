@@ -460,6 +460,7 @@ static int on_auth(struct conn *c, const struct dovecot_auth_line *line)
     r->auth->holder = r;
     r->auth->client_pid = arena_printf(r->arena, "%" PRIu32, c->cpid);
     r->nologin = dovecot_auth_value(line, 3, "nologin", &ignored);
+    r->auth->will_claim = c->login && !r->nologin;
     r->final_ok = dovecot_auth_value(line, 3, "final-resp-ok", &ignored);
     r->binding_shown = dovecot_auth_value(line, 3, DOVECOT_AUTH_BINDING, &ignored);
     r->deadline = time_mono_ms() + AUTHD_REQUEST_SECONDS * 1000;

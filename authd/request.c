@@ -5,6 +5,7 @@
  */
 #include "request.h"
 #include "authd.h"
+#include "sql.h"
 #include "base/log.h"
 #include "conf/var.h"
 #include "proto/sasl/dovecot_auth.h"
@@ -63,6 +64,7 @@ struct authd_request *authd_request_copy(const struct authd_request *from, struc
     r->client_pid = arena_strdup(a, from->client_pid);
     copy_fields(&from->fields, &r->fields, a);
     copy_fields(&from->userdb, &r->userdb, a);
+    r->foreseen = sql_foreseen_copy(from->foreseen, a);
     r->prefetched = from->prefetched;
     r->successful = from->successful;
     r->tempfail = from->tempfail;

@@ -34,6 +34,7 @@ struct authd_request {
     struct authd_fields userdb; /* userdb_* of the passdb, without the prefix */
     bool prefetched;            /* the passdb has answered the userdb's question too */
     bool nodelay;               /* a failure is told at once */
+    bool will_claim;            /* a right password is followed by a question to the userdb at once */
     bool fresh;                 /* no answer that was remembered somewhere will do */
     bool successful;            /* a passdb has taken the password */
     bool restricted;            /* a passdb knows the user, and lets nobody in now (fail, allow_nets) */
@@ -51,6 +52,8 @@ struct authd_request {
     const char *database;   /* driver that answered last, for the log */
     const char *password;   /* %w: while the password is checked; else "" */
     const char *client_pid; /* %p, as text */
+
+    struct sql_foreseen *foreseen; /* the userdb's answer, told with the password's (authd/sql.h); NULL */
 };
 
 struct dovecot_auth_line;

@@ -259,6 +259,13 @@ static struct userdb *next_of(const struct authd_request *r, size_t at)
     return NULL;
 }
 
+const char *authd_userdb_sql_source(const struct authd_request *r)
+{
+    const struct userdb *u = next_of(r, 0);
+
+    return u && u->driver == &userdb_sql ? u->entry.args : NULL;
+}
+
 /* mail_uid and mail_gid, where no database has said more. */
 static int settle(struct authd_request *r, struct err *err)
 {

@@ -16,6 +16,8 @@
 enum lookup authd_userdb(struct authd_request *, struct err *);
 /* One field into the request's `userdb`, with what it means; also of a passdb's userdb_ fields. -1 with words. */
 int authd_userdb_set(struct authd_request *, const struct authd_field *, struct err *);
+/* The dovecot-sql.conf.ext that authd_userdb would ask first; NULL: another driver is. */
+const char *authd_userdb_sql_source(const struct authd_request *);
 /* Each user that the databases can list; -1: some could not. */
 int authd_userdb_each(void (*fn)(void *ctx, struct slice user), void *ctx);
 

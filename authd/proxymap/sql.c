@@ -6,7 +6,7 @@
 #include "table/proxy.h"
 #include "table/sql/mysql.h"
 
-enum { ANSWER_BYTES = 2 << 20 };
+enum { ANSWER_BYTES = 2 << 20, THEN_BYTES = 64 << 10 };
 
 struct variables {
     size_t count;
@@ -44,15 +44,15 @@ static int take_variables(struct msg *in, struct arena *a, struct variables *out
     return 0;
 }
 
-/* One row as column* and cell*. -1: it does not fit into a frame. */
-static int put_row(struct msg *m, const struct sql_rows *rows, size_t row)
+/* The first row as column* and cell*. -1: it does not fit into a frame. */
+static int put_row(struct msg *m, const char *column, const char *as, const struct sql_rows *rows)
 {
     size_t bytes = 0;
 
     if (rows->columns > PROXY_COLUMNS)
         return -1;
     for (size_t i = 0; i < rows->columns; i++) {
-        struct slice cell = rows->cell[row * rows->columns + i], name = slice_of(rows->name[i]);
+        struct slice cell = rows->cell[i], name = slice_of(rows->name[i]);
         struct str tagged;
 
         bytes += cell.len;
@@ -63,13 +63,22 @@ static int put_row(struct msg *m, const struct sql_rows *rows, size_t row)
             str_addc(&tagged, '=');
             str_addslice(&tagged, cell);
         }
-        msg_put(m, "column", slice_sub(name, 0, PROXY_NAME_BYTES));
-        msg_put(m, "cell", str_slice(&tagged));
+        msg_put(m, column, slice_sub(name, 0, PROXY_NAME_BYTES));
+        msg_put(m, as, str_slice(&tagged));
         if (tagged.len)
             mem_wipe(tagged.p, tagged.len);
         str_free(&tagged);
     }
     return 0;
+}
+
+static bool fits(const struct sql_rows *rows, size_t limit)
+{
+    size_t bytes = 0;
+
+    for (size_t i = 0; i < rows->columns; i++)
+        bytes += strlen(rows->name[i]) + rows->cell[i].len;
+    return rows->columns <= PROXY_COLUMNS && bytes <= limit;
 }
 
 static struct msg *retry(const char *why)
@@ -104,11 +113,26 @@ static struct msg *ask(const char *source, enum sql_dovecot_query which, bool fr
     m = msg_new(answer == LOOKUP_FOUND ? "found" : "none");
     msg_put_str(m, "scheme", sql_source_config(t)->default_pass_scheme);
     msg_put_str(m, "variables", sql_source_config(t)->variables[which]);
-    if (answer == LOOKUP_FOUND && put_row(m, &rows, 0) < 0) {
+    if (answer == LOOKUP_FOUND && put_row(m, "column", "cell", &rows) < 0) {
         msg_free(&m);
         return retry("the row is too long");
     }
     return m;
+}
+
+/* What the asker will need next, if the password is right: of use only where it is found. */
+static void ask_then(const char *source, struct variables *v, struct arena *a, struct msg *m)
+{
+    const struct var_scope scope = { .get = get, .ctx = v };
+    struct table *t = sources_sql(source);
+    struct sql_rows rows;
+    struct err err;
+
+    if (t == NULL || sql_source_ask(t, SQL_DOVECOT_USER, false, &scope, a, &rows, &err) != LOOKUP_FOUND ||
+        !fits(&rows, THEN_BYTES))
+        return;
+    msg_put_str(m, "then_variables", sql_source_config(t)->variables[SQL_DOVECOT_USER]);
+    (void) put_row(m, "then_column", "then_cell", &rows);
 }
 
 void sql_on_ask(struct service_conn *c, struct msg *in)
@@ -118,6 +142,7 @@ void sql_on_ask(struct service_conn *c, struct msg *in)
     const char *source = msg_get_str(in, "source", PROXY_SOURCE_BYTES);
     const char *query = msg_get_str(in, "query", PROXY_NAME_BYTES);
     bool password = strcmp(query, "password") == 0, fresh = msg_get_num(in, "fresh", 0, 1);
+    const char *then = msg_has(in, "then") ? msg_get_str(in, "then", PROXY_SOURCE_BYTES) : NULL;
     bool whole = take_variables(in, a, v) == 0 && msg_done(in);
     struct msg *reply;
 
@@ -125,6 +150,8 @@ void sql_on_ask(struct service_conn *c, struct msg *in)
         reply = ask(source, password ? SQL_DOVECOT_PASSWORD : SQL_DOVECOT_USER, fresh, v, a);
     else
         reply = retry("the request is malformed");
+    if (then && password && strcmp(msg_name(reply), "found") == 0)
+        ask_then(then, v, a, reply);
     service_reply(c, &reply);
     arena_free(&a);
 }
@@ -146,7 +173,7 @@ static int send_row(void *ctx, const struct sql_rows *one)
     struct listing *l = ctx;
     struct msg *m = msg_new("row");
 
-    l->too_large = put_row(m, one, 0) < 0;
+    l->too_large = put_row(m, "column", "cell", one) < 0;
     if (!l->too_large)
         send_frame(l, &m);
     msg_free(&m);

@@ -12,24 +12,51 @@ enum { ASK_MS = 60000, ROW_MS = 300000 };
 
 static struct ipc_client *proxymap; /* lives as long as the process */
 
-/* column* and cell* of an answer. */
-static int take_row(struct msg *m, struct arena *a, struct proxymap_row *out, struct err *err)
+/* column* and cell* of an answer, or of what it says beside. */
+static int take_row(struct msg *m, const char *column, const char *cell, struct arena *a, struct proxymap_row *out,
+                    struct err *err)
 {
     struct slice text;
 
     *out = (struct proxymap_row){ 0 };
     out->name = arena_alloc(a, PROXY_COLUMNS * sizeof *out->name);
     out->value = arena_alloc(a, PROXY_COLUMNS * sizeof *out->value);
-    while (out->columns < PROXY_COLUMNS && msg_next(m, "column", PROXY_NAME_BYTES, &text)) {
+    while (out->columns < PROXY_COLUMNS && msg_next(m, column, PROXY_NAME_BYTES, &text)) {
         size_t i = out->columns++;
         out->name[i] = arena_strndup(a, text.p, text.len);
-        text = msg_get(m, "cell", PROXY_CELL_BYTES + 1);
+        text = msg_get(m, cell, PROXY_CELL_BYTES + 1);
         if (text.len && memchr(text.p, 0, text.len))
             return err_set(err, 0, NULL, "column %s of the answer holds a NUL byte", out->name[i]);
         if (text.len)
             out->value[i] = arena_strndup(a, text.p + 1, text.len - 1);
     }
+    return 0;
+}
+
+static int finish(struct msg *m, struct err *err)
+{
     return msg_done(m) ? 0 : err_set(err, 0, NULL, "the proxymap service gave a malformed answer");
+}
+
+static int take_only_row(struct msg *m, struct arena *a, struct proxymap_row *out, struct err *err)
+{
+    return take_row(m, "column", "cell", a, out, err) < 0 ? -1 : finish(m, err);
+}
+
+static int take_rows(struct msg *m, struct arena *a, struct proxymap_row *out, struct proxymap_then *then,
+                     struct err *err)
+{
+    const char *variables;
+
+    if (then == NULL || !msg_has(m, "then_variables"))
+        return take_only_row(m, a, out, err);
+    variables = msg_get_str(m, "then_variables", PROXY_VARIABLES_BYTES);
+    if (take_row(m, "column", "cell", a, out, err) < 0 ||
+        take_row(m, "then_column", "then_cell", a, &then->row, err) < 0 || finish(m, err) < 0)
+        return -1;
+    then->variables = arena_strdup(a, variables);
+    then->found = true;
+    return 0;
 }
 
 static enum lookup refused(struct msg *m, const char *source, struct err *err)
@@ -45,7 +72,7 @@ static enum lookup refused(struct msg *m, const char *source, struct err *err)
 }
 
 static enum lookup read_answer(struct msg *m, const char *source, struct arena *a, struct proxymap_row *out,
-                               struct proxymap_about *about, struct err *err)
+                               struct proxymap_about *about, struct proxymap_then *then, struct err *err)
 {
     bool found = strcmp(msg_name(m), "found") == 0;
     const char *scheme, *variables;
@@ -54,7 +81,7 @@ static enum lookup read_answer(struct msg *m, const char *source, struct arena *
         return refused(m, source, err);
     scheme = msg_get_str(m, "scheme", PROXY_NAME_BYTES);
     variables = msg_get_str(m, "variables", PROXY_VARIABLES_BYTES);
-    if (take_row(m, a, out, err) < 0)
+    if (take_rows(m, a, out, found ? then : NULL, err) < 0)
         return LOOKUP_RETRY;
     if (about)
         *about = (struct proxymap_about){ arena_strdup(a, scheme), arena_strdup(a, variables) };
@@ -63,7 +90,7 @@ static enum lookup read_answer(struct msg *m, const char *source, struct arena *
 
 enum lookup proxymap_sql(const char *source, enum proxymap_query query, bool fresh, const struct proxymap_var *var,
                          size_t vars, struct arena *a, struct proxymap_row *out, struct proxymap_about *about,
-                         struct err *err)
+                         struct proxymap_then *then, struct err *err)
 {
     struct msg *m = msg_new("sql"), *reply;
     enum lookup answer;
@@ -74,6 +101,10 @@ enum lookup proxymap_sql(const char *source, enum proxymap_query query, bool fre
     msg_put_str(m, "source", source);
     msg_put_str(m, "query", query == PROXYMAP_PASSWORD ? "password" : "user");
     msg_put_num(m, "fresh", fresh);
+    if (then) {
+        then->found = false;
+        msg_put_str(m, "then", then->source);
+    }
     for (size_t i = 0; i < vars; i++) {
         msg_put_str(m, "name", var[i].name);
         msg_put_str(m, "value", var[i].value);
@@ -83,7 +114,7 @@ enum lookup proxymap_sql(const char *source, enum proxymap_query query, bool fre
         (void) err_set(err, 0, NULL, "the proxymap service cannot be asked: %s", strerror(errno));
         return LOOKUP_RETRY;
     }
-    answer = read_answer(reply, source, a, out, about, err);
+    answer = read_answer(reply, source, a, out, about, then, err);
     msg_free(&reply);
     return answer;
 }
@@ -98,7 +129,7 @@ static int next_row(struct stream *s, const char *source, struct arena *a, struc
         return err_set(err, 0, NULL, "%s: the proxymap service sent no more rows: %s", source,
                        errno ? strerror(errno) : "it ended");
     if (strcmp(msg_name(m), "row") == 0)
-        rc = take_row(m, a, row, err) < 0 ? -1 : 1;
+        rc = take_only_row(m, a, row, err) < 0 ? -1 : 1;
     else if (strcmp(msg_name(m), "end") == 0 && msg_done(m))
         rc = 0;
     else

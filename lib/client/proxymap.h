@@ -26,10 +26,17 @@ struct proxymap_about { /* the query, told with FOUND and NONE */
     const char *default_pass_scheme;
     const char *variables; /* names that its text uses, blanks between: what the answer depends on */
 };
-/* In a fiber. fresh: no remembered answer will do. about may be NULL. */
+struct
+    proxymap_then { /* user_query of another file, or the same one: asked along with a password for the same variables */
+    const char *source;
+    bool found; /* false: ask it by itself: it found nothing, or there was no answer, or none was tried */
+    struct proxymap_row row;
+    const char *variables; /* as struct proxymap_about */
+};
+/* In a fiber. fresh: no remembered answer will do; of `then` one may. about and then may be NULL. */
 enum lookup proxymap_sql(const char *source, enum proxymap_query, bool fresh, const struct proxymap_var *,
                          size_t vars, struct arena *, struct proxymap_row *out, struct proxymap_about *about,
-                         struct err *);
+                         struct proxymap_then *then, struct err *);
 /* iterate_query: fn for each row, as they arrive; it may wait. -1: rows are missing. */
 int proxymap_sql_each(const char *source, void (*fn)(void *ctx, const struct proxymap_row *), void *ctx,
                       struct err *);

@@ -25,6 +25,7 @@ static struct msg *answer(struct msg *in)
     const char *source = msg_get_str(in, "source", 100), *query = msg_get_str(in, "query", 100);
     struct slice user, name;
     bool fresh = msg_get_num(in, "fresh", 0, 1);
+    const char *then = msg_has(in, "then") ? msg_get_str(in, "then", 100) : NULL;
     struct msg *m;
 
     assert(msg_next(in, "name", 100, &name) && slice_eq(name, "user") && msg_next(in, "value", 100, &user));
@@ -47,6 +48,13 @@ static struct msg *answer(struct msg *in)
         put_cell(m, "empty", "=", 1);
         if (slice_eq(user, "nul"))
             put_cell(m, "odd", "=a\0b", 4);
+        if (then && strcmp(then, "/none") != 0) {
+            msg_put_str(m, "then_variables", "user");
+            msg_put_str(m, "then_column", "home");
+            msg_put_str(m, "then_cell", "=/home");
+            msg_put_str(m, "then_column", "null");
+            msg_put(m, "then_cell", strcmp(then, "/odd") == 0 ? SLICE("=a\0b") : SLICE(""));
+        }
         str_free(&cell);
     }
     return m;
@@ -138,6 +146,7 @@ static int connector(const char *service, int64_t deadline)
 static struct arena *arena;
 static struct proxymap_row row;
 static struct proxymap_about about;
+static struct proxymap_then then; /* asked for where it has a source */
 static bool fresh;
 static struct err err;
 
@@ -146,7 +155,7 @@ static enum lookup ask(const char *source, enum proxymap_query query, const char
     const struct proxymap_var var = { "user", user };
 
     about = (struct proxymap_about){ NULL, NULL };
-    return proxymap_sql(source, query, fresh, &var, 1, arena, &row, &about, &err);
+    return proxymap_sql(source, query, fresh, &var, 1, arena, &row, &about, then.source ? &then : NULL, &err);
 }
 
 static void collect(void *ctx, const struct proxymap_row *r)
@@ -195,6 +204,22 @@ static void test_tables(void)
     maps_free(&two);
 }
 
+/* The user's row comes with the password's, or not. */
+static void test_then(void)
+{
+    then.source = "/u";
+    assert(ask("/f", PROXYMAP_PASSWORD, "joe") == LOOKUP_FOUND && row.columns == 3 && then.found);
+    assert(then.row.columns == 2 && strcmp(then.row.name[0], "home") == 0 && strcmp(then.row.value[0], "/home") == 0);
+    assert(strcmp(then.row.name[1], "null") == 0 && then.row.value[1] == NULL && strcmp(then.variables, "user") == 0);
+    then.source = "/none";
+    assert(ask("/f", PROXYMAP_PASSWORD, "joe") == LOOKUP_FOUND && row.columns == 3 && !then.found);
+    assert(ask("/f", PROXYMAP_PASSWORD, "nobody") == LOOKUP_NONE && !then.found);
+    assert(ask("/f", PROXYMAP_PASSWORD, "later") == LOOKUP_RETRY && !then.found);
+    then.source = "/odd";
+    assert(ask("/f", PROXYMAP_PASSWORD, "joe") == LOOKUP_RETRY && !then.found && strstr(err.text, "column null"));
+    then.source = NULL;
+}
+
 static void test(void *unused)
 {
     char all[100] = "";
@@ -215,6 +240,7 @@ static void test(void *unused)
     assert(ask("/f", PROXYMAP_USER, "nul") == LOOKUP_RETRY && strstr(err.text, "column odd"));
     assert(ask("/f", PROXYMAP_USER, "down") == LOOKUP_RETRY && strstr(err.text, "cannot be asked"));
     assert(ask("/f", PROXYMAP_USER, "joe") == LOOKUP_FOUND); /* over a new connection */
+    test_then();
     assert(proxymap_sql_each("/f", collect, all, &err) == 0 && strcmp(all, "u0u1u2") == 0);
     assert(proxymap_sql_each("/broken", collect, all, &err) == -1 && strcmp(err.text, "lost") == 0);
     test_tables();

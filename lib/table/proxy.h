@@ -7,7 +7,8 @@
  * unless it was the first of both (where others said none before, somebody may be inserted there any moment).
  * "sql" {source, query, fresh, name*, value*}: a query of a dovecot-sql.conf.ext, "password" or "user", with its
  * variables; fresh 1: no remembered answer will do. Answers "found" {scheme, variables, column*, cell*}, "none" {scheme,
- * variables}, "retry" {why}, "denied" {}: no parameter names the source.
+ * variables}, "retry" {why}, "denied" {}: no parameter names the source. With "then", another source, a "found" may end with
+ * {then_variables, then_column*, then_cell*}: the first row of that one's "user" query, for the same variables.
  * Each name is followed by its value, each column by its cell; a cell is "" for SQL NULL, else "=" and its text.
  * "sql_each" {source}: iterate_query, on a connection of its own: "row" {column*, cell*} any number of times, then
  * "end" {}, "retry" {why} or "denied" {}.
@@ -21,7 +22,7 @@
 #define PROXY_SERVICE  "private/proxymap"
 #define PROXY_PROTOCOL "proxymap"
 enum {
-    PROXY_VERSION = 4,
+    PROXY_VERSION = 5,
     PROXY_FLAGS_MAX = 255,
     PROXY_TABLES = 16, /* of one lookup */
     PROXY_KEYS = 16,

@@ -309,8 +309,8 @@ class Idle(Case):
     """Held sessions: KiB each, CPU to set them up; the first sizes are held on while the next are reached. Where a side cannot hold so
     many, what it held is told. Those in IDLE are each brought a message at the end: from the 250 to the client's EXISTS.
 
-    Each account has been used once before: to make a mailbox costs as much again as to open a session on it, and whether an earlier
-    case has made it would be measured, not the session."""
+    Each account has been used once before: to make a mailbox costs half as much again as to open a session on it, and
+    whether an earlier case has made it would be measured, not the session."""
 
     def __init__(self, name, what, counts, flags, port, debian_most, imap=False, settings=None):
         super().__init__(name, what, "session", None)

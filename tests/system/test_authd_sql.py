@@ -17,7 +17,7 @@ QUERIES = """\
 driver = mysql
 connect = host={socket} dbname=postfixadmin user={user} password={password}
 default_pass_scheme = PLAIN
-password_query = SELECT username AS user, password, {more} FROM mailbox LEFT JOIN extra USING (username) WHERE username = '%u' AND active = '1'
+password_query = SELECT COALESCE(called.name, username) AS user, password, {more} FROM mailbox LEFT JOIN extra USING (username) LEFT JOIN called USING (username) WHERE username = '%u' AND active = '1'
 user_query = SELECT maildir, 5000 AS uid, 5000 AS gid, CONCAT('*:bytes=', quota) AS quota_rule FROM mailbox WHERE username = '%u' AND active = '1'
 iterate_query = SELECT username AS user FROM mailbox ORDER BY username
 """
@@ -51,7 +51,8 @@ def site(port_base, *settings):
         s = Site()
         s.db = stack.enter_context(own_database())
         s.db.sql("CREATE TABLE extra (username VARCHAR(255) PRIMARY KEY, allow_nets VARCHAR(255), nologin VARCHAR(9), userdb_import VARCHAR(255)); "
-                 "GRANT SELECT ON extra TO postfix@localhost; INSERT IGNORE INTO domain (domain, description, transport, backupmx, active, created, modified) VALUES ('sql.test', '', 'virtual', 0, 1, NOW(), NOW())")
+                 "CREATE TABLE called (username VARCHAR(255) PRIMARY KEY, name VARCHAR(255)); "
+                 "GRANT SELECT ON extra TO postfix@localhost; GRANT SELECT ON called TO postfix@localhost; INSERT IGNORE INTO domain (domain, description, transport, backupmx, active, created, modified) VALUES ('sql.test', '', 'virtual', 0, 1, NOW(), NOW())")
         for user in "alice", "bob", "carol":
             s.add(f"{user}@sql.test", f"{user}-pw", quota=1048576)
         s.add("idle@sql.test", "idle-pw", active=0)
@@ -105,6 +106,36 @@ def test_fields_of_columns(plain):
     wait_until(lambda: "nologin" in plain.auth("carol@sql.test", "carol-pw"), what="a row that has changed")
     login = plain.link("auth-login")
     assert login.auth("carol@sql.test", "carol-pw")[0] == "OK" and login.claim(plain.link("auth-master"))[0] == "FAIL"
+
+
+def claimed(site, user, password):
+    login = site.link("auth-login")
+    return login.auth(user, password), login.claim(site.link("auth-master"))
+
+
+def test_a_login_asks_once(plain):
+    """The userdb's question goes with the password's: that is seen where the database is gone between the two."""
+    user = f"once{time.time_ns()}@sql.test"
+    plain.add(user, "pw")
+    login, master = plain.link("auth-login"), plain.link("auth-master")
+    assert login.auth(user, "pw") == ["OK", "1", f"user={user}"]
+    plain.db.signal(signal.SIGSTOP)
+    try:
+        words = login.claim(master)
+    finally:
+        plain.db.signal(signal.SIGCONT)
+    assert words[0] == "USER" and words[2] == user and f"maildir=sql.test/{user.split('@')[0]}/" in words
+    wait_until(lambda: plain.auth("nobody@sql.test", "x")[3:] == [], 60, "the database's answers")
+
+
+def test_who_the_passdb_has_renamed_is_asked_for_anew(plain):
+    """What the userdb says of the name that was typed is no answer for the user whom the passdb makes of it."""
+    name = f"typed{time.time_ns()}@sql.test"
+    plain.add(name, "pw")
+    plain.db.sql(f"INSERT INTO called VALUES ('{name}', 'alice@sql.test')")
+    ok, user = claimed(plain, name, "pw")
+    assert ok[:3] == ["OK", "1", "user=alice@sql.test"]
+    assert user[0] == "USER" and user[2] == "alice@sql.test" and "maildir=sql.test/alice/" in user, user
 
 
 def test_a_user_is_there_at_once(plain):

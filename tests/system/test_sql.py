@@ -177,7 +177,7 @@ def test_bytes_that_are_no_text(site):
 
 
 def proxymap(site):
-    return Frames(f"{site.i.queue_dir}/private/proxymap", "proxymap", 4)
+    return Frames(f"{site.i.queue_dir}/private/proxymap", "proxymap", 5)
 
 
 def lookup(f, table, key, flags=1):
@@ -215,8 +215,8 @@ def test_what_nothing_names_is_not_served(site):
     f.close()
 
 
-def sql_ask(f, source, query, **variables):
-    values = [("source", source), ("query", query), ("fresh", variables.pop("fresh", 0))]
+def sql_ask(f, source, query, then=None, **variables):
+    values = [("source", source), ("query", query), ("fresh", variables.pop("fresh", 0)), *([("then", then)] if then else [])]
     for name, value in variables.items():
         values += [("name", name), ("value", value)]
     name, answer = f.ask("sql", values)
@@ -241,6 +241,21 @@ def test_queries_of_dovecot(site):
     site.sql("INSERT INTO who VALUES ('twice', 'sql.test', 'a', 4), ('twice', 'sql.test', 'b', 5)")
     assert sql_ask(f, site.sql_ext, "password", user="twice@sql.test", service="x")[0] == "retry"
     assert sql_ask(f, site.sql_ext, "user", user="twice@sql.test")[0] == "found"  # Dovecot takes the first
+    f.close()
+
+
+def test_a_user_is_asked_along_with_the_password(site):
+    f = proxymap(site)
+    name, row, all = sql_ask(f, site.sql_ext, "password", then=site.sql_ext, user="alice@sql.test", service="imap")
+    assert name == "found" and row["password"] == "sql.test/alice/" and b"user" in all["then_variables"].split()
+    values = [("source", site.sql_ext), ("query", "password"), ("fresh", 0), ("then", site.sql_ext), ("name", "user"), ("value", "alice@sql.test"), ("name", "service"), ("value", "imap")]
+    then = [v for k, v in f.ask("sql", values)[1] if k in ("then_column", "then_cell")]
+    assert dict(zip(then[::2], then[1::2])) == {b"home": b"=sql.test/alice/", b"uid": b"=5000", b"gid": b"=5000", b"quota_rule": b"=*:bytes=1048576"}
+    for source in ("/etc/shadow", str(site.dir / "boxes.cf")):  # not served, and the password is answered all the same
+        name, row, all = sql_ask(f, site.sql_ext, "password", then=source, user="alice@sql.test", service="imap")
+        assert name == "found" and row["password"] == "sql.test/alice/" and "then_variables" not in all
+    assert "then_variables" not in sql_ask(f, site.sql_ext, "password", then=site.sql_ext, user="nobody@sql.test", service="imap")[2]
+    assert "then_variables" not in sql_ask(f, site.sql_ext, "user", then=site.sql_ext, user="alice@sql.test")[2]
     f.close()
 
 

@@ -33,7 +33,7 @@ enum {
     JOURNAL_BURST_MS = 1000,
     JOURNALS_MAX = 4, /* of a process at a time: with many mailboxes the file system's commits are shared anyway */
     JOURNAL_MESSAGE_BYTES = 128 << 10, /* a larger one is synced: twice the bytes would cost more than a commit */
-    JOURNAL_HALF_BYTES = 2 << 20,      /* while one half is being made durable the other is filled */
+    JOURNAL_HALF_BYTES = 4 << 20,      /* while one half is being made durable the other is filled */
     JOURNAL_SETTLE_MS = 1000,          /* so often a half is settled though it is not full */
     JOURNAL_IDLE_MS = 2000,
     JOURNAL_BUSY_MS = 250,       /* others have them all: so long files are synced before it is tried again */
@@ -41,7 +41,7 @@ enum {
     JOURNAL_MAILBOXES_MAX = 256, /* that are counted at a time */
     JOURNAL_UID_GAP = 1000, /* left after a power cut: UIDs of messages that nobody was answered for may be known */
     JOURNAL_RESTORE_MS = 60000,     /* another process is restoring: so long is it waited for */
-    JOURNAL_MESSAGES_MAX = 1 << 17, /* restored from one journal: none has room for more */
+    JOURNAL_MESSAGES_MAX = 1 << 18, /* restored from one journal: none has room for more */
 };
 
 struct journal_message {

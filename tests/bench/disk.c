@@ -20,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { THREADS_MAX = 64, BLOCK = 4096, JOURNAL_BYTES = 4 << 20 };
+enum { THREADS_MAX = 64, BLOCK = 4096, JOURNAL_BYTES = 8 << 20 };
 
 static const char *directory;
 static char *text;

@@ -188,9 +188,18 @@ static void remove_abandoned(const char *queue, const char *id, int fd, const st
         log_warn("%s: remove from %s: %s", id, queue, strerror(errno));
 }
 
-static void feed(const char *queue, const char *id, bool ignore_time, bool announced)
+/* What failed last time is about to be tried again: its reasons are old. */
+static void forget_reasons(const char *id)
 {
     char log[QUEUE_PATH_BYTES];
+
+    queue_path(log, QUEUE_DEFER, id);
+    if (unlink(log) < 0 && errno != ENOENT)
+        log_warn("%s: remove %s: %s", id, log, strerror(errno));
+}
+
+static void feed(const char *queue, const char *id, bool ignore_time, bool announced)
+{
     struct stat st = { 0 };
     int fd = queue_open_stat(queue, id, O_RDWR, &st);
 
@@ -221,10 +230,8 @@ static void feed(const char *queue, const char *id, bool ignore_time, bool annou
         close(fd);
         return;
     }
-    /* What failed last time is about to be tried again: its reasons are old. */
-    queue_path(log, QUEUE_DEFER, id);
-    if (unlink(log) < 0 && errno != ENOENT)
-        log_warn("%s: remove %s: %s", id, log, strerror(errno));
+    if (!fresh)
+        forget_reasons(id);
     start(id, fd, st.st_mode, fresh);
 }
 

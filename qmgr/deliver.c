@@ -71,14 +71,14 @@ static void entry_answered(struct entry *e, const struct deliver_answer *answer)
 {
     struct dest *d = e->dest;
     struct transport *t = d->transport;
-    char reason[DELIVER_TEXT_BYTES + 64], dsn[ERR_DSN_BYTES];
+    char reason[DELIVER_TEXT_BYTES + 64];
     bool dead = answer->dead_dsn[0] != '\0';
 
+    if (!schedule_done(&e, dead ? VERDICT_DEAD : VERDICT_ALIVE, answer->dead_dsn, answer->dead_reason,
+                       time_mono_ms() + qmgr_minimal_backoff * 1000))
+        return;
     snprintf(reason, sizeof reason, "delivery temporarily suspended: %s", answer->dead_reason);
-    snprintf(dsn, sizeof dsn, "%s", answer->dead_dsn);
-    if (schedule_done(&e, dead ? VERDICT_DEAD : VERDICT_ALIVE, dsn, answer->dead_reason,
-                      time_mono_ms() + qmgr_minimal_backoff * 1000))
-        defer_waiting(d, t, dsn, reason);
+    defer_waiting(d, t, answer->dead_dsn, reason);
 }
 
 /* With VERP each recipient has a sender of his own; the address that the sender knows is named in it. */

@@ -32,27 +32,33 @@ const struct smtpd_command smtpd_commands[] = {
 enum { COMMANDS = sizeof smtpd_commands / sizeof *smtpd_commands, UNKNOWN = COMMANDS - 1, PIPELINED_BYTES = 100 };
 _Static_assert((int) COMMANDS <= (int) SMTPD_COMMANDS_MAX, "the counters of a session are too few");
 
+/* " name=good", and "/total" where it differs. By hand: each session's end says ten of them. */
+static void count(struct str *out, const char *name, unsigned good, unsigned total, bool both)
+{
+    str_addc(out, ' ');
+    for (; *name; name++)
+        str_addc(out, ascii_lower(*name));
+    str_addc(out, '=');
+    str_addu(out, good);
+    if (good != total || both) {
+        str_addc(out, '/');
+        str_addu(out, total);
+    }
+}
+
 void smtpd_command_counts(const struct smtpd_session *s, struct str *out)
 {
     unsigned total = 0, good = 0;
 
     for (size_t i = 0; i < COMMANDS; i++) {
         const struct smtpd_count *c = &s->counts[i];
-        char name[16];
 
         total += c->total;
         good += c->good;
-        if (c->total == 0)
-            continue;
-        snprintf(name, sizeof name, "%s", smtpd_commands[i].verb ? smtpd_commands[i].verb : "unknown");
-        ascii_lowercase(name);
-        str_printf(out, " %s=%u", name, c->good);
-        if (c->good != c->total)
-            str_printf(out, "/%u", c->total);
+        if (c->total > 0)
+            count(out, smtpd_commands[i].verb ? smtpd_commands[i].verb : "unknown", c->good, c->total, false);
     }
-    str_printf(out, " commands=%u", good);
-    if (good != total || total == 0)
-        str_printf(out, "/%u", total);
+    count(out, "commands", good, total, total == 0);
 }
 
 /* The first line that comes where the client had to wait for us. */

@@ -96,10 +96,15 @@ void msg_put_str(struct msg *m, const char *name, const char *value)
 
 void msg_put_num(struct msg *m, const char *name, int64_t value)
 {
-    char text[NUM_BYTES + 2];
+    char text[NUM_BYTES], *p = text + sizeof text;
+    uint64_t rest = value < 0 ? 0 - (uint64_t) value : (uint64_t) value;
 
-    snprintf(text, sizeof text, "%lld", (long long) value);
-    msg_put_str(m, name, text);
+    do
+        *--p = (char) ('0' + rest % 10);
+    while (rest /= 10);
+    if (value < 0)
+        *--p = '-';
+    msg_put(m, name, slice_make(p, (size_t) (text + sizeof text - p)));
 }
 
 void msg_put_fd(struct msg *m, int fd)

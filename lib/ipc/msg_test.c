@@ -96,6 +96,19 @@ static void test_getters(void)
     msg_free(&m);
 }
 
+static void test_numbers(void)
+{
+    static const int64_t numbers[] = { 0, 9, 10, -1, 1234567890, INT64_MAX, -INT64_MAX };
+
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        struct msg *m = msg_new("numbers");
+        msg_put_num(m, "n", numbers[i]);
+        m = there_and_back(&m);
+        assert(msg_get_num(m, "n", -INT64_MAX, INT64_MAX) == numbers[i] && msg_done(m));
+        msg_free(&m);
+    }
+}
+
 /* Each makes the message bad, whatever else is right. */
 static void bad_absent(struct msg *m) { assert(*msg_get_str(m, "nobody", 9) == 0); }
 static void bad_long(struct msg *m) { assert(msg_get(m, "sender", 2).len == 0); }
@@ -300,6 +313,7 @@ int main(void)
 {
     test_frames();
     test_getters();
+    test_numbers();
     test_bad();
     test_packets();
     event_run(test_stream, NULL);

@@ -10,7 +10,14 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-enum { SHORT_USEC_DIGITS = 5, LONG_USEC_DIGITS = 4, LONG_SECONDS_DIGITS = 6, HASH_DEPTH_MAX = 3 };
+enum {
+    SHORT_USEC_DIGITS = 5,
+    LONG_USEC_DIGITS = 4,
+    LONG_SECONDS_DIGITS = 6,
+    HASH_DEPTH_MAX = 3,
+    QUEUE_NAME_MAX = 64
+};
+_Static_assert(QUEUE_NAME_MAX + 1 + 2 * HASH_DEPTH_MAX + QUEUE_ID_BYTES <= QUEUE_PATH_BYTES, "a path has room");
 
 static const char *hash_queue_names = "deferred, defer";
 const struct param queue_params[] = {
@@ -169,21 +176,23 @@ static void hash_key(char key[SHORT_USEC_DIGITS + 1], const char *id)
 
 void queue_path(char out[QUEUE_PATH_BYTES], const char *queue, const char *id)
 {
-    char key[SHORT_USEC_DIGITS + 1];
-    int at;
+    char key[SHORT_USEC_DIGITS + 1], *end = out;
+    size_t len = strnlen(queue, QUEUE_NAME_MAX);
 
     if (!queue_id_valid(id))
         log_panic("queue_path: invalid queue id \"%s\"", id);
-    at = snprintf(out, QUEUE_PATH_BYTES, "%.64s/", queue);
+    memcpy(end, queue, len);
+    end += len;
+    *end++ = '/';
     if (is_hashed(queue)) {
         int64_t depth = conf_hash_queue_depth > HASH_DEPTH_MAX ? HASH_DEPTH_MAX : conf_hash_queue_depth;
         hash_key(key, id);
         for (int64_t i = 0; i < depth; i++) {
-            out[at++] = key[i];
-            out[at++] = '/';
+            *end++ = key[i];
+            *end++ = '/';
         }
     }
-    snprintf(out + at, (size_t) (QUEUE_PATH_BYTES - at), "%s", id);
+    memcpy(end, id, strlen(id) + 1); /* below QUEUE_ID_BYTES: it is valid */
 }
 
 int queue_mkdirs(const char *queue, const char *id)

@@ -136,6 +136,7 @@ def test_each_of_many_is_synced_before_its_250(instance, trace):
         for t in threads:
             t.join()
 
+    many()  # as many daemons as it takes are up: those that start later would not be traced
     events = list(synced_and_queued(trace(["smtpd", "cleanup"], many)))
     queued = [queue_id for what, queue_id in events if what == "queued"]
     assert len(queued) == sessions * each

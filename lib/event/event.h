@@ -81,7 +81,7 @@ struct event_timer;
 struct event_timer *event_timer_new(int64_t milliseconds, event_fn, void *arg);   /* once */
 struct event_timer *event_timer_every(int64_t milliseconds, event_fn, void *arg); /* repeats; no overlap */
 void event_timer_reset(struct event_timer *, int64_t milliseconds);
-void event_timer_free(struct event_timer **); /* also from inside its own function */
+void event_timer_free(struct event_timer **); /* it does not begin afterwards; also from inside its own function */
 
 /* fn(NULL), whenever nobody has run for a second: gives back what is kept only for speed. Any number of times for one fn. */
 void event_when_quiet(event_fn fn);

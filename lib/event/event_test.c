@@ -151,6 +151,26 @@ static void offloader(void *arg)
     offloaded++;
 }
 
+static void count(void *arg) { ++*(int *) arg; }
+static void hold_up(void *arg)
+{
+    (void) arg;
+    usleep(40000);
+}
+
+/* Its time has come, in the same turn as this fiber's, which frees it first. */
+static void timer_freed(void *arg)
+{
+    int ran = 0;
+    struct event_timer *timer = event_timer_new(20, count, &ran);
+
+    (void) arg;
+    fiber_go("hold up", hold_up, NULL);
+    assert(event_sleep(10) == 0);
+    event_timer_free(&timer);
+    assert(event_sleep(20) == 0 && ran == 0);
+}
+
 static int waited;
 static void waiter(void *arg)
 {
@@ -302,6 +322,7 @@ int main(void)
     assert(ended == 1);
     event_run(conditions, NULL);
     event_run(others, NULL);
+    event_run(timer_freed, NULL);
     event_run(waiters, NULL);
     event_run(large_stack, NULL);
     event_run(quiet, NULL);

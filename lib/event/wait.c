@@ -288,7 +288,8 @@ static void timer_body(void *arg)
 {
     struct event_timer *t = arg;
 
-    t->fn(t->arg);
+    if (!t->freed) /* between its time and this fiber's turn: what arg was may be gone */
+        t->fn(t->arg);
     t->busy = false;
     if (t->freed)
         free(t);

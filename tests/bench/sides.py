@@ -6,6 +6,7 @@ import pathlib
 import pwd
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -393,6 +394,7 @@ service auth {{
 
     def reload(self):
         run(self.root / "usr/sbin/postfix", "-c", self.etc, "reload", env=self.env)
+        self.dovecot.send_signal(signal.SIGHUP)
 
     def stop(self):
         if self.masters:

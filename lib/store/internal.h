@@ -60,6 +60,7 @@ struct gathered {
 struct dir_state { /* a directory as of the last scan */
     int64_t mtime_ns;
     bool dirty;   /* changed so shortly before the scan that a later change may carry the same time */
+    bool ours;    /* dirty: by what the client did, since when it was not read */
     bool summed;  /* read once: sum is that of the names that are known in it */
     uint64_t sum; /* who doubts reads the names and compares, which is a tenth of the work of a scan */
 };

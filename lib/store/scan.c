@@ -52,6 +52,12 @@ static bool is_fresh(const struct mailbox *box, int64_t mtime_ns)
     return box->local ? time_stamp_ns() <= mtime_ns : time_now_us() * 1000 - mtime_ns < FRESH_FINE_NS;
 }
 
+/* Who changes one thing after the other does not read all names after each, but after the last. */
+static bool is_in_row(const struct dir_state *d)
+{
+    return d->ours && time_now_us() * 1000 - d->mtime_ns < FRESH_FINE_NS;
+}
+
 bool scan_before(struct mailbox *box, bool in_new)
 {
     int64_t now = scan_mtime(in_new ? box->new_fd : box->cur_fd);
@@ -69,7 +75,7 @@ void scan_after(struct mailbox *box, bool in_new, bool undisturbed)
     box->index_stale = true;
     if (undisturbed) {
         d->mtime_ns = scan_mtime(in_new ? box->new_fd : box->cur_fd);
-        d->dirty = true;
+        d->dirty = d->ours = true;
     }
     if (!in_new)
         together_publish(box, from, d->mtime_ns, undisturbed);
@@ -197,6 +203,7 @@ void scan_begin(struct mailbox *box, bool in_new, int fd)
         together_read(box);
     state->mtime_ns = scan_mtime(fd);
     state->dirty = is_fresh(box, state->mtime_ns);
+    state->ours = false;
     state->summed = true;
     state->sum = 0;
     box->index_stale |= was.mtime_ns != state->mtime_ns || was.dirty != state->dirty;
@@ -262,7 +269,7 @@ static bool wants_scan(struct mailbox *box, bool in_new)
 
     if (now != d->mtime_ns)
         return true;
-    if (!d->dirty || is_fresh(box, now))
+    if (!d->dirty || is_fresh(box, now) || is_in_row(d))
         return false;
     return !settled(box, in_new, true);
 }
@@ -645,6 +652,7 @@ static void move_all(struct mailbox *box)
     str_free(&name);
     scan_after(box, true, quiet_new);
     scan_after(box, false, quiet_cur);
+    box->new.ours = box->cur.ours = false; /* no row: the client did nothing */
     box->to_move = false;
 }
 

@@ -107,6 +107,31 @@ static void settle(struct mailbox *box)
     assert(!mailbox_unsettled(box));
 }
 
+/* The names of a large mailbox are not read between the changes of a row, however slow the clock that stamps them is. */
+static void test_row(void)
+{
+    enum { WELL_IN_ROW_MS = 200 };
+    struct store *st = root_fresh();
+    struct mailbox *box = root_box(st, "INBOX");
+    int64_t begun, tick;
+    uint32_t uid, n = 0;
+    bool looked;
+
+    do { /* not on a machine that stands still meanwhile */
+        begun = time_mono_ms();
+        assert(save(st, box, "INBOX", MAIL_SEEN, 1, &uid) == STORE_OK && uid == ++n);
+        tick = time_stamp_ns();
+        while (time_stamp_ns() == tick)
+            usleep(500);
+        assert(sync_count(box) == n);
+        looked = !box->cur.dirty;
+    } while (time_mono_ms() - begun > WELL_IN_ROW_MS);
+    assert(!looked);
+    settle(box);
+    mailbox_close(&box);
+    store_close(&st);
+}
+
 /* A directory in doubt is found to be the same by its names alone; and not the same, where it is not. */
 /* A flag that came and went is no news, and the directory is still known by its names. */
 static void test_came_and_went(void)
@@ -307,6 +332,7 @@ int main(void)
     test_follow();
     test_came_and_went();
     test_doubt();
+    test_row();
     test_cut_off();
     test_before_any_scan();
     test_many();

@@ -22,7 +22,10 @@ struct learning {
     struct dovecot_index at; /* read so far */
     uint64_t *bits;          /* of the view's messages; NULL: nothing was said yet */
     uint64_t known;          /* keywords of which all is said */
+    uint32_t limit;          /* messages from this UID on may come into the view yet */
     bool whole;
+    bool beyond; /* something was said of those */
+    bool again;  /* the next sync begins anew */
 };
 
 static void begin(struct learning *l, bool whole)
@@ -62,6 +65,7 @@ static void on_event(void *ctx, enum dovecot_event event, struct slice name, uin
         begin(l, event == DOVECOT_START);
     if (event == DOVECOT_START)
         return;
+    l->beyond |= last >= l->limit;
     uint32_t seq = first ? mailbox_seq_from(box, first) : 0;
     bool any = seq && seq <= box->count && box->view[seq - 1]->mail.uid <= last;
     if (event != DOVECOT_RESET && (bit = bit_of(l, name, any && event == DOVECOT_ADD)) == 0)
@@ -87,17 +91,20 @@ static void settle(struct learning *l)
             item_changed(box, it);
     }
     box->index_stale |= memcmp(&box->dovecot, &l->at, sizeof l->at) != 0;
-    box->dovecot = l->at;
+    box->dovecot = l->again ? (struct dovecot_index){ 0 } : l->at;
     free(l->bits);
 }
 
 void extra_sync(struct mailbox *box)
 {
-    struct learning l = { .box = box, .at = box->dovecot };
+    struct learning l = { .box = box, .at = box->dovecot, .limit = scan_uid_limit(box) };
 
     if (box->index_fd < 0)
         return;
-    if (dovecot_index_read(&l.at, box->index_fd, scan_uid_limit(box), on_event, &l) == 0) {
+    if (dovecot_index_read(&l.at, box->index_fd, l.limit, on_event, &l) == 0) {
+        /* All from the beginning knows no limit. Where the uidlist has more by now, it is read once more. */
+        if (l.beyond && (l.limit < box->uids.next_uid || !uidlist_unchanged(&box->uids, box->control_fd)))
+            l.again = true;
         settle(&l);
         return;
     }

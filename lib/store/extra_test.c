@@ -169,6 +169,44 @@ static void test_on_its_way(void)
     }
 }
 
+/* Dovecot begins a new log. */
+static void rotate(void)
+{
+    char head[40], path[300];
+    int fd;
+
+    snprintf(path, sizeof path, "%s/dovecot.index.log", root);
+    assert((fd = open(path, O_RDONLY)) >= 0 && read(fd, head, sizeof head) == sizeof head && close(fd) == 0);
+    root_shell("mv dovecot.index.log dovecot.index.log.2");
+    head[12] = head[8]++; /* number of the log before, of this one */
+    assert((fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600)) >= 0);
+    assert(write(fd, head, sizeof head) == sizeof head && close(fd) == 0);
+}
+
+/* The log is read from its beginning while a message comes of which it says something. */
+static void test_all_of_it(void)
+{
+    struct store *st = root_fresh();
+    struct mailbox *box;
+    const struct mailbox_changes *c;
+
+    deliver("1.M1P1.h");
+    box = root_box(st, "INBOX");
+    all_words(box, 1);
+    assert(mailbox_sync(box, false, &c) == STORE_OK);
+    root_shell("cp cur/1.* cur/2.M1P1.h:2,; echo '2 :2.M1P1.h' >>dovecot-uidlist");
+    dovecot_says(mailbox_uid_validity(box), true, "k29", 2);
+    rotate();
+    box->dovecot = (struct dovecot_index){ 0 };
+    extra_sync(box); /* after the uidlist was read, before it has grown */
+    assert(mailbox_sync(box, false, &c) == STORE_OK && mailbox_count(box) == 2 &&
+           mailbox_sync(box, false, &c) == STORE_OK);
+    assert(has(box, 2, "k29") && !has(box, 2, "k28") && has(box, 1, "k28"));
+    assert(box->dovecot.file_seq == 2);
+    mailbox_close(&box);
+    store_close(&st);
+}
+
 /* Keywords that fit nowhere are Dovecot's alone; one that Dovecot gave a letter is what the files' names say. */
 static void test_names(void)
 {
@@ -242,6 +280,7 @@ int main(void)
     test_both_ways();
     test_new_messages();
     test_on_its_way();
+    test_all_of_it();
     test_names();
     test_uids();
     return 0;

@@ -731,7 +731,7 @@ static enum store_why scan_directories(struct mailbox *box)
     if (scan_cur && (why = read_dir(box, false)))
         return why;
     /* Directories that did not change hold no file we have not seen: what is awaited is on its way. */
-    bool doubt = scan_new || scan_cur ? any_missed(box, scan_new, scan_cur) : awaits_for_long(box);
+    bool doubt = scan_new || scan_cur || !box->shown ? any_missed(box, scan_new, scan_cur) : awaits_for_long(box);
     why = settle(box, doubt);
     drop_arrived(box);
     if (why == STORE_OK)

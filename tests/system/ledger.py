@@ -21,7 +21,7 @@ class Dark(Exception):
 
 CUT_OFF = (Dark, OSError, EOFError, smtplib.SMTPException, imaplib.IMAP4.error, AssertionError, ValueError)
 SENDER = "a@elsewhere.example"
-GONE_SECONDS = {"ext4": 5, "xfs": 30}  # an expunge that was answered longer ago does not come undone: the file system has written it
+GONE_SECONDS = {"ext4": 10, "xfs": 30}  # an expunge that was answered longer ago does not come undone: the file system has written it
 BEGIN_SECONDS = 20    # within which the clients get their first answers
 ATTEMPTS = 100        # at reading a box: one for each message that cannot be read
 TOGETHER = 500        # messages asked for in one command

@@ -1,5 +1,6 @@
 """strace shows the order: queue file complete, one fsync, then 250; mailbox file renamed, fsync, then the answer. The log keeps it."""
 import os
+import pathlib
 import re
 import secrets
 import signal
@@ -59,6 +60,7 @@ def test_queue_file_then_fsync_then_250(instance, trace):
 
 def test_mailbox_file_then_fsync_then_answer(instance, trace):
     send(instance)
+    wait_until(lambda: not list(pathlib.Path(instance.mail_dir).rglob("posthorn.journal")), what="the end of a burst of before")
     lines = trace(["lmtpd"], lambda: send(instance))
     renamed = first(lines, r"(rename|link)[a-z0-9]*\(.*/tmp[/>].*/new[/>]")
     sync = first(lines, r"(fsync|fdatasync)\(", renamed)

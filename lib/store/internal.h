@@ -52,7 +52,7 @@ struct item {         /* a message file, or a UID whose file is not there */
     uint64_t cache; /* offset of its record in the index; 0: none */
 };
 
-struct gathered {
+struct gathered { /* message_flush comes before an item is freed */
     struct item *item;
     size_t at;
 };

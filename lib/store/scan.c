@@ -382,6 +382,7 @@ static enum store_why catch_up(struct mailbox *box)
         return store_fail(box->store, STORE_DAMAGED, "%s: UIDVALIDITY changed", box->path);
     if (!again)
         return STORE_OK;
+    message_flush(box); /* of items that may go */
     size_t kept = 0;
     for (size_t i = 0; i < box->awaited_count; i++)
         if (box->awaited[i]->listed == box->listing)
@@ -570,6 +571,7 @@ static void forget(struct mailbox *box, struct item *it)
     char base[FILE_NAME_BYTES + 1];
     size_t len = it->base_len;
 
+    message_flush(box);
     memcpy(base, it->name, len);
     for (size_t i = 0; i < box->awaited_count; i++)
         if (box->awaited[i] == it)

@@ -285,6 +285,7 @@ static bool get_items(struct mailbox *box, size_t len)
 
 static void forget_all(struct mailbox *box)
 {
+    message_flush(box);
     box->count = box->recent = box->in_new = 0;
     map_clear(box->items);
     free(box->block);

@@ -186,6 +186,7 @@ static void drop_gone(struct mailbox *box)
     if (!box->some_gone)
         return;
     box->some_gone = false;
+    message_flush(box); /* of items that may go */
     for (uint32_t seq = box->count; seq > 0; seq--)
         if (box->view[seq - 1]->mail.gone && seq <= box->told_count)
             view_event(box, MAILBOX_EXPUNGE, seq, box->view[seq - 1]->mail.uid);

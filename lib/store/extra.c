@@ -91,7 +91,9 @@ static void settle(struct learning *l)
             item_changed(box, it);
     }
     box->index_stale |= memcmp(&box->dovecot, &l->at, sizeof l->at) != 0;
-    box->dovecot = l->again ? (struct dovecot_index){ 0 } : l->at;
+    box->dovecot = l->at;
+    if (l->again)
+        memset(&box->dovecot, 0, sizeof box->dovecot);
     free(l->bits);
 }
 

@@ -18,7 +18,6 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <pwd.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -223,7 +222,7 @@ static int socket_address(const char *path, struct sockaddr_un *addr)
 }
 
 /* Another program's server, a Dovecot's for instance, is not pushed aside. Daemons that a killed master of ours left
- * behind may hold the socket for a moment: who began to listen is dead then. */
+ * behind may hold the socket for a moment: who began to listen is dead then, though its parent may not know. */
 static bool in_use(const char *path)
 {
     struct sockaddr_un addr;
@@ -240,7 +239,7 @@ static bool in_use(const char *path)
     if (connect(fd, (struct sockaddr *) &addr, sizeof addr) < 0)
         used = errno == EAGAIN; /* its backlog is full */
     else if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0)
-        used = peer.pid == 0 || kill(peer.pid, 0) == 0 || errno == EPERM; /* 0: of another namespace */
+        used = peer.pid == 0 || process_alive(peer.pid); /* 0: of another namespace */
     close(fd);
     return used;
 }

@@ -98,6 +98,7 @@ void process_reap(void);
 size_t process_count(void);               /* of all services */
 void process_kill_all(bool postlogd_too); /* names those that it kills */
 size_t process_strays(int signo);         /* users' processes, whose spawners are gone; 0 only counts them */
+bool process_alive(pid_t);                /* and no zombie */
 int process_tell(struct process *, struct msg **, uint32_t id);
 struct process *process_ref(struct process *);
 void process_unref(struct process *);

@@ -592,6 +592,8 @@ static pid_t group_of(pid_t pid)
     return slice_u64(word, INT32_MAX, &group) == 0 ? (pid_t) group : -1;
 }
 
+bool process_alive(pid_t pid) { return group_of(pid) >= 0; }
+
 size_t process_strays(int signo)
 {
     DIR *proc = getpgrp() == getpid() ? opendir("/proc") : NULL;

@@ -11,7 +11,9 @@ import os
 import pathlib
 import pwd
 import re
+import signal
 import smtplib
+import socket
 import stat
 import sys
 import tempfile
@@ -393,6 +395,37 @@ def test_nothing_is_lost_with_their_half(mta_half, how):
     assert len(taken) > 5 and set(taken) <= set(got)
     assert len(got) - len(set(got)) <= unanswered or how == "kill ours", deferred
     assert "status=bounced" not in ours.log(mark)
+
+
+def test_what_a_killed_master_left_behind_is_no_other_program():
+    """It has died, its parent has not looked yet, and one of its daemons still holds the socket it listened on."""
+    with own_instance(PORT_BASE + 2000) as ours:
+        ours.postfix("stop")
+        path, (reader, writer) = pathlib.Path(ours.queue_dir, "private/auth"), os.pipe()
+        path.unlink(missing_ok=True)
+        dead = os.fork()
+        if dead == 0:
+            with contextlib.suppress(Exception):
+                s = socket.socket(socket.AF_UNIX)
+                s.bind(str(path))
+                s.listen()
+                if (daemon := os.fork()) == 0:
+                    time.sleep(60)
+                else:
+                    os.write(writer, str(daemon).encode())
+            os._exit(0)
+        try:
+            daemon = int(os.read(reader, 20))
+            wait_until(lambda: pathlib.Path(f"/proc/{dead}/stat").read_text().rpartition(")")[2].split()[0] == "Z", what="death")
+            mark = ours.log_mark()
+            ours.postfix("start")
+            assert login(ours.submission_port, ours.user1, ours.users[ours.user1], "PLAIN", ours.tls)[0] == 235
+            assert "in use by another program" not in ours.log(mark)
+        finally:
+            os.kill(daemon, signal.SIGKILL)
+            os.waitpid(dead, 0)
+            os.close(reader)
+            os.close(writer)
 
 
 def test_a_dovecot_that_was_there_first_keeps_its_sockets():

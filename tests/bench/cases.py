@@ -327,6 +327,10 @@ class Idle(Case):
         out, _ = p.communicate(f"hold {count}\n", timeout=600)
         if (answer := json.loads(out))["failed"]:
             raise RuntimeError(f"{side.name}, first use: {answer['failed']} failed: {answer['error']}")
+        before = None
+        while (now := side.user_processes()) != before:  # all have heard of the end; the reload ends those that wait for more
+            before = now
+            time.sleep(3)
 
     def hold(self, side, counts):
         self.first_use(side, counts[-1])

@@ -26,8 +26,8 @@ struct proxymap_about { /* the query, told with FOUND and NONE */
     const char *default_pass_scheme;
     const char *variables; /* names that its text uses, blanks between: what the answer depends on */
 };
-struct
-    proxymap_then { /* user_query of another file, or the same one: asked along with a password for the same variables */
+/* user_query of another file, or the same one: asked along with a password for the same variables */
+struct proxymap_then {
     const char *source;
     bool found; /* false: ask it by itself: it found nothing, or there was no answer, or none was tried */
     struct proxymap_row row;

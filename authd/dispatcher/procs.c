@@ -29,7 +29,7 @@ enum {
     SLEPT_KEEP_MS = 1000
 };
 
-static int64_t idle_time;
+static int64_t idle_time, idle_limit;
 const struct param procs_params[] = {
     { .name = "mail_process_idle_time",
       .type = PARAM_SECONDS,
@@ -38,6 +38,15 @@ const struct param procs_params[] = {
       .min = 0,
       .max = 86400,
       .doc = "How long a user's imapd or pop3d is kept after its last session." },
+    { .name = "mail_idle_process_limit",
+      .type = PARAM_INT,
+      .num = &idle_limit,
+      .def = "500",
+      .min = 0,
+      .max = 100000,
+      .doc =
+          "How many imapd and pop3d processes without a session are kept at a time, a quarter of a MiB each; where "
+          "there are more, those that have waited longest go before mail_process_idle_time is over." },
     { .type = PARAM_END },
 };
 
@@ -55,8 +64,12 @@ struct proc {
     struct list offers;
     struct event_cond answered; /* one of the offers, or `heard_all` */
     bool heard_all;             /* it can say nothing any more */
+    struct list resting;        /* in `idlers`, or unlinked */
     struct event_timer *idle;
 };
+/* Processes without a session, those that have waited longest first. */
+static struct list idlers = { &idlers, &idlers };
+static size_t idler_count;
 /* A session that was sent and that its process has not answered. Lives on the stack of its sender. */
 struct offer {
     struct list node;
@@ -135,7 +148,16 @@ static void release(struct proc *p)
     free(p);
 }
 
-/* Nobody is handed to it any more; the sessions it served have ended with it. Its reader ends with its channel. */
+static void idle_ends(struct proc *p)
+{
+    event_timer_free(&p->idle);
+    if (list_empty(&p->resting))
+        return;
+    list_del(&p->resting);
+    idler_count--;
+}
+
+/* Nobody is handed to it any more; it ends with the sessions it has, if any. Its reader ends with its channel. */
 static void forget(struct proc *p)
 {
     struct slice id;
@@ -143,6 +165,9 @@ static void forget(struct proc *p)
 
     if (p->gone)
         return;
+    idle_ends(p);
+    if (p->control)
+        shutdown(stream_fd(p->control), SHUT_RDWR); /* its end, and our reader's; what it had said is still read */
     p->gone = true;
     p->user->proc = NULL;
     for (size_t at = 0; map_next(p->user->sessions, &at, &id, &value);)
@@ -150,25 +175,34 @@ static void forget(struct proc *p)
             map_del(p->user->sessions, id);
 }
 
+/* One that is being started is not idle: a session waits for it. */
 static void on_idle(void *arg)
 {
     struct proc *p = arg;
 
-    if (p->gone || p->awake)
+    if (p->gone || p->awake || p->control == NULL)
         return;
     hold(p);
     forget(p);
-    if (p->control)
-        shutdown(stream_fd(p->control), SHUT_RDWR); /* its end, and our reader's */
     release(p);
+}
+
+/* From here on it may go, if it has no session. */
+static void idle_begins(struct proc *p, int64_t keep_ms)
+{
+    if (p->awake || p->gone)
+        return;
+    idle_ends(p);
+    list_append(&idlers, &p->resting);
+    p->idle = event_timer_new(service_stopping() ? 0 : keep_ms, on_idle, p);
+    if (++idler_count > (size_t) idle_limit)
+        on_idle(list_entry(idlers.next, struct proc, resting)); /* this one is in it */
 }
 
 static void one_less(struct proc *p, int64_t keep_ms)
 {
-    if (--p->awake || p->gone)
-        return;
-    event_timer_free(&p->idle);
-    p->idle = event_timer_new(service_stopping() ? 0 : keep_ms, on_idle, p);
+    p->awake--;
+    idle_begins(p, keep_ms);
 }
 
 struct sleeping {
@@ -316,8 +350,7 @@ static void read_process(void *arg)
         msg_free(&m);
         event_sem_put(&reading);
     }
-    forget(p);
-    shutdown(stream_fd(p->control), SHUT_RDWR); /* from here on it can take nothing: see offer() */
+    forget(p); /* from here on it can take nothing: see offer() */
     p->heard_all = true;
     event_cond_broadcast(&p->answered);
     release(p);
@@ -356,6 +389,7 @@ static struct proc *proc_new(struct user *u)
 
     p->writer.permits = 1;
     list_init(&p->offers);
+    list_init(&p->resting);
     p->user = u;
     u->holders++;
     u->proc = p;
@@ -456,7 +490,7 @@ static int enter(struct proc *p, const struct proc_order *o, const struct dispat
         return -1;
     }
     p->awake++;
-    event_timer_free(&p->idle);
+    idle_ends(p);
     return 0;
 }
 
@@ -482,12 +516,14 @@ static int hand(struct user *u, const struct proc_order *o, const struct dispatc
     }
     *pid = p->pid;
     rc = enter(p, o, s);
-    if (rc == 0 && (rc = offer(p, s, o->deadline)) < 0) {
+    keep = errno;
+    if (rc < 0) { /* it may have been started for this one */
+        idle_begins(p, idle_time * 1000);
+    } else if ((rc = offer(p, s, o->deadline)) < 0) {
         forget(p);
         leave(p, s->id); /* where it was forgotten before the session was entered */
         *again = true;
     }
-    keep = errno;
     release(p);
     errno = keep;
     return rc;

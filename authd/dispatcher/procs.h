@@ -3,7 +3,8 @@
  *
  * Callers     dispatcher.c
  * Invariants  one process a key; several hand-overs of one user wait for the one spawn; a process without sessions
- *             that are awake is let go after mail_process_idle_time by closing its control channel
+ *             that are awake is let go after mail_process_idle_time by closing its control channel, at once while
+ *             this process ends, and sooner where more than mail_idle_process_limit wait
  *             a session that sleeps counts as one of its user
  *             a session is its process's when that has said so; one that ends before, by a signal or by itself, or
  *             that stands still, leaves the client to another process: three are tried

@@ -92,12 +92,19 @@ def flags_of(line, before):
     return uid, frozenset(re.search(rb"FLAGS \(([^)]*)\)", line)[1].split()) - {b"\\Recent"}
 
 
-def processes(i, name="imapd"):
+def children(parents, name):
     out = subprocess.run(["ps", "-eo", "pid,ppid,comm"], capture_output=True, text=True).stdout
     rows = [l.split() for l in out.splitlines()[1:]]
-    masters = {i.master()}
-    spawners = {int(r[0]) for r in rows if r[2] == name and int(r[1]) in masters}
-    return [int(r[0]) for r in rows if r[2] == name and int(r[1]) in spawners]
+    return {int(r[0]) for r in rows if r[2] == name and int(r[1]) in parents}
+
+
+def spawners(i, name="imapd"):
+    """With them what their predecessors started: master is its parent now."""
+    return children({i.master()}, name)
+
+
+def processes(i, name="imapd"):
+    return sorted(children(spawners(i, name), name))
 
 
 def asleep(i):
@@ -278,6 +285,29 @@ def test_reload_wakes_nobody(i, tls):
     wait_until(lambda: before not in i.pids("dispatcher"), what="the end of the dispatcher of before")
 
 
+def test_what_is_started_while_dispatcher_ends(i):
+    """A sleeper of before the reload wakes, and its process is still being started while dispatcher looks for idle ones:
+    that process, too, goes with its session, and dispatcher after it."""
+    c = Idler(i, i.user1, i.pass1)
+    c.idle()
+    asleep(i)
+    (before,) = i.pids("dispatcher")
+    i.reload()
+    append(i, i.user2, i.pass2)  # a spawner after the reload
+    (spawner,) = wait_until(lambda: len(found := spawners(i)) == 1 and found)
+    os.kill(spawner, signal.SIGSTOP)
+    try:
+        c.imap.send(b"DONE\r\n")
+        time.sleep(1.5)
+    finally:
+        os.kill(spawner, signal.SIGCONT)
+    c.hear()
+    c.check()
+    c.imap.logout()
+    wait_until(lambda: before not in i.pids("dispatcher"), what="the end of the dispatcher of before")
+    asleep(i)
+
+
 def test_mailbox_deleted_and_stop(i):
     with imaplib.IMAP4("127.0.0.1", i.imap_port, timeout=20) as m:
         m.login(i.user1, i.pass1)
@@ -356,3 +386,41 @@ def test_each_of_many_hears_of_its_own_mail(crowd):
     for c in clients[:: SLEEPERS // 10]:
         c.imap.send(b"DONE\r\n")
         assert says(c).startswith(b"i1 OK")
+
+
+def test_no_more_idle_processes_than_the_limit(crowd):
+    """Those that have waited longest go first; who comes back is served all the same."""
+    i, pids = crowd, []
+    i.postconf("mail_process_idle_time = 1h", "mail_idle_process_limit = 2")
+    i.reload()
+    for user in i.sleepers[:5]:
+        mark = i.log_mark()
+        with imaplib.IMAP4("127.0.0.1", i.imap_port, timeout=20) as m:
+            m.login(user, "secret")
+        pids.append(int(i.wait_log(rf"imapd\[(\d+)\]: imap\({re.escape(user)}\).*: Disconnected: Logged out", mark)[1]))
+        wait_until(lambda: len(now := processes(i)) == min(len(pids), 2) and pids[-1] in now, what="no more than two")
+    assert processes(i) == sorted(pids[-2:])
+    append(i, i.sleepers[0], "secret")
+    wait_until(lambda: len(now := processes(i)) == 2 and pids[4] in now and pids[3] not in now, what="the third's place")
+    i.postconf("mail_idle_process_limit = 0")
+    i.reload()
+    append(i, i.sleepers[0], "secret")
+    asleep(i)
+
+
+def test_a_process_for_one_who_is_turned_away(crowd):
+    """Started, and then the address has as many sessions as it may: it goes when its time is over."""
+    i = crowd
+    i.postconf("mail_process_idle_time = 1s", "mail_idle_process_limit = 500", "mail_max_userip_connections = 1")
+    i.reload()
+    c = Idler(i, i.sleepers[0], "secret")
+    c.idle()
+    asleep(i)
+    m = imaplib.IMAP4("127.0.0.1", i.imap_port, timeout=20)
+    with pytest.raises(imaplib.IMAP4.error, match="Maximum number of connections"):
+        m.login(i.sleepers[0], "secret")
+    m.shutdown()
+    asleep(i)
+    c.done()
+    c.check()
+    c.imap.logout()

@@ -145,10 +145,13 @@ uint32_t scan_uid_limit(const struct mailbox *box)
 
 void scan_found(struct mailbox *box, struct item *it) { pend(box, it); }
 
+/* The next sync reads both directories, whatever their times say. */
+static void unread(struct mailbox *box) { box->cur.mtime_ns = box->new.mtime_ns = -1; }
+
 void scan_awaited(struct mailbox *box)
 {
     if (awaits_files(box))
-        box->cur.mtime_ns = box->new.mtime_ns = -1;
+        unread(box);
 }
 
 /* What the file's name says about flags. */
@@ -302,11 +305,31 @@ static bool any_missed(const struct mailbox *box, bool scanned_new, bool scanned
     return awaits_files(box);
 }
 
-/* Under the uidlist's lock nobody who obeys it renames a file, so what is not found now is gone. */
+/* A file that gets no UID: nobody has heard of it. */
+static void forget_pending(struct mailbox *box, size_t i)
+{
+    struct item *it = box->pending[i];
+    char base[FILE_NAME_BYTES + 1];
+    size_t len = it->base_len;
+
+    message_flush(box);
+    memcpy(base, it->name, len);
+    box->pending[i] = box->pending[--box->pending_count];
+    for (size_t k = 0; k < box->awaited_count; k++)
+        if (box->awaited[k] == it)
+            box->awaited[k--] = box->awaited[--box->awaited_count];
+    item_place(box, it, false, false);
+    (void) map_del(view_items(box), slice_make(base, len));
+}
+
+/* Under the uidlist's lock nobody who obeys it renames a file, so what is not found now is gone, also where the look
+ * before it, without the lock, had found it. */
 static enum store_why look_again(struct mailbox *box)
 {
     enum store_why why;
 
+    box->scan++;
+    box->seen_in_new = 0;
     if ((why = read_dir(box, true)) || (why = read_dir(box, false)))
         return why;
     for (uint32_t i = 0; i < box->count; i++) {
@@ -316,6 +339,15 @@ static enum store_why look_again(struct mailbox *box)
             box->index_stale = true;
             (void) mailbox_next_modseq(box);
         }
+    }
+    for (size_t i = 0; i < box->pending_count; i++) {
+        struct item *it = box->pending[i];
+        if (!missed(box, it, true, true))
+            continue;
+        if (it->mail.uid)
+            item_place(box, it, false, false);
+        else
+            forget_pending(box, i--);
     }
     box->awaited_count = 0;
     return STORE_OK;
@@ -566,20 +598,6 @@ static bool set_aside(struct mailbox *box, struct item *it)
     return true;
 }
 
-static void forget(struct mailbox *box, struct item *it)
-{
-    char base[FILE_NAME_BYTES + 1];
-    size_t len = it->base_len;
-
-    message_flush(box);
-    memcpy(base, it->name, len);
-    for (size_t i = 0; i < box->awaited_count; i++)
-        if (box->awaited[i] == it)
-            box->awaited[i--] = box->awaited[--box->awaited_count];
-    item_place(box, it, false, false);
-    (void) map_del(view_items(box), slice_make(base, len));
-}
-
 /* A message that cannot be shown under the UID it has: one with a higher UID was, or this one was told as expunged. */
 static bool too_late(const struct item *it, uint32_t highest)
 {
@@ -609,8 +627,7 @@ static enum store_why give_uids(struct mailbox *box, uint32_t highest)
             file_name_arrival(it->name, &need[n].seconds, &need[n].micros);
             n++;
         } else {
-            forget(box, it);
-            box->pending[i--] = box->pending[--box->pending_count];
+            forget_pending(box, i--);
         }
     }
     qsort(need, n, sizeof *need, by_arrival);
@@ -699,7 +716,7 @@ static enum store_why settle(struct mailbox *box, bool doubt)
             view_add(box, it);
             box->index_stale = true;
         } else if (it->mail.uid == 0) { /* no UID could be written: the next sync tries again */
-            box->cur.mtime_ns = box->new.mtime_ns = -1;
+            unread(box);
         }
     }
     box->pending_count = 0;
@@ -707,7 +724,7 @@ static enum store_why settle(struct mailbox *box, bool doubt)
     return why;
 }
 
-static enum store_why scan_directories(struct mailbox *box)
+static enum store_why look(struct mailbox *box)
 {
     enum store_why why = catch_up(box);
 
@@ -738,6 +755,15 @@ static enum store_why scan_directories(struct mailbox *box)
     drop_arrived(box);
     if (why == STORE_OK)
         extra_sync(box);
+    return why;
+}
+
+static enum store_why scan_directories(struct mailbox *box)
+{
+    enum store_why why = look(box);
+
+    if (why) /* the view does not say all that was read */
+        unread(box);
     return why;
 }
 

@@ -276,6 +276,101 @@ static void test_renamed_under_lock(void)
     store_close(&st);
 }
 
+/* While it waits for the lock to look again for the first, which it has missed, the second goes too, and one that came
+ * in the meantime: none of them is shown, and what never was to be had gets no UID. */
+static void test_gone_while_waiting(void)
+{
+    struct store *st = root_fresh();
+    struct mailbox *box;
+    const struct mailbox_changes *c;
+    int dir, lock, status;
+    pid_t pid;
+
+    deliver("1.M1P1.h");
+    deliver("2.M1P1.h");
+    deliver("3.M1P1.h");
+    box = root_box(st, "INBOX");
+    dir = open(root, O_RDONLY | O_DIRECTORY);
+    assert(mailbox_count(box) == 3 && (lock = dotlock_take(dir, UIDLIST_LOCK)) >= 0);
+    root_shell("rm cur/1.M1P1.h:2,");
+    deliver("4.M1P1.h");
+    assert((pid = fork()) >= 0);
+    if (pid == 0) {
+        usleep(300000);
+        bool good = unlinkat(dir, "cur/2.M1P1.h:2,", 0) == 0 && unlinkat(dir, "new/4.M1P1.h", 0) == 0;
+        dotlock_release(dir, UIDLIST_LOCK, lock);
+        _exit(!good);
+    }
+    close(lock);
+    assert(mailbox_sync(box, false, &c) == STORE_OK && waitpid(pid, &status, 0) == pid && status == 0);
+    for (int i = 0; i < 3; i++) {
+        assert(mailbox_count(box) == 1 && mailbox_mail(box, 1)->uid == 3);
+        if (i == 1) { /* by the snapshot */
+            mailbox_close(&box);
+            box = root_box(st, "INBOX");
+        }
+        assert(mailbox_sync(box, false, &c) == STORE_OK);
+    }
+    deliver("5.M1P1.h");
+    assert(mailbox_sync(box, false, &c) == STORE_OK && mailbox_count(box) == 2 && mailbox_mail(box, 2)->uid == 4);
+    mailbox_close(&box);
+    close(dir);
+    store_close(&st);
+}
+
+struct given_up {
+    struct mailbox *box;
+    enum store_why why;
+};
+
+static void sync_given_up(void *arg)
+{
+    struct given_up *g = arg;
+    const struct mailbox_changes *c;
+
+    g->why = mailbox_sync(g->box, false, &c);
+}
+
+static void give_up(void *arg)
+{
+    struct given_up *g = arg;
+    struct fiber *f = fiber_new("given up", sync_given_up, g);
+
+    event_sleep(100);
+    fiber_cancel(f);
+    fiber_join(f, EVENT_NEVER);
+}
+
+/* Who does not get the lock leaves nothing behind that says that all has been looked at. */
+static void test_lock_not_had(void)
+{
+    for (int reopened = 0; reopened < 2; reopened++) {
+        struct store *st = root_fresh();
+        struct given_up g = { .why = STORE_OK };
+        const struct mailbox_changes *c;
+
+        deliver("1.M1P1.h");
+        deliver("2.M1P1.h");
+        g.box = root_box(st, "INBOX");
+        int dir = open(root, O_RDONLY | O_DIRECTORY), lock = dotlock_take(dir, UIDLIST_LOCK);
+        assert(mailbox_count(g.box) == 2 && lock >= 0);
+        root_shell("rm cur/1.M1P1.h:2,");
+        while (time_stamp_ns() <= scan_mtime(g.box->cur_fd)) /* its time tells of what comes next */
+            usleep(500);
+        event_run(give_up, &g);
+        assert(g.why != STORE_OK);
+        dotlock_release(dir, UIDLIST_LOCK, lock);
+        if (reopened) {
+            mailbox_close(&g.box);
+            g.box = root_box(st, "INBOX");
+        }
+        assert(mailbox_sync(g.box, false, &c) == STORE_OK && mailbox_count(g.box) == 1);
+        mailbox_close(&g.box);
+        close(dir);
+        store_close(&st);
+    }
+}
+
 /* An index that somebody keeps locked holds nobody up for long. */
 static void test_index_locked(void)
 {
@@ -377,6 +472,8 @@ int main(void)
     test_same_number();
     test_keywords_time();
     test_renamed_under_lock();
+    test_lock_not_had();
+    test_gone_while_waiting();
     test_rename_whole();
     test_one_tick();
     test_next_tick();

@@ -281,7 +281,7 @@ struct tls_ctx *tls_ctx_new(const struct tls_config *c, struct tls_why *why)
     t->prefer_server_ciphers = c->prefer_server_ciphers;
     t->ask_peer_certificate = c->ask_peer_certificate;
     t->tickets = c->tickets;
-    t->ssl = SSL_CTX_new(t->server ? TLS_server_method() : TLS_client_method());
+    t->ssl = SSL_CTX_new_ex(c->library, NULL, t->server ? TLS_server_method() : TLS_client_method());
     if (t->ssl == NULL)
         (void) fail(why, "cannot make a TLS context", "");
     if (t->ssl == NULL || fill_context(t, t->ssl, why) < 0)

@@ -42,6 +42,7 @@ struct tls_config {
     bool ask_peer_certificate; /* server: ask for one; a client without a trusted one goes on (peer_verified) */
     const char *session_id_context;
     bool tickets;
+    struct ossl_lib_ctx_st *library; /* NULL: OpenSSL's default */
 };
 /* A field of a certificate's subject that can be asked for: "commonName", "emailAddress". */
 bool tls_field_exists(const char *field);

@@ -18,6 +18,7 @@
 #include "base/time.h"
 #include "event/event.h"
 #include "io/stream.h"
+#include "library.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -551,10 +552,20 @@ static void yield_to_servers(void)
     (void) sched_setscheduler(0, SCHED_BATCH, &none);
 }
 
+static int start_openssl(void)
+{
+    const struct tls_config config = { .server = false, .ciphersuites = SUITES, .library = library_of_a_client() };
+    struct tls_why why = { "no OpenSSL" };
+
+    if (config.library && (tls = tls_ctx_new(&config, &why)))
+        return 0;
+    fprintf(stderr, "load: %s\n", why.text);
+    return -1;
+}
+
 int main(int argc, char **argv)
 {
     struct rlimit files;
-    struct tls_why why;
     int c;
 
     if (argc < 2)
@@ -587,11 +598,8 @@ int main(int argc, char **argv)
         files.rlim_cur = files.rlim_max;
         setrlimit(RLIMIT_NOFILE, &files);
     }
-    const struct tls_config config = { .server = false, .ciphersuites = SUITES };
-    if (o.tls && (tls = tls_ctx_new(&config, &why)) == NULL) {
-        fprintf(stderr, "load: %s\n", why.text);
+    if (o.tls && start_openssl() < 0)
         return 1;
-    }
     event_run(work, (void *) (uintptr_t) mode);
     return failed != 0;
 }

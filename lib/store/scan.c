@@ -302,6 +302,9 @@ static bool any_missed(const struct mailbox *box, bool scanned_new, bool scanned
     for (uint32_t i = 0; look && i < box->count; i++)
         if (missed(box, box->view[i], scanned_new, scanned_cur))
             return true;
+    for (size_t i = 0; look && i < box->pending_count; i++) /* what was saved, or followed, before this scan */
+        if (missed(box, box->pending[i], scanned_new, scanned_cur))
+            return true;
     return awaits_files(box);
 }
 

@@ -98,6 +98,30 @@ static void test_follow(void)
     store_close(&st);
 }
 
+/* What a session saved, or heard of from another, and what somebody else removed before it has looked: not shown. */
+static void test_gone_before_shown(void)
+{
+    struct store *st = root_fresh();
+    struct mailbox *a = root_box(st, "INBOX"), *b = root_box(st, "INBOX");
+    struct mail_change seen = { .how = MAIL_ADD, .flags = MAIL_SEEN };
+    uint32_t uid, first = 1;
+
+    assert(save(st, a, "INBOX", MAIL_FLAGGED, 1, &uid) == STORE_OK && sync_count(a) == 1 && sync_count(b) == 1);
+    assert(save(st, a, "INBOX", MAIL_SEEN, 1, &uid) == STORE_OK && uid == 2);
+    root_shell("rm cur/*:2,S");
+    assert(sync_count(a) == 1 && sync_count(b) == 1);
+    root_put("new/3.M1P1.h", letter);
+    assert(sync_count(a) == 2 && mailbox_store(b, &first, 1, &seen) == STORE_OK);
+    root_shell("rm cur/3.M1P1.h:2,");
+    assert(sync_count(b) == 1 && sync_count(a) == 1);
+    mailbox_close(&a);
+    mailbox_close(&b);
+    a = root_box(st, "INBOX");
+    assert(mailbox_count(a) == 1);
+    mailbox_close(&a);
+    store_close(&st);
+}
+
 static void settle(struct mailbox *box)
 {
     struct timespec ts = { 0, 350000000 };
@@ -330,6 +354,7 @@ int main(void)
 {
     root_begin("together-test");
     test_follow();
+    test_gone_before_shown();
     test_came_and_went();
     test_doubt();
     test_row();

@@ -162,7 +162,7 @@ enum store_why first_look(struct mailbox *box)
     if (read_names(box, true, NULL) && read_names(box, false, &all) && all.count && put_in_order(&all) &&
         make_items(box, &all)) {
         extra_skip_given(box);
-        why = scan_assign(box, box->view, box->count);
+        why = assign_uids(box, box->view, box->count);
         good = why == STORE_OK;
     }
     if (!good)

@@ -225,14 +225,15 @@ void snapshot_tail(struct mailbox *); /* records others appended since */
 /* first.c: under the uidlist's lock; a mailbox that nobody has listed. Nothing happens to one that is not plain. */
 enum store_why first_look(struct mailbox *);
 
+/* assign.c: under the uidlist's lock, after catching up */
+enum store_why assign_uids(struct mailbox *, struct item **items, size_t n); /* to items (uid 0) in order, durably */
+int assign_rewrite(struct mailbox *);                                        /* the whole uidlist, in version 3 */
+
 /* scan.c */
 enum store_why scan_sync(struct mailbox *); /* a dormant mailbox stays so while nothing has changed */
-/* Under the uidlist's lock, after catching up: gives UIDs to items (uid 0) in order, durably. */
-enum store_why scan_assign(struct mailbox *, struct item **items, size_t n);
 enum store_why scan_lock(struct mailbox *); /* takes the lock and catches up with the uidlist */
 void scan_unlock(struct mailbox *);
 void scan_follow(struct mailbox *, const char *was, const char *is); /* as together_note had it */
-int scan_rewrite(struct mailbox *); /* under the lock: the whole uidlist, in version 3 */
 /* Around our own renames in a directory: without others' changes no scan is due. */
 bool scan_before(struct mailbox *, bool in_new);
 void scan_after(struct mailbox *, bool in_new, bool undisturbed);

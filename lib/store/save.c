@@ -92,7 +92,7 @@ enum store_why save_lock(struct mailbox *box)
             return why;
         if (whole->uids.version != 3) {
             if ((why = mailbox_load(whole)) == STORE_OK && (why = scan_lock(whole)) == STORE_OK) {
-                if (scan_rewrite(whole) < 0)
+                if (assign_rewrite(whole) < 0)
                     why = store_fail_errno(box->store, "write uidlist of", box->path);
                 scan_unlock(whole);
             }
@@ -528,7 +528,7 @@ enum store_why save_lock_open(struct mailbox *box)
         return why;
     (void) scan_before(box, false); /* files of other sessions of this process are known by that */
     scan_awaited(box);
-    if (box->uids.version != 3 && scan_rewrite(box) < 0) {
+    if (box->uids.version != 3 && assign_rewrite(box) < 0) {
         why = store_fail_errno(box->store, "write uidlist of", box->path);
         scan_unlock(box);
     }

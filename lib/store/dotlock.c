@@ -94,13 +94,15 @@ int dotlock_take(int dir_fd, const char *name)
         if (errno != EEXIST)
             return -1;
         if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
-            if (!same_lock(&st, &seen))
+            bool same = same_lock(&st, &seen);
+            if (!same)
                 since = time_mono_ms();
             seen = st;
             /* Old by the clock and untouched while we looked: the whole machine may have slept, its owner with it. */
             if (st.st_mtime + DOTLOCK_STALE_SECONDS < time_now() && time_mono_ms() - since >= WATCHED_MS)
                 break_stale(dir_fd, name, &st, "that was not touched for two minutes");
-            break_abandoned(dir_fd, name);
+            if (same) /* one that is new may be a moment from being held */
+                break_abandoned(dir_fd, name);
         }
         if (time_mono_ms() > until) {
             errno = EAGAIN;

@@ -1,11 +1,13 @@
 /* dotlock_test - a lock lasts as long as its maker; whose maker has died is nobody's */
 #include "store/dotlock.h"
 #include "base/time.h"
+#include "event/event.h"
 
 #include <assert.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -92,6 +94,28 @@ static void test_not_ours(void)
     assert(faccessat(dir, LOCK, F_OK, 0) < 0);
 }
 
+static void take(void *fd) { *(int *) fd = dotlock_take(dir, LOCK); }
+
+/* Made, and held a moment later: who looks in between leaves it alone. */
+static void test_half_made(void *unused)
+{
+    int made = openat(dir, LOCK, O_WRONLY | O_CREAT | O_EXCL, 0700), taken = -1;
+    struct fiber *taker = fiber_new("taker", take, &taken);
+    struct stat st;
+
+    (void) unused;
+    assert(made >= 0);
+    event_sleep(1); /* the taker's first look comes before, its second not */
+    assert(flock(made, LOCK_EX | LOCK_NB) == 0);
+    event_sleep(50);
+    assert(fstat(made, &st) == 0 && st.st_nlink == 1 && taken < 0);
+    dotlock_release(dir, LOCK, made);
+    fiber_join(taker, EVENT_NEVER);
+    assert(taken >= 0);
+    dotlock_release(dir, LOCK, taken);
+    event_stop();
+}
+
 /* Several wait for one dead lock: each gets it, never two at a time. */
 static void test_many(void)
 {
@@ -132,6 +156,7 @@ int main(void)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         test_row(i);
     test_not_ours();
+    event_run(test_half_made, NULL);
     test_many();
     snprintf(cmd, sizeof cmd, "rm -rf '%s'", root);
     return system(cmd) != 0;

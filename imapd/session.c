@@ -427,11 +427,21 @@ static bool open_store(struct imapd_session *s, const struct imapd_start *start)
 
 static void log_end(const struct imapd_session *s)
 {
-    uint64_t in = s->bytes_in + stream_bytes_in(s->io), out = s->bytes_out + stream_bytes_out(s->io);
-
     log_info("imap(%s)<%s>: Disconnected: %s in=%llu out=%llu expunged=%llu body_count=%llu", s->user, s->id,
-             s->ended ? s->ended : "Connection closed", (unsigned long long) in, (unsigned long long) out,
-             s->expunged, s->body_fetched);
+             s->ended ? s->ended : "Connection closed", (unsigned long long) s->bytes_in,
+             (unsigned long long) s->bytes_out, s->expunged, s->body_fetched);
+}
+
+/* The end follows the last words at once: who passes them on to the client finds both together. */
+static void hang_up(struct imapd_session *s)
+{
+    if (s->state == IMAPD_ASLEEP) /* the connection lives on elsewhere */
+        stream_flush(s->io);
+    else
+        stream_last_words(s->io);
+    s->bytes_in += stream_bytes_in(s->io);
+    s->bytes_out += stream_bytes_out(s->io);
+    stream_free(&s->io);
 }
 
 static void end(struct imapd_session *s)
@@ -439,7 +449,6 @@ static void end(struct imapd_session *s)
     imapd_close_mailbox(s);
     if (s->store)
         store_close(&s->store);
-    stream_free(&s->io);
     str_free(&s->command);
     str_free(&s->answer);
     str_free(&s->out);
@@ -468,7 +477,7 @@ void imapd_session_run(int fd, const struct imapd_start *start)
             imapd_wake(&s, start->state);
         serve(&s);
     }
-    stream_flush(s.io);
+    hang_up(&s);
     if (s.state != IMAPD_ASLEEP)
         log_end(&s);
     end(&s);

@@ -131,12 +131,12 @@ void pop3d_session_run(int fd, const struct pop3d_start *start)
         stream_puts(s.io, "-ERR [SYS/TEMP] Internal error occurred. Refer to server log for more information.\r\n");
         s.ended = "Mail cannot be opened";
     }
-    stream_flush(s.io);
+    stream_last_words(s.io); /* and the end at once: who passes them on to the client finds both together */
+    stream_free(&s.io);
     log_end(&s);
     if (s.box)
         mailbox_close(&s.box);
     if (s.store)
         store_close(&s.store);
     free(s.messages);
-    stream_free(&s.io);
 }

@@ -14,26 +14,21 @@
 
 #define CAPABILITIES "IMAP4rev1 SASL-IR LOGIN-REFERRALS ID ENABLE IDLE LITERAL+"
 
-static void capabilities(struct login_session *s)
+static void capabilities(struct login_session *s, struct str *out)
 {
-    struct str text;
-
-    str_init(&text, LOGIN_LINE_BYTES);
-    str_adds(&text, CAPABILITIES);
-    if (login_tls && stream_tls(s->stream) == NULL)
-        str_adds(&text, " STARTTLS");
+    str_adds(out, CAPABILITIES);
+    if (login_tls && !login_in_tls(s))
+        str_adds(out, " STARTTLS");
     if (!login_plaintext_allowed(s))
-        str_adds(&text, " LOGINDISABLED");
-    login_mechanisms(s, " AUTH=", &text);
-    stream_puts(s->stream, text.p);
-    str_free(&text);
+        str_adds(out, " LOGINDISABLED");
+    login_mechanisms(s, " AUTH=", out);
 }
 
-static void greet(struct login_session *s)
+static void greeting(struct login_session *s, struct str *out)
 {
-    stream_puts(s->stream, "* OK [CAPABILITY ");
-    capabilities(s);
-    stream_printf(s->stream, "] %s\r\n", login_greeting);
+    str_adds(out, "* OK [CAPABILITY ");
+    capabilities(s, out);
+    str_printf(out, "] %s\r\n", login_greeting);
 }
 
 static void say(struct login_session *s, const char *text)
@@ -93,11 +88,14 @@ static enum login_next answer(struct login_session *s, enum login_result result)
 
 static enum login_next on_capability(struct login_session *s, struct command *c)
 {
+    struct str text;
+
     (void) c;
     s->asked_capability = true;
-    stream_puts(s->stream, "* CAPABILITY ");
-    capabilities(s);
-    stream_puts(s->stream, "\r\n");
+    str_init(&text, LOGIN_LINE_BYTES);
+    capabilities(s, &text);
+    stream_printf(s->stream, "* CAPABILITY %s\r\n", text.p);
+    str_free(&text);
     say(s, "OK Pre-login capabilities listed, post-login capabilities have more.");
     return LOGIN_GO_ON;
 }
@@ -144,7 +142,7 @@ static enum login_next on_starttls(struct login_session *s, struct command *c)
         return bad(s, "BAD TLS support isn't enabled.");
     say(s, "OK Begin TLS negotiation now.");
     s->asked_capability = false; /* RFC 3501 6.2.1: what was learnt before is void */
-    return stream_flush(s->stream) == 0 && login_start_tls(s) == 0 ? LOGIN_GO_ON : LOGIN_CLOSE;
+    return stream_flush(s->stream) == 0 && login_start_tls(s, SLICE("")) == 0 ? LOGIN_GO_ON : LOGIN_CLOSE;
 }
 
 static enum login_next on_login(struct login_session *s, struct command *c)
@@ -247,4 +245,4 @@ static enum login_next command(struct login_session *s)
 
 static void inactive(struct login_session *s) { stream_puts(s->stream, "* BYE Disconnected for inactivity.\r\n"); }
 
-const struct login_protocol login_imap = { "imap", greet, command, inactive };
+const struct login_protocol login_imap = { "imap", greeting, command, inactive };

@@ -235,14 +235,19 @@ static void session(struct stream *stream, const struct service_peer *peer)
 {
     struct login_session s = { .stream = stream, .protocol = protocol, .started_ms = time_mono_ms() };
     enum login_next next = LOGIN_GO_ON;
+    struct str greeting;
 
+    str_init(&greeting, LOGIN_LINE_BYTES);
+    s.wrapped = wrappermode;
     set_peer(&s, peer);
     stream_timeout(stream, LOGIN_IDLE_SECONDS * 1000);
     stream_deadline(stream, s.started_ms + LOGIN_TOTAL_SECONDS * 1000);
-    if (wrappermode && login_start_tls(&s) != 0)
+    protocol->greeting(&s, &greeting);
+    if (!wrappermode)
+        stream_write(stream, greeting.p, greeting.len);
+    else if (login_start_tls(&s, str_slice(&greeting)) != 0)
         next = LOGIN_CLOSE;
-    if (next == LOGIN_GO_ON)
-        protocol->greet(&s);
+    str_free(&greeting);
     while (next == LOGIN_GO_ON)
         next = protocol->command(&s);
     stream_tls_shutdown(stream);

@@ -13,10 +13,10 @@
 
 enum { DIGEST_BYTES = 16 };
 
-static void greet(struct login_session *s)
+static void greeting(struct login_session *s, struct str *out)
 {
     login_apop_challenge(s);
-    stream_printf(s->stream, "+OK %s%s%s\r\n", login_greeting, s->challenge[0] ? " " : "", s->challenge);
+    str_printf(out, "+OK %s%s%s\r\n", login_greeting, s->challenge[0] ? " " : "", s->challenge);
 }
 
 static void say(struct login_session *s, const char *text) { stream_printf(s->stream, "%s\r\n", text); }
@@ -157,7 +157,7 @@ static enum login_next on_stls(struct login_session *s, struct slice rest)
         return bad(s, "-ERR TLS support isn't enabled.");
     say(s, "+OK Begin TLS negotiation now.");
     s->user[0] = '\0'; /* RFC 2595 section 4: what was said in the clear is forgotten */
-    return stream_flush(s->stream) == 0 && login_start_tls(s) == 0 ? LOGIN_GO_ON : LOGIN_CLOSE;
+    return stream_flush(s->stream) == 0 && login_start_tls(s, SLICE("")) == 0 ? LOGIN_GO_ON : LOGIN_CLOSE;
 }
 
 static enum login_next on_noop(struct login_session *s, struct slice rest)
@@ -204,4 +204,4 @@ static enum login_next command(struct login_session *s)
 
 static void inactive(struct login_session *s) { say(s, "-ERR Disconnected for inactivity."); }
 
-const struct login_protocol login_pop3 = { "pop3", greet, command, inactive };
+const struct login_protocol login_pop3 = { "pop3", greeting, command, inactive };

@@ -7,6 +7,7 @@
  * Errors      none to report: the serving process sees its end of file and says so
  */
 #include "base/mem.h"
+#include "base/time.h"
 #include "event/event.h"
 #include "session.h"
 #include <errno.h>
@@ -14,12 +15,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { RELAY_BYTES = 16384 };
+enum { RELAY_BYTES = 16384, FIRST_WORDS_MS = 1000 };
 struct relay {
     struct stream *client;
     int fd;
-    struct event_cond done;
-    bool down; /* the fiber towards the client has ended */
+    struct event_cond news;
+    bool spoken; /* the first words have left for the client */
+    bool down;   /* the fiber towards the client has ended */
 };
 
 static int send_all(int fd, const char *p, size_t len)
@@ -57,14 +59,19 @@ static void towards_client(void *arg)
 {
     struct relay *r = arg;
 
-    while (event_wait_fd(r->fd, EVENT_READ, EVENT_NEVER) >= 0)
+    while (event_wait_fd(r->fd, EVENT_READ, EVENT_NEVER) >= 0) {
         if (!pass_on(r) || stream_flush(r->client) != 0)
             break;
+        if (!r->spoken) {
+            r->spoken = true;
+            event_cond_broadcast(&r->news);
+        }
+    }
     stream_tls_shutdown(r->client);
     shutdown(stream_fd(r->client), SHUT_RDWR);
     event_forget_fd(stream_fd(r->client)); /* wakes the other fiber; if it is awake, it reads an end of file */
     r->down = true;
-    event_cond_broadcast(&r->done);
+    event_cond_broadcast(&r->news);
 }
 
 void login_relay(struct login_session *s, int fd)
@@ -76,6 +83,10 @@ void login_relay(struct login_session *s, int fd)
     stream_timeout(s->stream, EVENT_NEVER);
     stream_deadline(s->stream, EVENT_NEVER);
     fiber_go("relay to client", towards_client, &r);
+    /* The answer to the login is on its way: who would read now would have to send what TLS has left for the client (a
+     * ticket) alone. */
+    if (!r.spoken && !r.down)
+        event_cond_wait(&r.news, time_mono_ms() + FIRST_WORDS_MS);
     while ((n = stream_peek(s->stream, &bytes)) > 0) {
         if (send_all(fd, bytes, (size_t) n) != 0)
             break;
@@ -85,7 +96,7 @@ void login_relay(struct login_session *s, int fd)
         shutdown(fd, SHUT_WR); /* the serving process reads the end, says its last words, closes */
     fiber_shield(true);
     while (!r.down)
-        event_cond_wait(&r.done, EVENT_NEVER);
+        event_cond_wait(&r.news, EVENT_NEVER);
     fiber_shield(false);
     event_forget_fd(fd);
     close(fd);

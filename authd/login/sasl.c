@@ -33,7 +33,7 @@ static bool usable(const struct login_session *s, const struct auth_mech *m)
 {
     if (m->flags & AUTH_MECH_PRIVATE)
         return false;
-    return !(m->flags & AUTH_MECH_CHANNEL_BINDING) || stream_tls(s->stream) != NULL;
+    return !(m->flags & AUTH_MECH_CHANNEL_BINDING) || login_in_tls(s);
 }
 
 static bool known_mechs(const struct auth_mech **mechs, size_t *count)
@@ -137,7 +137,8 @@ static enum login_result hand_over(struct login_session *s, const struct auth_re
     d->capability_untagged = s->asked_capability;
     d->fd = socket_for(s, &relay);
     take_input(s, d);
-    stream_flush(s->stream);
+    if (relay < 0) /* else what was said before goes ahead of the first words that are relayed */
+        stream_flush(s->stream);
     enum dispatcher_answer answer = d->fd < 0 ? DISPATCHER_UNAVAILABLE
                                               : dispatcher_hand_over(d, &claim,
                                                                      time_mono_ms() + LOGIN_HAND_OVER_SECONDS * 1000,

@@ -33,11 +33,14 @@ int login_line(struct login_session *s, struct str *out)
     return -1;
 }
 
-int login_start_tls(struct login_session *s)
+bool login_in_tls(const struct login_session *s) { return s->wrapped || stream_tls(s->stream) != NULL; }
+
+int login_start_tls(struct login_session *s, struct slice greeting)
 {
     struct tls_why why = { "" };
 
-    if (stream_tls_server(s->stream, login_tls, time_mono_ms() + HANDSHAKE_SECONDS * 1000, &why) == 0) {
+    if (stream_tls_server_greeting(s->stream, login_tls, greeting, time_mono_ms() + HANDSHAKE_SECONDS * 1000, &why) ==
+        0) {
         s->secured = true;
         return 0;
     }
@@ -46,7 +49,10 @@ int login_start_tls(struct login_session *s)
     return -1;
 }
 
-bool login_plaintext_allowed(const struct login_session *s) { return s->secured || !login_disable_plaintext_auth; }
+bool login_plaintext_allowed(const struct login_session *s)
+{
+    return s->secured || s->wrapped || !login_disable_plaintext_auth;
+}
 
 /* "user=<u>, method=PLAIN, rip=..": fail2ban wants this order. */
 static void elements(const struct login_session *s, int64_t mail_pid, struct str *out)

@@ -44,6 +44,7 @@ struct login_session {
     char id[LOGIN_ID_BYTES];
     char rip[64], lip[64];
     unsigned rport, lport;
+    bool wrapped; /* TLS from the first byte: what is said is said in TLS, though the handshake may not be over */
     bool secured; /* TLS, or both ends are this host */
     int64_t started_ms;
     int bad_commands, attempts, successes;
@@ -63,7 +64,7 @@ struct login_session {
 };
 struct login_protocol {
     const char *name; /* "imap" */
-    void (*greet)(struct login_session *);
+    void (*greeting)(struct login_session *, struct str *out);
     enum login_next (*command)(struct login_session *);
     void (*inactive)(struct login_session *); /* farewell after LOGIN_IDLE_SECONDS */
 };
@@ -75,7 +76,9 @@ extern bool login_disable_plaintext_auth;
 extern struct tls_ctx *login_tls; /* NULL: no certificate */
 extern struct auth_client *login_auth;
 
-int login_start_tls(struct login_session *); /* -1: the connection is of no more use */
+/* The greeting, or "", is what the client is told first. -1: the connection is of no more use. */
+int login_start_tls(struct login_session *, struct slice greeting);
+bool login_in_tls(const struct login_session *);
 bool login_plaintext_allowed(const struct login_session *);
 /* The mechanisms to offer now, each behind `before`: "AUTH=PLAIN AUTH=LOGIN". */
 void login_mechanisms(struct login_session *, const char *before, struct str *out);

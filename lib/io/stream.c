@@ -209,6 +209,21 @@ int stream_flush(struct stream *s)
     return rc;
 }
 
+void stream_last_words(struct stream *s)
+{
+    size_t len = s->out.to - s->out.from;
+    ssize_t n = -1;
+
+    if (len && s->cover == NULL && s->error == 0)
+        n = send(s->wfd, s->out.p, len, MSG_MORE | MSG_NOSIGNAL);
+    if (n > 0) {
+        s->bytes_out += (uint64_t) n;
+        s->out.to -= (size_t) n;
+        memmove(s->out.p, s->out.p + n, s->out.to);
+    }
+    stream_flush(s);
+}
+
 static ssize_t read_once(struct stream *s, void *p, size_t len)
 {
     ssize_t n;
@@ -237,6 +252,17 @@ static int wait_input(struct stream *s, int fd, int what)
     return rc;
 }
 
+/* The peer must have what it waits for. Where its next words are at hand it waits for nothing: what a handshake has left
+ * to be sent travels with the answer. */
+static int flush_before_input(struct stream *s)
+{
+    bool written = s->out.to != s->out.from;
+
+    if (s->error || written || (s->cover && stream_buffered(s) == 0))
+        return stream_flush(s);
+    return 0;
+}
+
 /* Reads to p, or into the empty buffer when p is NULL: bytes read, 0 at the end, -1. */
 static ssize_t input(struct stream *s, char *p, size_t len)
 {
@@ -246,7 +272,7 @@ static ssize_t input(struct stream *s, char *p, size_t len)
         errno = s->error;
         return -1;
     }
-    if ((s->out.to != s->out.from || s->cover) && stream_flush(s) < 0)
+    if (flush_before_input(s) < 0)
         return -1;
     if (s->drained && !(s->cover && s->cover->pending(s)) && wait_input(s, s->rfd, EVENT_READ) < 0)
         return -1;
@@ -269,6 +295,8 @@ static ssize_t input(struct stream *s, char *p, size_t len)
             continue;
         if (n == -1 && errno != EAGAIN && errno != EWOULDBLOCK)
             return stream_fail(s, errno);
+        if (s->cover && s->cover->flush(s) < 0) /* of a record that was at hand the end is missing */
+            return -1;
         if (wait_input(s, n == STREAM_WANT_WRITE ? s->wfd : s->rfd,
                        n == STREAM_WANT_WRITE ? EVENT_WRITE : EVENT_READ) < 0)
             return -1;
@@ -391,7 +419,7 @@ int stream_wait_input(struct stream *s, int64_t deadline)
     int64_t keep = s->deadline;
     ssize_t n = -1;
 
-    if (stream_flush(s) < 0) /* before an interrupt may come: it must not tear a reply */
+    if (flush_before_input(s) < 0) /* before an interrupt may come: it must not tear a reply */
         return -1;
     if (!s->interrupted) {
         if (deadline < s->deadline)

@@ -71,6 +71,8 @@ void stream_printf(struct stream *, const char *fmt, ...) __attribute__((format(
 void stream_vprintf(struct stream *, const char *fmt, va_list) __attribute__((format(printf, 2, 0)));
 int stream_sendfile(struct stream *, int fd, off_t from, size_t len); /* bytes of a regular file, as they are */
 int stream_flush(struct stream *);                                    /* 0, or -1 with the stream's error */
+/* Flushes the last words, in plaintext. The caller closes next: they may leave only then, in one packet with the end. */
+void stream_last_words(struct stream *);
 int stream_error(const struct stream *);                              /* errno of the first failure, 0 */
 uint64_t stream_bytes_in(const struct stream *);
 uint64_t stream_bytes_out(const struct stream *);
@@ -78,6 +80,11 @@ uint64_t stream_bytes_out(const struct stream *);
 /* TLS on a connected stream: handshake within `timeout`. Unread plaintext input is thrown away first (RFC 3207
  * section 4.2). */
 int stream_tls_server(struct stream *, struct tls_ctx *, int64_t deadline, struct tls_why *why);
+/* The same for a server that has the first word: with TLS 1.3 the greeting leaves with the server's part of the handshake,
+ * a round trip earlier, when nothing is known of the client yet (RFC 8446 section 4.4.4): it may hold what anybody may
+ * read. Where the client is asked for a certificate, and before TLS 1.3, it is written after the handshake. */
+int stream_tls_server_greeting(struct stream *, struct tls_ctx *, struct slice greeting, int64_t deadline,
+                               struct tls_why *why);
 int stream_tls_client(struct stream *, struct tls_ctx *, const char *sni, int64_t deadline, struct tls_why *why);
 const struct tls_info *stream_tls(const struct stream *); /* NULL in plaintext */
 /* Appends the server's data of a channel binding: tls-server-end-point and tls-unique (RFC 5929), tls-exporter

@@ -2,6 +2,7 @@
  * stream_test - lines, limits, deadlines, pipelined replies, TLS and its idle cost
  */
 #include "io/stream.h"
+#include "io/tls_internal.h"
 
 #include "base/time.h"
 
@@ -271,6 +272,9 @@ static void carry(void *arg)
     shutdown(w->to, SHUT_WR);
 }
 
+static bool greets; /* with its part of the handshake */
+static bool shaken; /* the server's handshake is over */
+
 static void talking_server(void *arg)
 {
     struct stream *s = stream_new(*(int *) arg);
@@ -280,8 +284,11 @@ static void talking_server(void *arg)
 
     str_init(&line, 100);
     stream_timeout(s, 5000);
-    assert(stream_tls_server(s, server_ctx, time_mono_ms() + 5000, &why) == 0);
-    stream_puts(s, "hello\r\n");
+    struct slice first = greets ? SLICE("hello\r\n") : SLICE("");
+    assert(stream_tls_server_greeting(s, server_ctx, first, time_mono_ms() + 5000, &why) == 0);
+    shaken = true;
+    if (!greets)
+        stream_puts(s, "hello\r\n");
     assert(stream_line(s, &line, 100, &eol) == 0 && strcmp(line.p, "quit") == 0);
     stream_puts(s, "bye\r\n");
     stream_tls_shutdown(s);
@@ -291,8 +298,9 @@ static void talking_server(void *arg)
 }
 
 /* The ticket leaves with the first line, close_notify with the last; a client that speaks first does so beside its
- * Finished. Both ends read to the end. */
-static void test_packets(bool client_first)
+ * Finished. Both ends read to the end. early: the greeting comes with the server's part of the handshake; then the first
+ * line that the ticket can travel with is the last. */
+static void test_packets(bool client_first, bool early)
 {
     static const unsigned char keys[TLS_TICKET_KEY_BYTES] = "a key for this test alone";
     int near[2], far[2];
@@ -300,6 +308,8 @@ static void test_packets(bool client_first)
     struct str line;
     enum stream_eol eol;
 
+    greets = early;
+    shaken = false;
     tls_ctx_ticket_keys(server_ctx, keys, 1);
     assert(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, near) == 0);
     assert(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, far) == 0);
@@ -313,18 +323,92 @@ static void test_packets(bool client_first)
     if (client_first)
         stream_puts(s, "quit\r\n");
     assert(stream_line(s, &line, 100, &eol) == 0 && strcmp(line.p, "hello") == 0);
+    assert(shaken || (early && !client_first));
     if (!client_first)
         stream_puts(s, "quit\r\n");
     str_reset(&line);
     assert(stream_line(s, &line, 100, &eol) == 0 && strcmp(line.p, "bye") == 0);
     assert(stream_line(s, &line, 100, &eol) == -1 && stream_eof(s) && stream_error(s) == 0);
-    assert(up.packets == (client_first ? 2 : 3)); /* hello; Finished; quit */
-    assert(down.packets == 3);                    /* hello to Finished; ticket and line; line and close_notify */
+    assert(up.packets == (client_first || early ? 2 : 3)); /* hello; Finished; quit */
+    assert(down.packets == (early ? 2 : 3)); /* hello to Finished; ticket and line; line and close_notify */
     stream_free(&s);
     assert(fiber_join(back, EVENT_NEVER) == 0 && fiber_join(there, EVENT_NEVER) == 0);
     close(near[1]);
     close(far[0]);
     str_free(&line);
+}
+
+static void greeting_server(void *arg)
+{
+    struct stream *s = stream_new(*(int *) arg);
+    struct tls_why why = { "" };
+    char got[5];
+
+    stream_timeout(s, 5000);
+    if (stream_tls_server_greeting(s, server_ctx, SLICE("hello"), time_mono_ms() + 5000, &why) == 0) {
+        assert(strcmp(stream_tls(s)->sni, "localhost") == 0);
+        assert(stream_read_full(s, got, 5) == 0 && memcmp(got, "there", 5) == 0);
+        stream_write(s, got, 5);
+        stream_tls_shutdown(s);
+        shaken = true;
+    } else {
+        assert(strstr(why.text, "unknown ca"));
+    }
+    stream_free(&s);
+}
+
+/* 0 when a client set up so is greeted and answered; else the server knows why not. */
+static int greeted(const struct tls_config *c, bool require)
+{
+    struct tls_why why = { "" };
+    struct tls_ctx *ctx = tls_ctx_new(c, &why);
+    char got[5] = "";
+    int fd[2], rc;
+
+    shaken = false;
+    tls_ctx_verify(ctx, require);
+    assert(socketpair(AF_UNIX, SOCK_STREAM, 0, fd) == 0);
+    struct fiber *server = fiber_new("server", greeting_server, &fd[1]);
+    struct stream *s = stream_new(fd[0]);
+    stream_timeout(s, 5000);
+    rc = stream_tls_client(s, ctx, "localhost", time_mono_ms() + 5000, &why);
+    if (rc == 0) {
+        assert(stream_read_full(s, got, 5) == 0 && memcmp(got, "hello", 5) == 0);
+        stream_puts(s, "there");
+        assert(stream_read_full(s, got, 5) == 0 && memcmp(got, "there", 5) == 0);
+    }
+    stream_free(&s);
+    assert(fiber_join(server, EVENT_NEVER) == 0);
+    assert(shaken == (rc == 0));
+    tls_ctx_free(&ctx);
+    return rc;
+}
+
+/* Before the handshake's end or after it, a greeting comes once. */
+static void test_greeting(const char *dir)
+{
+    char cert[300], key[300];
+    struct tls_why why = { "" };
+    struct tls_ctx *asking = server_ctx;
+
+    snprintf(cert, sizeof cert, "%s/cert.pem", dir);
+    snprintf(key, sizeof key, "%s/key.pem", dir);
+    const struct tls_config now = { .ca_file = cert }, before = { .ca_file = cert, .protocols = "<=TLSv1.2" };
+    const struct tls_config stranger = { .ca_file = "" };
+    const struct tls_config own = { .server = true, .cert_file = cert, .key_file = key, .tickets = true };
+    assert(greeted(&now, true) == 0); /* a server that asks for the client's certificate waits for it */
+    server_ctx = tls_ctx_new(&own, &why);
+    assert(server_ctx);
+    test_packets(false, true);
+    assert(greeted(&now, true) == 0 && greeted(&before, true) == 0);
+    assert(greeted(&stranger, true) == -1); /* its alert comes to a server that has greeted */
+    /* The client's key share is of a group that the server does not have: HelloRetryRequest. */
+    SSL *ssl = tls_ctx_session(server_ctx);
+    assert(SSL_CTX_set1_groups_list(SSL_get_SSL_CTX(ssl), "P-384") == 1);
+    SSL_free(ssl);
+    assert(greeted(&now, true) == 0);
+    tls_ctx_free(&server_ctx);
+    server_ctx = asking;
 }
 
 static void any_end_server(void *arg)
@@ -411,8 +495,9 @@ static void test_tls(const char *dir)
     stream_free(&s);
     assert(event_sleep(20) == 0);
     assert(echoed == 21);
-    test_packets(false);
-    test_packets(true);
+    test_packets(false, false);
+    test_packets(true, false);
+    test_greeting(dir);
     test_binding();
     test_nobody_trusted();
     struct tls_config old = { .ca_file = cert, .protocols = "<=TLSv1.2" };

@@ -210,8 +210,38 @@ static const struct stream_cover tls = {
     .read = tls_read, .write = tls_write, .pending = tls_pending, .flush = tls_flush, .free = tls_free
 };
 
-static int handshake(struct stream *s, bool server, int64_t deadline, struct tls_why *why)
+/* Has the server said all of its part, and does it ask nothing of the client? Its Finished is missing after a
+ * HelloRetryRequest, when OpenSSL would take words for writing, too. */
+static bool may_greet(SSL *ssl)
 {
+    unsigned char finished[EVP_MAX_MD_SIZE];
+
+    return SSL_version(ssl) == TLS1_3_VERSION && !SSL_is_init_finished(ssl) &&
+           !(SSL_get_verify_mode(ssl) & SSL_VERIFY_PEER) && SSL_get_finished(ssl, finished, sizeof finished) > 0;
+}
+
+/* As SSL_accept, and *greeting goes to the client on the way if it can. *half: the server's part is done. OpenSSL calls
+ * "early data" what is sent before the end of the handshake, either way; none is accepted (no ticket of ours allows it). */
+static int accept_greeting(struct stream *s, struct slice *greeting, bool *half)
+{
+    char none;
+    size_t n = 0;
+
+    if (!*half && SSL_read_early_data(s->ssl, &none, sizeof none, &n) != SSL_READ_EARLY_DATA_FINISH)
+        return -1;
+    *half = true;
+    while (greeting->len && may_greet(s->ssl)) {
+        if (SSL_write_early_data(s->ssl, greeting->p, greeting->len, &n) != 1)
+            return -1;
+        s->bytes_out += n;
+        *greeting = slice_sub(*greeting, n, greeting->len);
+    }
+    return SSL_accept(s->ssl);
+}
+
+static int handshake(struct stream *s, bool server, struct slice greeting, int64_t deadline, struct tls_why *why)
+{
+    bool half = greeting.len == 0;
     int64_t keep_deadline = s->deadline, keep_timeout = s->timeout_ms;
     int rc;
 
@@ -221,7 +251,7 @@ static int handshake(struct stream *s, bool server, int64_t deadline, struct tls
     for (;;) {
         ERR_clear_error();
         errno = 0;
-        rc = server ? SSL_accept(s->ssl) : SSL_connect(s->ssl);
+        rc = server ? accept_greeting(s, &greeting, &half) : SSL_connect(s->ssl);
         if (rc == 1)
             break;
         int next = after(s, rc);
@@ -242,6 +272,7 @@ static int handshake(struct stream *s, bool server, int64_t deadline, struct tls
     s->timeout_ms = keep_timeout;
     s->info = mem_new(sizeof *s->info);
     tls_describe(s->ssl, server, s->info);
+    stream_write(s, greeting.p, greeting.len);
     return 0;
 }
 
@@ -271,7 +302,13 @@ static int prepare(struct stream *s, struct tls_ctx *ctx, bool server, struct tl
 
 int stream_tls_server(struct stream *s, struct tls_ctx *ctx, int64_t deadline, struct tls_why *why)
 {
-    return prepare(s, ctx, true, why) < 0 ? -1 : handshake(s, true, deadline, why);
+    return stream_tls_server_greeting(s, ctx, SLICE(""), deadline, why);
+}
+
+int stream_tls_server_greeting(struct stream *s, struct tls_ctx *ctx, struct slice greeting, int64_t deadline,
+                               struct tls_why *why)
+{
+    return prepare(s, ctx, true, why) < 0 ? -1 : handshake(s, true, greeting, deadline, why);
 }
 
 int stream_tls_client(struct stream *s, struct tls_ctx *ctx, const char *sni, int64_t deadline, struct tls_why *why)
@@ -292,7 +329,7 @@ int stream_tls_client(struct stream *s, struct tls_ctx *ctx, const char *sni, in
             return stream_fail(s, EPROTO);
         }
     }
-    return handshake(s, false, deadline, why);
+    return handshake(s, false, SLICE(""), deadline, why);
 }
 
 void stream_tls_shutdown(struct stream *s)

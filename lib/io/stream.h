@@ -73,7 +73,7 @@ int stream_sendfile(struct stream *, int fd, off_t from, size_t len); /* bytes o
 int stream_flush(struct stream *);                                    /* 0, or -1 with the stream's error */
 /* Flushes the last words, in plaintext. The caller closes next: they may leave only then, in one packet with the end. */
 void stream_last_words(struct stream *);
-int stream_error(const struct stream *);                              /* errno of the first failure, 0 */
+int stream_error(const struct stream *); /* errno of the first failure, 0 */
 uint64_t stream_bytes_in(const struct stream *);
 uint64_t stream_bytes_out(const struct stream *);
 

@@ -5,8 +5,9 @@
  * Format      "PREFIX/NAME[PID]: [warning: |error: |fatal: |panic: ]text"; bytes outside printable ASCII and valid
  *             UTF-8 become "?", so that a peer can forge no line; a line is cut at LOG_LINE_BYTES
  * Sinks       until log_sink is called: standard error. The skeleton sets syslog or postlogd, as main.cf says. A sink may
- *             keep lines back until log_push, which is called before the process waits for long and before it sends
- *             another daemon a frame: what happened first stands first in the log, whoever wrote it
+ *             keep lines back until log_push, which is called before the process waits for long (lib/event: at most
+ *             5 ms after the one before) and before it sends another daemon a frame: what happened first stands first in
+ *             the log, whoever wrote it
  * Errors      log_fatal: the machine failed us, ends the process with status 1 and master restarts it
  *             log_panic: we are wrong; ends by abort. No peer's input reaches either.
  */

@@ -15,7 +15,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { EVENTS_A_TURN = 256, TURNS_A_LOOK = 8, TURNS_A_PUSH = 8 };
+enum { EVENTS_A_TURN = 256, TURNS_A_LOOK = 8, LOG_HOLD_MS = 5 };
 
 struct loop event_loop = { .epoll = -1, .wake = -1 };
 
@@ -217,20 +217,29 @@ static int next_timeout(void)
     return wait <= 0 ? 0 : wait > 86400000 ? 86400000 : (int) wait;
 }
 
+/* A line after a rest goes to the log at once; those of a busy process together, some milliseconds late. -1: no need to
+ * wake for them. */
+static int hold_log(void)
+{
+    static int64_t pushed_ms = -LOG_HOLD_MS;
+    int64_t now;
+
+    if (!log_kept())
+        return -1;
+    now = time_mono_ms();
+    if (now - pushed_ms < LOG_HOLD_MS)
+        return (int) (pushed_ms + LOG_HOLD_MS - now);
+    log_push();
+    pushed_ms = now;
+    return -1;
+}
+
 static void poll_once(void)
 {
-    static int kept; /* turns since the log was pushed */
     struct epoll_event events[EVENTS_A_TURN];
-    int n = 0;
+    int hold = hold_log(), wait = next_timeout(), n;
 
-    if (log_kept() && kept++ < TURNS_A_PUSH) /* while there is more to do the lines of several turns go together */
-        n = epoll_wait(event_loop.epoll, events, EVENTS_A_TURN, 0);
-    if (n == 0) {
-        kept = 0;
-        log_push();
-        n = epoll_wait(event_loop.epoll, events, EVENTS_A_TURN, next_timeout());
-    }
-
+    n = epoll_wait(event_loop.epoll, events, EVENTS_A_TURN, hold >= 0 && (wait < 0 || hold < wait) ? hold : wait);
     if (n < 0 && errno != EINTR)
         log_panic("epoll_wait: %s", strerror(errno));
     for (int i = 0; i < n; i++) {

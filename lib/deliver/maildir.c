@@ -24,15 +24,18 @@ enum { WRITE_BYTES = 1 << 16, HEADER_BYTES = 1 << 16, COPY_BYTES = 1 << 20 };
 
 struct maildir_message {
     struct deliver_box *box; /* the first one */
-    int fd;                  /* of the file written there */
+    int fd;                  /* of the file written there; -1: none yet */
     char *dir;
-    struct str tmp;    /* its name in tmp/ while it stands there; "" after the first delivery */
-    struct str listed; /* its name in new/ while the index is to learn of it; "": nothing to tell */
-    struct str buffer, header;
+    struct str tmp;            /* its name in tmp/ while it stands there */
+    bool delivered;            /* there */
+    struct str listed;         /* its name in new/ while the index is to learn of it; "": nothing to tell */
+    struct str buffer, header; /* buffer: the parser has not got it; or, of a whole message, the file */
     int64_t limit;
     uint64_t bytes, virtual;
     int error; /* errno of the first failure */
     bool ended;
+    bool whole;   /* the message is what buffer holds */
+    bool written; /* and so is the file */
     struct arena *arena;
     struct mime_parser *parser;
     struct mime_part *root;
@@ -54,16 +57,15 @@ static int create_tmp(const struct deliver_box *box, struct str *name)
     return openat(box->tmp_fd, name->p, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 }
 
-/* A box with a new file in its tmp/; -1. */
-static int begin_file(const char *dir, unsigned how, struct deliver_box **box, struct str *name)
+/* A box with a new file in its tmp/; -1. later: 0 without one where the mailbox takes a message after the other, to be
+ * made while the disk is at work on the journal. */
+static int begin_file(const char *dir, unsigned how, struct deliver_box **box, struct str *name, int *out, bool later)
 {
     for (int tries = 0;; tries++) {
-        int fd;
-
         if ((*box = deliver_box_get(dir, how & MAILDIR_MAKE)) == NULL)
             return -1;
-        if ((fd = create_tmp(*box, name)) >= 0)
-            return fd;
+        if ((later && journal_ready((*box)->dir_fd)) || (*out = create_tmp(*box, name)) >= 0)
+            return 0;
         int keep = errno;
         deliver_box_drop(*box); /* without its tmp/, perhaps */
         deliver_box_put(box);
@@ -85,8 +87,8 @@ int maildir_begin(const char *dir, unsigned how, int64_t limit, struct maildir_m
     str_init(&m->listed, 1024);
     str_init(&m->buffer, 2 * WRITE_BYTES);
     str_init(&m->header, HEADER_BYTES);
-    m->fd = begin_file(dir, how, &m->box, &m->tmp);
-    if (m->fd < 0) {
+    m->fd = -1;
+    if (begin_file(dir, how, &m->box, &m->tmp, &m->fd, true) < 0) {
         keep = errno;
         if (keep == EACCES || keep == EPERM)
             log_warn("maildir access problem for UID/GID=%u/%u: create maildir file in %s: %s", (unsigned) geteuid(),
@@ -102,15 +104,27 @@ int maildir_begin(const char *dir, unsigned how, int64_t limit, struct maildir_m
 }
 
 /* The parser sees large pieces, not lines. */
-static void take(struct maildir_message *m, const char *p, size_t len)
+static void read_piece(struct maildir_message *m, const char *p, size_t len)
 {
     size_t room = HEADER_BYTES - m->header.len;
 
-    if (m->error || len == 0)
-        return;
     mime_parser_feed(m->parser, p, len);
     str_add(&m->header, p, len < room ? len : room);
-    if (file_write_all(m->fd, p, len) < 0)
+}
+
+static int make_file(struct maildir_message *m)
+{
+    if (m->fd < 0)
+        m->fd = create_tmp(m->box, &m->tmp);
+    return m->fd < 0 ? -1 : 0;
+}
+
+static void take(struct maildir_message *m, const char *p, size_t len)
+{
+    if (m->error || len == 0)
+        return;
+    read_piece(m, p, len);
+    if (make_file(m) < 0 || file_write_all(m->fd, p, len) < 0)
         m->error = errno;
 }
 
@@ -142,9 +156,14 @@ void maildir_write(struct maildir_message *m, const void *p, size_t len)
 bool maildir_too_big(const struct maildir_message *m) { return m->error == EFBIG; }
 uint64_t maildir_bytes(const struct maildir_message *m) { return m->bytes; }
 
+/* A message that fits the buffer is written while the journal's disk is at work on it. */
 int maildir_end(struct maildir_message *m, struct err *err)
 {
-    flush(m);
+    m->whole = m->error == 0 && m->bytes == m->buffer.len;
+    if (m->whole)
+        read_piece(m, m->buffer.p, m->buffer.len);
+    else
+        flush(m);
     m->root = mime_parser_end(m->parser);
     m->parser = NULL;
     m->virtual = m->root->header.virtual + m->root->body.virtual;
@@ -152,16 +171,26 @@ int maildir_end(struct maildir_message *m, struct err *err)
     return m->error ? fail(err, m->error, "error writing message in", m->dir) : 0;
 }
 
+static int write_out(struct maildir_message *m)
+{
+    if (m->whole && !m->written && m->error == 0 &&
+        (make_file(m) < 0 || file_write_all(m->fd, m->buffer.p, m->buffer.len) < 0))
+        m->error = errno;
+    m->written = true;
+    errno = m->error;
+    return m->error ? -1 : 0;
+}
+
 /* A second mailbox's own file. */
 static int copy_file(struct maildir_message *m, const char *dir, unsigned how, struct deliver_box **box,
                      struct str *name)
 {
-    int fd = begin_file(dir, how, box, name), keep;
+    int fd, keep;
     char *buf;
     off_t at = 0;
     ssize_t n = 1;
 
-    if (fd < 0)
+    if (write_out(m) < 0 || begin_file(dir, how, box, name, &fd, false) < 0)
         return -1;
     buf = mem_array(COPY_BYTES, 1);
     while (at < (off_t) m->bytes && (n = pread(m->fd, buf, COPY_BYTES, at)) > 0) {
@@ -190,76 +219,125 @@ static int publish(const struct deliver_box *box, const char *tmp, const char *b
     return ret < 0 && errno == EINVAL ? renameat(box->tmp_fd, tmp, box->new_fd, base) : ret;
 }
 
-static void tell_index(const struct maildir_message *m, struct deliver_box *box, const struct str *base)
+/* now: only where nobody has to be waited for. false: not told. */
+static bool tell_index(const struct maildir_message *m, struct deliver_box *box, const struct str *base, bool now)
 {
     struct str record;
+    bool told = true;
 
     if (m->root->header.physical > m->header.len)
-        return;
+        return true;
     str_init(&record, INDEX_RECORD_BYTES);
     index_message_make(&record, str_slice(base), m->root,
                        slice_sub(str_slice(&m->header), 0, m->root->header.physical));
-    if (record.len)
+    if (record.len && now)
+        told = index_add_message_now(&box->index, box->dir_fd, str_slice(&record));
+    else if (record.len)
         index_add_message(&box->index, box->dir_fd, str_slice(&record));
     str_free(&record);
+    return told;
 }
 
-static int make_durable(const struct deliver_box *box, int fd, const char *base)
+static struct journal_batch *begin_journal(struct journal *journal, const struct maildir_message *m, int fd,
+                                           const char *base)
 {
-    struct event_sync whole = { .fd = fd };
-    struct journal_message one = { .fd = fd, .name = base, .in_new = true };
-    struct journal *journal = journal_for(box->dir_fd, false);
+    struct journal_message one = {
+        .text = m->whole ? str_slice(&m->buffer) : (struct slice){ NULL, 0 }, .fd = fd, .name = base, .in_new = true
+    };
 
-    return journal && journal_take(&journal, &one, 1) ? 0 : event_sync(&whole, 1);
+    return journal ? journal_begin(journal, &one, 1) : NULL;
+}
+
+/* The message with its file in tmp/ of one mailbox. */
+struct copy {
+    struct maildir_message *m;
+    struct deliver_box *box;
+    int fd; /* -1: m's own, which may have to be made yet */
+    const char *tmp;
+    bool own, index; /* index: it has to learn of it */
+};
+
+/* It gets its name; and while the disk is busy the index learns of it, if nobody has it locked. */
+static int name_copy(struct copy *c, const struct str *base, bool busy, struct err *err)
+{
+    struct maildir_message *m = c->m;
+
+    if (write_out(m) < 0)
+        return fail(err, errno, "error writing message in", m->dir);
+    if (c->own) {
+        c->fd = m->fd;
+        c->tmp = m->tmp.p;
+    }
+    if (publish(c->box, c->tmp, base->p) < 0)
+        return fail(err, errno, "create maildir file in", c->box->path);
+    if (c->index && busy)
+        c->index = !tell_index(m, c->box, base, true);
+    return 0;
+}
+
+static int settle(struct copy *c, const struct str *base, struct err *err)
+{
+    struct journal *journal = journal_for(c->box->dir_fd, false);
+    struct journal_batch *batch = begin_journal(journal, c->m, c->fd, base->p);
+    int ret = name_copy(c, base, batch != NULL, err);
+    bool durable = journal && journal_end(&journal, batch, ret == 0);
+
+    if (ret < 0) {
+        if (c->tmp && *c->tmp)
+            (void) unlinkat(c->box->tmp_fd, c->tmp, 0);
+        deliver_box_drop(c->box);
+        return ret;
+    }
+    if (!durable && event_sync(&(struct event_sync){ .fd = c->fd }, 1) < 0) { /* better twice than told lost */
+        ret = fail(err, errno, "sync message in", c->box->path);
+        (void) unlinkat(c->box->new_fd, base->p, 0);
+    } else if (c->index && c->own) {
+        str_set(&c->m->listed, base->p);
+    } else if (c->index) {
+        (void) tell_index(c->m, c->box, base, false);
+    }
+    return ret;
 }
 
 /* The file, written whole to tmp/, becomes a message of that mailbox. */
-static int settle(struct maildir_message *m, struct deliver_box *box, int fd, const char *tmp, unsigned how,
-                  struct err *err)
+static int settle_copy(struct copy *c, struct err *err)
 {
     struct str base;
-    int ret = 0;
+    int ret;
 
     str_init(&base, 1024);
-    file_name_new(&base, m->bytes, m->virtual);
-    if (publish(box, tmp, base.p) < 0) {
-        ret = fail(err, errno, "create maildir file in", box->path);
-        (void) unlinkat(box->tmp_fd, tmp, 0);
-        deliver_box_drop(box);
-    } else if (make_durable(box, fd, base.p) < 0) { /* not durable: better delivered twice than told lost */
-        ret = fail(err, errno, "sync message in", box->path);
-        (void) unlinkat(box->new_fd, base.p, 0);
-    } else if (!(how & MAILDIR_NO_INDEX)) {
-        if (fd == m->fd)
-            str_set(&m->listed, base.p);
-        else
-            tell_index(m, box, &base);
-    }
+    file_name_new(&base, c->m->bytes, c->m->virtual);
+    ret = settle(c, &base, err);
     str_free(&base);
     return ret;
 }
 
 int maildir_deliver(struct maildir_message *m, const char *dir, unsigned how, struct err *err)
 {
-    struct deliver_box *box;
+    struct copy c = {
+        .m = m, .box = m->box, .fd = m->fd, .tmp = m->tmp.p, .own = true, .index = !(how & MAILDIR_NO_INDEX)
+    };
     struct str tmp;
-    int fd, ret;
+    int ret;
 
     if (m->error || !m->ended)
         return fail(err, m->error ? m->error : EINVAL, "error writing message in", m->dir);
-    if (m->tmp.len && strcmp(dir, m->dir) == 0) {
-        ret = settle(m, m->box, m->fd, m->tmp.p, how, err);
+    if (!m->delivered && strcmp(dir, m->dir) == 0) {
+        ret = settle_copy(&c, err);
         str_reset(&m->tmp);
+        m->delivered = true;
         return ret;
     }
     str_init(&tmp, 1024);
-    fd = copy_file(m, dir, how, &box, &tmp);
-    if (fd < 0) {
+    c.own = false;
+    c.fd = copy_file(m, dir, how, &c.box, &tmp);
+    if (c.fd < 0) {
         ret = fail(err, errno, "copy message into", dir);
     } else {
-        ret = settle(m, box, fd, tmp.p, how, err);
-        close(fd);
-        deliver_box_put(&box);
+        c.tmp = tmp.p;
+        ret = settle_copy(&c, err);
+        close(c.fd);
+        deliver_box_put(&c.box);
     }
     str_free(&tmp);
     return ret;
@@ -274,7 +352,7 @@ void maildir_free(struct maildir_message **pm)
     if (m->parser)
         (void) mime_parser_end(m->parser);
     if (m->listed.len)
-        tell_index(m, m->box, &m->listed);
+        (void) tell_index(m, m->box, &m->listed, false);
     if (m->tmp.len)
         (void) unlinkat(m->box->tmp_fd, m->tmp.p, 0);
     if (m->fd >= 0)

@@ -5,8 +5,11 @@
 #include "deliver/maildir.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/time.h"
+#include "conf/param.h"
 #include "deliver/box.h"
 #include "event/event.h"
+#include "store/journal.h"
 #include "store/message.h"
 
 #include <assert.h>
@@ -173,6 +176,39 @@ static void test_index_after(void)
     close(other);
 }
 
+/* Message after message: the mailbox has a journal, and files are made while the disk is at work on it. */
+static void begin_row(const char *name)
+{
+    int fd = open(in_top("%s", name), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    assert(fd >= 0);
+    for (int64_t until = time_mono_ms() + 60000; !journal_ready(fd);) {
+        assert(time_mono_ms() < until);
+        assert(deliver(name, NULL) == 0 && event_sleep(1) == 0);
+    }
+    shell("find %s/new -type f -delete", name);
+    close(fd);
+}
+
+static void test_row(void)
+{
+    int other = open(in_top("i/posthorn.index"), O_RDWR | O_CLOEXEC);
+    struct stat before, after;
+
+    begin_row("i");
+    assert(files("i/tmp") == 0 && fstat(other, &before) == 0);
+    assert(deliver("i", "b") == 0 && files("i/new") == 1 && files("i/tmp") == 0 && files("b/tmp") == 0);
+    shell("cmp i/new/* $(ls -t b/new/* | head -1) && grep -q body i/new/*");
+    assert(fstat(other, &after) == 0 && after.st_size > before.st_size);
+
+    /* The file cannot be made after the journal has the message: its sender is asked to come again. */
+    begin_row("i");
+    shell("rmdir i/tmp");
+    assert(deliver("i", NULL) < 0 && files("i/new") == 0);
+    assert(deliver("i", NULL) == 0 && files("i/new") == 1 && files("i/tmp") == 0);
+    close(other);
+}
+
 static void deliver_in_fiber(void *arg)
 {
     (void) arg;
@@ -202,6 +238,11 @@ static void run(void *arg)
     test_moved();
     test_index();
     test_index_after();
+    begin_row("i");
+    test_index_after();
+    test_row();
+    maildir_finish();
+    conf_mail_journal = false; /* what follows counts descriptors */
     test_at_once();
     test_many();
     event_stop();
@@ -213,6 +254,8 @@ int main(void)
 
     snprintf(top, sizeof top, "%s/maildir-test-%d", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", (int) getpid());
     assert(mkdir(top, 0700) == 0);
+    journal_burst = 4;
+    conf_mail_journal = true;
     event_run(run, NULL);
     snprintf(cmd, sizeof cmd, "rm -rf '%s'", top);
     return system(cmd);

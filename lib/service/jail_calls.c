@@ -154,9 +154,9 @@ static const int open_calls[] = {
     CALL(access), CALL(faccessat), CALL(faccessat2), CALL(readlink), CALL(readlinkat),
 };
 static const int write_calls[] = {
-    CALL(rename),    CALL(renameat),  CALL(renameat2), CALL(link),   CALL(linkat),  CALL(unlink),
-    CALL(unlinkat),  CALL(symlink),   CALL(symlinkat), CALL(mkdir),  CALL(mkdirat), CALL(rmdir),
-    CALL(ftruncate), CALL(fallocate), CALL(fchmod),    CALL(syncfs),
+    CALL(rename),    CALL(renameat),  CALL(renameat2), CALL(link),   CALL(linkat),          CALL(unlink),
+    CALL(unlinkat),  CALL(symlink),   CALL(symlinkat), CALL(mkdir),  CALL(mkdirat),         CALL(rmdir),
+    CALL(ftruncate), CALL(fallocate), CALL(fchmod),    CALL(syncfs), CALL(sync_file_range),
 };
 static const int inet_calls[] = { CALL(connect), CALL(bind), CALL(sendto) };
 static const int unix_calls[] = { CALL(connect), CALL(sendto) };

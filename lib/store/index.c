@@ -577,18 +577,29 @@ int index_compact(struct index *ix, int dir_fd, uint64_t *const *offsets, size_t
     return 0;
 }
 
-/* The file that is open is the one we know; -1: another one, or one that lost its name meanwhile. */
+/* The file that is open, and locked, is the one we know; -1: another one, or one that lost its name meanwhile. */
 static int add_known(struct index *ix, struct slice payload)
 {
     struct stat st;
     uint64_t at;
 
-    if (lock(ix->fd) < 0)
-        return 0; /* the index goes without it */
     if (fstat(ix->fd, &st) < 0 || st.st_nlink == 0 || (uint64_t) st.st_ino != ix->inode)
         return -1;
     (void) append(ix, (uint64_t) st.st_size, INDEX_MESSAGE, payload, &at);
     return 0;
+}
+
+static int open_known(struct index *own, int dir_fd)
+{
+    own->fd = own->whole ? openat(dir_fd, INDEX_NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK) : -1;
+    return own->fd < 0 ? -1 : 0;
+}
+
+static void learn(struct index *ix, const struct index *own)
+{
+    ix->inode = own->inode;
+    ix->whole = own->whole;
+    ix->noted = own->noted;
 }
 
 void index_add_message(struct index *ix, int dir_fd, struct slice payload)
@@ -598,18 +609,33 @@ void index_add_message(struct index *ix, int dir_fd, struct slice payload)
     if (payload.len > INDEX_RECORD_BYTES)
         return;
     for (int tries = 0; tries < 3; tries++) {
-        if (own.whole && (own.fd = openat(dir_fd, INDEX_NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)) < 0)
+        if (open_known(&own, dir_fd) < 0)
             own.whole = 0;
         if (own.whole == 0 && index_open(&own, dir_fd, true) < 0)
             return;
-        int added = add_known(&own, payload);
+        /* Locked by another for long: the index goes without it. */
+        int added = lock(own.fd) < 0 ? 0 : add_known(&own, payload);
         close(own.fd); /* and with it the lock goes */
         if (added == 0) {
-            ix->inode = own.inode;
-            ix->whole = own.whole;
-            ix->noted = own.noted;
+            learn(ix, &own);
             return;
         }
         own.whole = 0;
     }
+}
+
+bool index_add_message_now(struct index *ix, int dir_fd, struct slice payload)
+{
+    struct index own = { .fd = -1, .inode = ix->inode, .whole = ix->whole, .noted = ix->noted };
+    bool added;
+
+    if (payload.len > INDEX_RECORD_BYTES)
+        return true;
+    if (open_known(&own, dir_fd) < 0)
+        return false;
+    added = flock(own.fd, LOCK_EX | LOCK_NB) == 0 && add_known(&own, payload) == 0;
+    close(own.fd);
+    if (added)
+        learn(ix, &own);
+    return added;
 }

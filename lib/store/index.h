@@ -4,7 +4,7 @@
  * One file a mailbox, append-only: a head, then records of length, type, CRC32C, payload. It is a cache: no fsync,
  * any damage cuts it there, and the whole may be deleted. A mail user can write it: nothing in it is trusted.
  *
- * Callers     store/sync.c, store/message.c, lib/deliver (index_add_message)
+ * Callers     store/sync.c, store/message.c, lib/deliver (index_add_message...)
  * Invariants  writers hold flock; a record is written in one write; the head points at the last snapshot, behind
  *             which records are read one by one
  * Errors      -1; the caller goes on without
@@ -78,5 +78,7 @@ bool index_has_field(struct slice name); /* kept in `fields` when the message ha
  * kept from one delivery to the next (zeroed, fd -1 at first), shared by fibers; it is not left open, or its file system
  * could not be remounted. */
 void index_add_message(struct index *ix, int dir_fd, struct slice payload);
+/* The same where that takes no wait; false: not done. */
+bool index_add_message_now(struct index *ix, int dir_fd, struct slice payload);
 uint32_t index_crc32c(const void *p, size_t len);
 #endif

@@ -3,7 +3,7 @@
  *
  * Callers     see journal.h
  * Invariants  messages that come while a frame is being written share the next one
- *             of the two halves at most one is waiting for its syncfs
+ *             of the two halves at most one is waiting for its syncfs, which waits for those that are not named yet
  * Errors      false: the caller syncs; a journal whose disk fails is left as it is, for journal_restore
  */
 #include "store/journal.h"
@@ -30,13 +30,25 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { ZEROS_BYTES = 1 << 18, FRAME_BYTES_MAX = JOURNAL_HALF_BYTES / 2, AGAIN_MS = 5 };
+enum {
+    ZEROS_BYTES = 1 << 18,
+    FRAME_BYTES_MAX = JOURNAL_HALF_BYTES / 2,
+    EARLY_BYTES_MAX = 1 << 17, /* a larger frame is written by a thread altogether */
+    AGAIN_MS = 5
+};
 
-struct batch { /* messages that become durable together */
+struct journal_batch { /* messages that become durable together */
     struct str frame;
     uint32_t count;
-    unsigned users;
-    bool done, ok;
+    unsigned users, unnamed; /* unnamed: of the users, those who are still at it */
+    unsigned half;           /* in which it is; meaningful once it is written */
+    bool begun, done, ok;
+};
+struct frame_write {
+    int fd, error;
+    const struct str *frame;
+    off_t at;
+    bool early; /* its data is on the way to the disk */
 };
 struct journal {
     struct list node; /* the one used last first */
@@ -45,19 +57,25 @@ struct journal {
     unsigned users;
     int64_t since; /* of the burst that is counted */
     unsigned saves;
-    int64_t not_before; /* no journal until then */
-    int fd, dir_fd;     /* -1: there is none */
-    const char *name;   /* its own, of journal_name */
-    bool failed;        /* no more is written to it */
-    bool ending;        /* likewise: journal_finish is at it */
-    bool dirty[2];      /* the half holds what is not durable elsewhere */
+    int64_t not_before;  /* no journal until then */
+    int fd, dir_fd;      /* -1: there is none */
+    int head_fd;         /* the same, opened again: an error that was told to one is told to the other */
+    const char *name;    /* its own, of journal_name */
+    bool failed;         /* no more is written to it */
+    bool spoiled;        /* likewise: it holds what was not delivered, and is to be ended */
+    bool ending;         /* likewise: somebody ends it */
+    bool dirty[2];       /* the half holds what is not durable elsewhere */
+    unsigned unnamed[2]; /* messages in the half whose files have not got their names yet */
     uint64_t generation[2];
     unsigned now;    /* the half that is being filled */
     uint64_t offset; /* in it */
     uint32_t turn;
-    uint64_t heads;          /* written so far */
-    struct batch *gathering; /* the next frame; NULL: nothing waits */
-    bool making, writing, settling;
+    uint64_t heads;                  /* written so far */
+    struct journal_batch *gathering; /* the next frame; NULL: nothing waits */
+    struct journal_batch *flying;    /* the one that is being written */
+    bool awaited;                    /* somebody waits for the disk on behalf of all */
+    struct frame_write write;
+    bool making, settling;
     struct event_cond moved;
     struct event_timer *timer;
     int64_t used_ms;
@@ -76,33 +94,50 @@ static void forget(struct journal *j)
     free(j);
 }
 
+static struct journal *known(const struct stat *st, struct journal **spare)
+{
+    list_each(at, &journals)
+    {
+        struct journal *j = list_entry(at, struct journal, node);
+        if (j->inode == st->st_ino && j->device == st->st_dev)
+            return j;
+        if (j->users == 0 && j->fd < 0)
+            *spare = j;
+    }
+    return NULL;
+}
+
 static struct journal *find(int mail_fd)
 {
-    struct journal *spare = NULL;
+    struct journal *spare = NULL, *j;
     struct stat st;
 
     if (fstat(mail_fd, &st) < 0)
         return NULL;
-    list_each(at, &journals)
-    {
-        struct journal *j = list_entry(at, struct journal, node);
-        if (j->inode == st.st_ino && j->device == st.st_dev)
-            return j;
-        if (j->users == 0 && j->fd < 0)
-            spare = j;
-    }
+    if ((j = known(&st, &spare)) != NULL)
+        return j;
     if (counted >= JOURNAL_MAILBOXES_MAX) {
         if (spare == NULL)
             return NULL;
         forget(spare);
     }
-    struct journal *j = mem_new(sizeof *j);
+    j = mem_new(sizeof *j);
     j->device = st.st_dev;
     j->inode = st.st_ino;
-    j->fd = j->dir_fd = -1;
+    j->fd = j->dir_fd = j->head_fd = -1;
     list_prepend(&journals, &j->node);
     counted++;
     return j;
+}
+
+static bool takes(const struct journal *j) { return j->fd >= 0 && !j->failed && !j->ending && !j->spoiled; }
+
+bool journal_ready(int mail_fd)
+{
+    struct journal *unused, *j;
+    struct stat st;
+
+    return !list_empty(&journals) && fstat(mail_fd, &st) == 0 && (j = known(&st, &unused)) != NULL && takes(j);
 }
 
 static bool due(struct journal *j)
@@ -110,7 +145,7 @@ static bool due(struct journal *j)
     int64_t now = time_mono_ms();
 
     if (j->fd >= 0)
-        return !j->failed && !j->ending;
+        return takes(j);
     if (now - j->since > JOURNAL_BURST_MS) {
         j->since = now;
         j->saves = 0;
@@ -122,11 +157,12 @@ static bool due(struct journal *j)
 static void drop(struct journal *j)
 {
     close(j->fd); /* and with it the lock */
+    close(j->head_fd);
     close(j->dir_fd);
-    j->fd = j->dir_fd = -1;
+    j->fd = j->dir_fd = j->head_fd = -1;
     open_now--;
     j->saves = 0;
-    j->failed = j->ending = j->dirty[0] = j->dirty[1] = false;
+    j->failed = j->ending = j->spoiled = j->dirty[0] = j->dirty[1] = false;
     event_timer_free(&j->timer);
 }
 
@@ -145,8 +181,10 @@ static void seal_head(unsigned char block[JOURNAL_BLOCK], uint64_t number, uint6
 
 /* Making one: a file in tmp/, its blocks written, its head durable, locked; only then it gets its name. */
 struct making {
-    int dir_fd, fd;
-    const char *tmp, *name;
+    struct journal *j;
+    int dir_fd, fd, head_fd;
+    struct str tmp;
+    const char *name;
     int error;
 };
 
@@ -180,7 +218,7 @@ static int name_it(struct making *m)
 {
     for (size_t i = 0; i < JOURNAL_FILES; i++) {
         m->name = journal_name[i];
-        if (renameat2(m->dir_fd, m->tmp, m->dir_fd, m->name, RENAME_NOREPLACE) == 0)
+        if (renameat2(m->dir_fd, m->tmp.p, m->dir_fd, m->name, RENAME_NOREPLACE) == 0)
             return 0;
         if (errno != EEXIST)
             break;
@@ -194,9 +232,10 @@ static void make_file(void *arg)
     unsigned char head[JOURNAL_BLOCK];
 
     seal_head(head, 1, 0);
-    m->fd = openat(m->dir_fd, m->tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    m->fd = openat(m->dir_fd, m->tmp.p, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (m->fd < 0 || !suits(m->fd) || fill(m->fd) < 0 || write_whole(m->fd, head, sizeof head, 0) < 0 ||
-        flock(m->fd, LOCK_EX | LOCK_NB) < 0 || fsync(m->fd) < 0 || name_it(m) < 0)
+        flock(m->fd, LOCK_EX | LOCK_NB) < 0 || fsync(m->fd) < 0 ||
+        (m->head_fd = openat(m->dir_fd, m->tmp.p, O_RDWR | O_CLOEXEC | O_NOFOLLOW)) < 0 || name_it(m) < 0)
         m->error = errno;
     else if (fsync(m->dir_fd) < 0) {
         m->error = errno;
@@ -206,50 +245,75 @@ static void make_file(void *arg)
 
 static void tick(void *arg);
 
-static bool make(struct journal *j, int mail_fd, bool ours)
+static void made(struct journal *j, const struct making *m)
 {
-    if (!ours && !index_viewed(mail_fd)) {
-        j->not_before = time_mono_ms() + JOURNAL_RETRY_MS;
-        return false;
-    }
-    struct making m = { .dir_fd = fcntl(mail_fd, F_DUPFD_CLOEXEC, 0), .fd = -1 };
-    struct str tmp;
+    j->fd = m->fd;
+    j->dir_fd = m->dir_fd;
+    j->head_fd = m->head_fd;
+    j->name = m->name;
+    j->now = 0;
+    j->offset = 0;
+    j->turn = 0;
+    j->generation[0] = 1;
+    j->generation[1] = 0;
+    j->heads = 1;
+    j->used_ms = time_mono_ms();
+    j->timer = event_timer_new(JOURNAL_SETTLE_MS, tick, j);
+}
 
-    if (m.dir_fd < 0)
-        return false;
-    j->making = true;
-    open_now++;
-    str_init(&tmp, 1024);
-    str_adds(&tmp, "tmp/");
-    file_name_new(&tmp, FILE_SIZE_UNKNOWN, FILE_SIZE_UNKNOWN);
-    m.tmp = tmp.p;
-    event_offload(make_file, &m);
-    j->making = false;
-    if (m.error) {
-        if (m.fd >= 0) {
-            close(m.fd);
-            (void) unlinkat(m.dir_fd, m.tmp, 0);
-        }
-        if (m.error == EEXIST)
-            (void) journal_restore(m.dir_fd, -1, "."); /* of a process that ended, perhaps */
-        close(m.dir_fd);
-        open_now--;
-        j->not_before = time_mono_ms() + (m.error == EEXIST ? JOURNAL_BUSY_MS : JOURNAL_RETRY_MS);
-    } else {
-        j->fd = m.fd;
-        j->dir_fd = m.dir_fd;
-        j->name = m.name;
-        j->now = 0;
-        j->offset = 0;
-        j->turn = 0;
-        j->generation[0] = 1;
-        j->generation[1] = 0;
-        j->heads = 1;
-        j->used_ms = time_mono_ms();
-        j->timer = event_timer_new(JOURNAL_SETTLE_MS, tick, j);
+static void not_made(struct journal *j, const struct making *m)
+{
+    if (m->head_fd >= 0)
+        close(m->head_fd);
+    if (m->fd >= 0) {
+        close(m->fd);
+        (void) unlinkat(m->dir_fd, m->tmp.p, 0);
     }
-    str_free(&tmp);
-    return m.error == 0;
+    if (m->error == EEXIST)
+        (void) journal_restore(m->dir_fd, -1, "."); /* of a process that ended, perhaps */
+    close(m->dir_fd);
+    open_now--;
+    j->not_before = time_mono_ms() + (m->error == EEXIST ? JOURNAL_BUSY_MS : JOURNAL_RETRY_MS);
+}
+
+/* A fiber of its own: those who come meanwhile sync their files. */
+static void make(void *arg)
+{
+    struct making *m = arg;
+    struct journal *j = m->j;
+
+    fiber_shield(true);
+    str_init(&m->tmp, 1024);
+    str_adds(&m->tmp, "tmp/");
+    file_name_new(&m->tmp, FILE_SIZE_UNKNOWN, FILE_SIZE_UNKNOWN);
+    event_offload(make_file, m);
+    if (m->error)
+        not_made(j, m);
+    else
+        made(j, m);
+    j->making = false;
+    j->users--;
+    str_free(&m->tmp);
+    free(m);
+    event_cond_broadcast(&j->moved);
+    fiber_shield(false);
+}
+
+static void begin_making(struct journal *j, int mail_fd, bool ours)
+{
+    struct making *m;
+    int dir_fd = ours || index_viewed(mail_fd) ? fcntl(mail_fd, F_DUPFD_CLOEXEC, 0) : -1;
+
+    if (dir_fd < 0) {
+        j->not_before = time_mono_ms() + JOURNAL_RETRY_MS;
+        return;
+    }
+    m = mem_new(sizeof *m);
+    *m = (struct making){ .j = j, .dir_fd = dir_fd, .fd = -1, .head_fd = -1 };
+    j->making = true;
+    j->users++;
+    open_now++;
+    fiber_go("journal", make, m);
 }
 
 struct journal *journal_for(int mail_fd, bool ours)
@@ -260,14 +324,12 @@ struct journal *journal_for(int mail_fd, bool ours)
         return NULL;
     list_del(&j->node);
     list_prepend(&journals, &j->node);
+    if (j->fd < 0) {
+        begin_making(j, mail_fd, ours);
+        return NULL;
+    }
     j->users++;
-    fiber_shield(true);
-    bool there = j->fd >= 0 || make(j, mail_fd, ours);
-    fiber_shield(false);
-    if (there)
-        return j;
-    j->users--;
-    return NULL;
+    return j;
 }
 
 /* Settling: what a half holds becomes durable where it belongs. */
@@ -302,7 +364,9 @@ static void settle(void *arg)
     struct settling *s = mem_new(sizeof *s);
 
     fiber_shield(true);
-    s->fd = j->fd;
+    while (j->unnamed[half])
+        (void) event_cond_wait(&j->moved, EVENT_NEVER);
+    s->fd = j->head_fd;
     s->dir_fd = j->dir_fd;
     s->at = (off_t) (j->heads % JOURNAL_HEADS) * JOURNAL_BLOCK;
     seal_head(s->head, ++j->heads, j->generation[half]);
@@ -342,16 +406,21 @@ static bool is_named(const struct journal *j)
     return fstat(j->fd, &st) == 0 && st.st_nlink == 1;
 }
 
+static void end(struct journal *j);
+
+/* What nobody needs any more goes, or what is filled is settled. */
 static void tick(void *arg)
 {
     struct journal *j = arg;
 
     fiber_shield(true);
-    bool wait = j->offset && j->writing; /* for the frame that is on its way into this half */
-    if (j->offset && !j->writing && !j->failed && !j->ending)
+    bool wait = j->spoiled || (j->offset && j->flying); /* for the frame that is on its way into this half */
+    if (j->offset && !j->flying && !j->failed && !j->ending)
         (void) change_halves(j);
-    bool rests = !j->offset && !j->dirty[0] && !j->dirty[1] && !j->gathering && !j->writing && !j->settling;
-    if (j->users == 0 && (j->failed || (rests && time_mono_ms() - j->used_ms >= JOURNAL_IDLE_MS))) {
+    bool rests = !j->offset && !j->dirty[0] && !j->dirty[1] && !j->gathering && !j->flying && !j->settling;
+    if (j->users == 0 && j->spoiled && !j->failed) {
+        end(j);
+    } else if (j->users == 0 && (j->failed || (rests && time_mono_ms() - j->used_ms >= JOURNAL_IDLE_MS))) {
         if (!j->failed && is_named(j))
             (void) unlinkat(j->dir_fd, j->name, 0);
         else if (is_named(j))
@@ -363,13 +432,13 @@ static void tick(void *arg)
     fiber_shield(false);
 }
 
-static void free_batch(struct batch *b)
+static void free_batch(struct journal_batch *b)
 {
     str_free(&b->frame);
     free(b);
 }
 
-static struct batch *batch_of(struct journal *j)
+static struct journal_batch *batch_of(struct journal *j)
 {
     if (j->gathering == NULL) {
         j->gathering = mem_new(sizeof *j->gathering);
@@ -380,23 +449,42 @@ static struct batch *batch_of(struct journal *j)
     return j->gathering;
 }
 
+/* Size and date. */
+static bool measure(const struct journal_message *m, struct journal_entry *e)
+{
+    struct timespec date = { 0 };
+    struct stat st;
+
+    if (m->text.p) {
+        e->bytes = m->text.len;
+        clock_gettime(CLOCK_REALTIME, &date);
+    } else if (fstat(m->fd, &st) == 0) {
+        e->bytes = (uint64_t) st.st_size;
+        date = st.st_mtim;
+    } else {
+        return false;
+    }
+    e->seconds = date.tv_sec;
+    e->nanoseconds = (uint32_t) date.tv_nsec;
+    return e->bytes <= JOURNAL_MESSAGE_BYTES;
+}
+
 static bool add(struct str *frame, const struct journal_message *m)
 {
     struct slice name = slice_of(m->name), keys = slice_of(m->keys);
     struct journal_entry e = { .uid = m->uid, .in_new = m->in_new };
-    struct stat st;
 
-    if (fstat(m->fd, &st) < 0 || st.st_size > JOURNAL_MESSAGE_BYTES || name.len > FILE_NAME_BYTES ||
-        keys.len > UINT16_MAX)
+    if (!measure(m, &e) || name.len > FILE_NAME_BYTES || keys.len > UINT16_MAX)
         return false;
-    e.bytes = (uint64_t) st.st_size;
-    e.seconds = st.st_mtim.tv_sec;
-    e.nanoseconds = (uint32_t) st.st_mtim.tv_nsec;
     e.name_len = (uint16_t) name.len;
     e.keys_len = (uint16_t) keys.len;
     str_add(frame, &e, sizeof e);
     str_addslice(frame, name);
     str_addslice(frame, keys);
+    if (m->text.p) {
+        str_addslice(frame, m->text);
+        return true;
+    }
     str_reserve(frame, e.bytes);
     if (pread(m->fd, frame->p + frame->len, e.bytes, 0) != (ssize_t) e.bytes)
         return false;
@@ -404,9 +492,9 @@ static bool add(struct str *frame, const struct journal_message *m)
     return true;
 }
 
-static struct batch *gather(struct journal *j, const struct journal_message *m, size_t n)
+static struct journal_batch *gather(struct journal *j, const struct journal_message *m, size_t n)
 {
-    struct batch *b = batch_of(j);
+    struct journal_batch *b = batch_of(j);
     size_t was = b->frame.len;
 
     for (size_t i = 0; i < n; i++) {
@@ -421,10 +509,11 @@ static struct batch *gather(struct journal *j, const struct journal_message *m, 
     }
     b->count += (uint32_t) n;
     b->users++;
+    b->unnamed++;
     return b;
 }
 
-static void seal_frame(const struct journal *j, struct batch *b)
+static void seal_frame(const struct journal *j, struct journal_batch *b)
 {
     static const char zeros[JOURNAL_BLOCK];
     struct journal_frame f = { .magic = JOURNAL_FRAME_MAGIC,
@@ -440,80 +529,127 @@ static void seal_frame(const struct journal *j, struct batch *b)
     str_add(&b->frame, zeros, (JOURNAL_BLOCK - b->frame.len % JOURNAL_BLOCK) % JOURNAL_BLOCK);
 }
 
-struct frame_write {
-    int fd, error;
-    const struct str *frame;
-    off_t at;
-};
+/* The data of a small frame begins its way to the disk at once. It is durable after the flush, which waits for it. */
+static void write_early(struct frame_write *w)
+{
+    errno = ENOSPC; /* a short write sets none */
+    if (pwrite(w->fd, w->frame->p, w->frame->len, w->at) != (ssize_t) w->frame->len)
+        w->error = errno;
+    else
+        w->early = sync_file_range(w->fd, w->at, (off_t) w->frame->len, SYNC_FILE_RANGE_WRITE) == 0;
+}
 
-static void write_frame_synced(void *arg)
+static void write_synced(void *arg)
 {
     struct frame_write *w = arg;
     struct iovec whole = { w->frame->p, w->frame->len };
 
-    errno = ENOSPC; /* a short write sets none */
-    if (pwritev2(w->fd, &whole, 1, w->at, RWF_DSYNC) != (ssize_t) w->frame->len)
+    errno = ENOSPC;
+    if (w->early ? fdatasync(w->fd) < 0 : pwritev2(w->fd, &whole, 1, w->at, RWF_DSYNC) != (ssize_t) w->frame->len)
         w->error = errno;
 }
 
-static bool put(struct journal *j, struct batch *b)
+static bool put(struct journal *j, struct journal_batch *b)
 {
-    struct frame_write w = { .fd = j->fd, .frame = &b->frame };
-    size_t room = b->frame.len + JOURNAL_BLOCK;
-
-    if (j->failed)
+    if (j->failed || j->spoiled)
         return false;
     if (!is_named(j)) { /* somebody has removed it, with or without the mailbox: nobody would restore from it */
         j->failed = true;
         return false;
     }
-    if (j->offset + room > JOURNAL_HALF_BYTES && !change_halves(j))
+    if (j->offset + b->frame.len + JOURNAL_BLOCK > JOURNAL_HALF_BYTES && !change_halves(j))
         return false;
     seal_frame(j, b);
     j->dirty[j->now] = true;
-    w.at = (off_t) (JOURNAL_DATA + (uint64_t) j->now * JOURNAL_HALF_BYTES + j->offset);
-    if (event_here())
-        write_frame_synced(&w);
-    else
-        event_offload(write_frame_synced, &w);
-    if (w.error) {
-        fail(j, "write", w.error);
-        return false;
-    }
-    j->offset += b->frame.len;
-    j->turn++;
+    b->half = j->now;
+    b->begun = true;
+    j->unnamed[b->half] += b->unnamed;
+    j->write = (struct frame_write){
+        .fd = j->fd,
+        .frame = &b->frame,
+        .at = (off_t) (JOURNAL_DATA + (uint64_t) j->now * JOURNAL_HALF_BYTES + j->offset),
+    };
+    if (b->frame.len <= EARLY_BYTES_MAX)
+        write_early(&j->write);
     return true;
 }
 
-static void write_frame(struct journal *j)
+static void begin_frame(struct journal *j)
 {
-    struct batch *b = j->gathering;
+    struct journal_batch *b = j->gathering;
 
     j->gathering = NULL;
-    j->writing = true;
-    b->ok = put(j, b);
+    if (put(j, b)) {
+        j->flying = b;
+        return;
+    }
     b->done = true;
-    j->writing = false;
-    j->used_ms = time_mono_ms();
     event_cond_broadcast(&j->moved);
 }
 
-bool journal_take(struct journal **pj, const struct journal_message *m, size_t n)
+/* For all of the frame; those who have gathered meanwhile are next. */
+static void await_frame(struct journal *j)
+{
+    struct journal_batch *b = j->flying;
+
+    j->awaited = true;
+    if (j->write.error == 0 && event_here())
+        write_synced(&j->write);
+    else if (j->write.error == 0)
+        event_offload(write_synced, &j->write);
+    b->ok = j->write.error == 0;
+    if (!b->ok)
+        fail(j, "write", j->write.error);
+    j->offset += b->ok ? b->frame.len : 0;
+    j->turn += b->ok;
+    b->done = true;
+    j->awaited = false;
+    j->flying = NULL;
+    j->used_ms = time_mono_ms();
+    if (j->gathering)
+        begin_frame(j);
+    event_cond_broadcast(&j->moved);
+}
+
+struct journal_batch *journal_begin(struct journal *j, const struct journal_message *m, size_t n)
+{
+    struct journal_batch *b = n && j->fd >= 0 && !j->failed && !j->spoiled ? gather(j, m, n) : NULL;
+
+    if (b && j->flying == NULL)
+        begin_frame(j);
+    return b;
+}
+
+static void named(struct journal *j, struct journal_batch *b, bool made)
+{
+    b->unnamed--;
+    if (b->begun)
+        j->unnamed[b->half]--;
+    if (made)
+        return;
+    j->spoiled = true;
+    if (j->timer)
+        event_timer_reset(j->timer, AGAIN_MS);
+}
+
+bool journal_end(struct journal **pj, struct journal_batch *b, bool made)
 {
     struct journal *j = *pj;
-    struct batch *b;
     bool ok = false;
 
     *pj = NULL;
     fiber_shield(true);
-    b = n && j->fd >= 0 && !j->failed ? gather(j, m, n) : NULL;
-    while (b && !b->done)
-        if (j->writing)
-            (void) event_cond_wait(&j->moved, EVENT_NEVER);
-        else
-            write_frame(j);
     if (b) {
-        ok = b->ok;
+        named(j, b, made);
+        event_cond_broadcast(&j->moved); /* a half may wait for the name to be settled */
+    }
+    while (b && !b->done)
+        if (j->flying && !j->awaited)
+            await_frame(j);
+        else
+            (void) event_cond_wait(&j->moved, EVENT_NEVER);
+    if (b) {
+        ok = b->ok && made;
         if (--b->users == 0)
             free_batch(b);
     }
@@ -528,25 +664,27 @@ static struct journal *unfinished(void)
     list_each(at, &journals)
     {
         struct journal *j = list_entry(at, struct journal, node);
-        if (j->fd >= 0 && !j->ending)
+        if ((j->fd >= 0 || (j->making && fiber_self())) && !j->ending)
             return j;
     }
     return NULL;
 }
 
-static void finish(struct journal *j)
+/* Nobody uses it. */
+static void end(struct journal *j)
 {
-    struct settling s = { .fd = j->fd,
+    struct settling s = { .fd = j->head_fd,
                           .dir_fd = j->dir_fd,
                           .at = (off_t) (j->heads % JOURNAL_HEADS) * JOURNAL_BLOCK };
 
+    j->ending = true;
     seal_head(s.head, ++j->heads, j->generation[j->now]);
-    if (fiber_self())
+    if (!j->failed) {
         event_offload(settle_files, &s);
-    else
-        settle_files(&s);
-    if (s.error == 0 && is_named(j))
-        (void) unlinkat(j->dir_fd, j->name, 0);
+        if (s.error == 0 && is_named(j))
+            (void) unlinkat(j->dir_fd, j->name, 0);
+    }
+    drop(j);
 }
 
 void journal_finish(void)
@@ -559,11 +697,9 @@ void journal_finish(void)
             fiber_shield(true);
         while (j->users && in_fiber)
             (void) event_cond_wait(&j->moved, EVENT_NEVER);
-        j->users++;
-        if (!j->failed)
-            finish(j);
-        j->users--;
-        drop(j);
+        if (j->fd >= 0)
+            end(j);
+        j->ending = false;
         if (in_fiber)
             fiber_shield(false);
     }

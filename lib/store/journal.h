@@ -10,6 +10,7 @@
  *
  * Callers     lib/store, lib/deliver
  * Invariants  a message is in the journal, synced, or its own file is, before its sender is told
+ *             a half is settled only when the files of all its messages have their names
  *             who writes holds the flock of the file, from before it has its name until after it lost it; up to
  *             JOURNAL_FILES processes have one each, any others sync their files
  *             a part of the journal is used again only after what it holds is durable elsewhere, and that is noted
@@ -21,6 +22,8 @@
  */
 #ifndef STORE_JOURNAL_H
 #define STORE_JOURNAL_H
+#include "base/str.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -45,8 +48,9 @@ enum {
 };
 
 struct journal_message {
-    int fd;           /* of its file, whole and with its date; readable */
-    const char *name; /* where it was renamed to */
+    struct slice text; /* .p NULL: fd is that of its file, whole and with its date; readable */
+    int fd;
+    const char *name; /* what it is, or will be, in new/ or cur/ */
     bool in_new;      /* else in cur/ */
     uint32_t uid;     /* 0: none yet */
     const char *keys; /* of its line in the uidlist; NULL: none */
@@ -54,11 +58,18 @@ struct journal_message {
 extern unsigned journal_burst; /* JOURNAL_BURST; the tests want one sooner */
 struct journal;
 /* A message is about to be made durable in the mailbox of that descriptor: NULL where its file is to be synced as
- * ever; else journal_take is due, after the file and its line are written and named. ours: it is open by lib/store; else
- * there must be traces that it was, or after a power cut its reader might be one who does not know of journals. */
+ * ever; else journal_end is due. ours: it is open by lib/store; else there must be traces that it was, or after a power
+ * cut its reader might be one who does not know of journals. */
 struct journal *journal_for(int mail_fd, bool ours);
-/* All of them together; gives the journal back. true: they are durable. false, also for none: sync them. */
-bool journal_take(struct journal **, const struct journal_message *, size_t n);
+bool journal_ready(int mail_fd); /* it would be one, as things are */
+/* Messages of one caller, on their way into the journal: all, or NULL. While they are, the caller names their files and
+ * appends their lines: short calls, no waits. */
+struct journal_batch;
+struct journal_batch *journal_begin(struct journal *, const struct journal_message *, size_t n);
+/* made: the files have their names and the lines are there. Waits for what journal_begin began (NULL: nothing), and gives
+ * the journal back. true: the messages are durable. false: sync them. Of those that were not made, which nobody may be
+ * told of, the journal is rid soon; a power cut before that may bring them back. */
+bool journal_end(struct journal **, struct journal_batch *, bool made);
 /* Makes durable what this process has in journals, and removes them: at its end. */
 void journal_finish(void);
 

@@ -26,7 +26,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { TOLD_MAX = 2000, BURST = 8 };
+enum {
+    TOLD_MAX = 2000,
+    BURST = 8,
+    FIRST = BURST + 2
+}; /* FIRST: the number of the first message that goes into a journal */
 static int told_pipe[2];
 
 struct told { /* what the child was told is safe */
@@ -77,6 +81,18 @@ static struct plan {
     bool stay, finish;
 } plan;
 
+/* Somebody else makes it while messages are synced. */
+static void await_journal(void)
+{
+    int fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    assert(fd >= 0);
+    while (!journal_ready(fd))
+        assert(event_sleep(1) == 0);
+    close(fd);
+    assert(exists(JOURNAL_NAME));
+}
+
 static void work(void *unused)
 {
     struct store *st = root_open();
@@ -86,6 +102,8 @@ static void work(void *unused)
         struct told t = { .number = i };
         t.uid = save(st, i, i == plan.big ? JOURNAL_MESSAGE_BYTES + 1 : 500, i % 3 ? 0 : MAIL_SEEN, NULL);
         assert(write(told_pipe[1], &t, sizeof t) == sizeof t);
+        if (i == FIRST - 1)
+            await_journal();
         if (i == plan.early)
             assert(event_sleep(plan.rest_ms) == 0);
     }
@@ -257,7 +275,7 @@ static void test_torn_journal(void)
     struct store *st = root_open();
     struct mailbox *box;
     assert(mailbox_open(st, "INBOX", false, &box) == STORE_OK);
-    for (size_t i = BURST; i < BURST + 20; i++)
+    for (size_t i = FIRST - 1; i < FIRST - 1 + 20; i++)
         expect_message(box, told[i].uid, told[i].number);
     mailbox_close(&box);
     store_close(&st);
@@ -385,7 +403,7 @@ static void remove_under_writer(void *unused)
     (void) unused;
     for (int i = 0; i < 2 * BURST; i++)
         (void) save(st, ++n, 500, 0, NULL);
-    assert(exists(JOURNAL_NAME));
+    await_journal();
     root_shell("rm " JOURNAL_NAME);
     for (int i = 0; i < 5; i++)
         (void) save(st, ++n, 500, 0, NULL);
@@ -396,7 +414,7 @@ static void remove_under_writer(void *unused)
     assert(!exists(JOURNAL_NAME)); /* keywords stand in a file of their own */
     for (int i = 0; i < 2 * BURST; i++)
         (void) save(st, ++n, 500, 0, NULL);
-    assert(exists(JOURNAL_NAME));
+    await_journal();
     removed.phase = n;
     store_close(&st);
     assert(!exists(JOURNAL_NAME));
@@ -411,6 +429,55 @@ static void test_removed(void)
     assert(mailbox_open(st, "INBOX", false, &box) == STORE_OK && mailbox_count(box) == removed.phase);
     mailbox_close(&box);
     store_close(&st);
+}
+
+/* A message whose file cannot get its name after the journal has it: its sender is refused, others are not, its UID may be
+ * another's, and it does not come back. */
+static void refuse_one(struct store *st)
+{
+    struct arena *a = arena_new();
+    struct mailbox_save *s;
+    uint32_t validity, *uids;
+    size_t count;
+
+    assert(mailbox_save_begin(st, "INBOX", NULL, &s) == STORE_OK);
+    assert(mailbox_save_start(s, 0, NULL, MAILBOX_SAVE_NOW) == STORE_OK &&
+           mailbox_save_write(s, "Subject: refused\r\n\r\n", 20) == STORE_OK && mailbox_save_finish(s) == STORE_OK);
+    root_shell("rm tmp/*");
+    assert(mailbox_save_commit(&s, a, &validity, &uids, &count) != STORE_OK);
+    arena_free(&a);
+}
+
+static struct told spoiled_told[4 * BURST];
+
+static void spoil(void *unused)
+{
+    int64_t until = time_mono_ms() + 60000;
+    struct store *st = root_open();
+    uint32_t n = 0;
+
+    (void) unused;
+    for (; n < 2 * BURST; n++)
+        spoiled_told[n] = (struct told){ .number = n + 1, .uid = save(st, n + 1, 500, 0, NULL) };
+    await_journal();
+    for (; n < 4 * BURST; n++) {
+        if (n == 3 * BURST) {
+            refuse_one(st);
+            assert(exists(JOURNAL_NAME));
+        }
+        spoiled_told[n] = (struct told){ .number = n + 1, .uid = save(st, n + 1, 500, 0, NULL) };
+        assert(n == 0 || spoiled_told[n].uid == spoiled_told[n - 1].uid + 1);
+    }
+    while (exists(JOURNAL_NAME)) /* with what was never delivered */
+        assert(time_mono_ms() < until && event_sleep(5) == 0);
+    store_close(&st);
+}
+
+static void test_spoiled(void)
+{
+    root_wipe();
+    event_run(spoil, NULL);
+    expect_all(spoiled_told, 4 * BURST);
 }
 
 /* Sessions of one process: frames are shared, and who leaves last ends the journal while others come. */
@@ -626,6 +693,7 @@ int main(void)
         test_two();
         test_without_uidlist();
         test_removed();
+        test_spoiled();
         test_sessions();
         test_lock_kept();
     } else {

@@ -422,24 +422,29 @@ static bool may_journal(const struct list *batch)
     return true;
 }
 
-static bool take_in_journal(struct journal **journal, const struct list *batch, const struct arrival *to, size_t n)
+/* On their way into the journal while they are named and listed; NULL: not. */
+static struct journal_batch *begin_journal(const struct mailbox_save *leader, const struct list *batch, size_t n,
+                                           struct journal *journal)
 {
-    struct journal_message *m = mem_array(n, sizeof *m);
+    uint32_t uid = leader->box->uids.next_uid; /* that save_assign will give */
+    struct journal_batch *begun = NULL;
+    struct journal_message *m;
     size_t i = 0;
-    bool durable;
 
+    if (journal == NULL || n >= UINT32_MAX - uid)
+        return NULL;
+    m = mem_array(n, sizeof *m);
     list_each(at, batch)
     {
-        m[i] = (struct journal_message){ .fd = list_entry(at, struct mailbox_save, node)->last_fd,
-                                         .name = to[i].name,
-                                         .in_new = to[i].in_new,
-                                         .uid = to[i].uid,
-                                         .keys = to[i].keys };
-        i++;
+        const struct mailbox_save *s = list_entry(at, struct mailbox_save, node);
+        const struct arrival *a = &s->done[0].to;
+        m[i++] = (struct journal_message){
+            .fd = s->last_fd, .name = a->name, .in_new = a->in_new, .uid = uid++, .keys = a->keys
+        };
     }
-    durable = journal_take(journal, m, n);
+    begun = journal_begin(journal, m, n);
     free(m);
-    return durable;
+    return begun;
 }
 
 /* Each of the others syncs its own file in its own fiber, while the leader syncs its own and the UIDs: the file system
@@ -475,17 +480,21 @@ static enum store_why sync_all(struct mailbox_save *leader, struct list *batch, 
     return why;
 }
 
-static enum store_why make_durable(struct mailbox_save *leader, struct list *batch, struct arrival *to, size_t n)
+/* Named, listed and durable. *moved: so many of to have their names, also when it fails. */
+static enum store_why make_durable(struct mailbox_save *leader, struct list *batch, struct arrival *to, size_t n,
+                                   size_t *moved)
 {
     struct journal *journal = may_journal(batch) ? journal_for(leader->box->fd, true) : NULL;
-    enum store_why why = STORE_OK;
+    struct journal_batch *begun = begin_journal(leader, batch, n, journal);
+    enum store_why why = move_all(leader, batch, to, moved);
     bool listed = journal != NULL;
 
     if (journal) {
-        why = save_assign(leader->box, to, n, UIDLIST_LATER);
-        leader->in_journal = take_in_journal(&journal, batch, to, why == STORE_OK ? n : 0);
+        if (why == STORE_OK)
+            why = save_assign(leader->box, to, n, UIDLIST_LATER);
+        leader->in_journal = journal_end(&journal, begun, why == STORE_OK);
         if (leader->in_journal)
-            return why;
+            return STORE_OK;
     }
     return why ? why : sync_all(leader, batch, to, n, listed);
 }
@@ -500,9 +509,7 @@ static enum store_why publish(struct mailbox_save *leader, struct list *batch)
 
     list_each(at, batch) total += list_entry(at, struct mailbox_save, node)->count;
     to = mem_array(total, sizeof *to);
-    why = move_all(leader, batch, to, &moved);
-    if (why == STORE_OK)
-        why = make_durable(leader, batch, to, total);
+    why = make_durable(leader, batch, to, total, &moved);
     for (size_t i = 0; why && i < moved; i++)
         (void) unlinkat(to[i].in_new ? box->new_fd : box->cur_fd, to[i].name, 0);
     if (why)

@@ -175,7 +175,6 @@ static const struct service_request requests[] = { { .name = DISPATCHER_W_SESSIO
                                                    { .name = NULL } };
 static const struct service dispatcher = {
     .name = "dispatcher",
-    .prompt = true,
     .summary = "hands clients that have logged in to their users' processes",
     .jail = JAIL_CHROOT,
     .user = "$dispatcher_user",

@@ -438,9 +438,10 @@ static struct journal_batch *begin_journal(const struct mailbox_save *leader, co
     {
         const struct mailbox_save *s = list_entry(at, struct mailbox_save, node);
         const struct arrival *a = &s->done[0].to;
-        m[i++] = (struct journal_message){
-            .fd = s->last_fd, .name = a->name, .in_new = a->in_new, .uid = uid++, .keys = a->keys
+        m[i] = (struct journal_message){
+            .fd = s->last_fd, .name = a->name, .in_new = a->in_new, .uid = uid + (uint32_t) i, .keys = a->keys
         };
+        i++;
     }
     begun = journal_begin(journal, m, n);
     free(m);

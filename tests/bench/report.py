@@ -124,7 +124,7 @@ def page(out):
             f"- machine: {m['processors']}, {m['memory_mib']} MiB, kernel {m['kernel']}, {m['file_system']}",
             f"- Postfix {m['postfix']}, Dovecot {m['dovecot']}, MariaDB {m['mariadb']}, Posthorn {m['posthorn']} (Release)",
             "- the generator runs under SCHED_BATCH on both sides: its clients, which stand for other machines, interrupt no server",
-            "- its TLS clients offer X25519 and AES-128-GCM first, as Thunderbird's, Apple's and Android's do; each login is a full handshake",
+            "- its TLS clients offer X25519 and AES-128-GCM first, as Thunderbird's, Apple's and Android's do; each login is a full handshake; their OpenSSL reads keys of certificates and no other formats (library.h)",
             "- as SMTP client it sends one command at a time, as smtp-source does; as LMTP client MAIL, RCPT and DATA at once, as Postfix's lmtp(8) does",
             "- both sides: the same main.cf, SQL files, certificate and hashes, one MariaDB, queue and mail on one file system; what differs:", ""]
     rows += [f"      {line}" for line in out["differences"]]

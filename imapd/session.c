@@ -370,12 +370,23 @@ static void too_long(struct imapd_session *s)
         imapd_bye(s, "Too many invalid IMAP commands.", "Too many invalid IMAP commands");
 }
 
+/* Who sends one command after the other need not wait for what can be done later. */
+static int wait_for_command(struct imapd_session *s)
+{
+    if (s->box && mailbox_wants_rest(s->box)) {
+        if (stream_wait_input(s->io, time_mono_ms() + MAILBOX_REST_MS) == 0)
+            return 0;
+        if (errno != ETIMEDOUT)
+            return -1;
+        mailbox_rest(s->box);
+    }
+    return stream_wait_input(s->io, time_mono_ms() + IMAPD_AUTOLOGOUT_MS);
+}
+
 static void serve(struct imapd_session *s)
 {
     while (s->state != IMAPD_LOGOUT && s->state != IMAPD_ASLEEP) {
-        if (s->box && stream_buffered(s->io) == 0 && stream_flush(s->io) == 0)
-            mailbox_rest(s->box);
-        if (stream_wait_input(s->io, time_mono_ms() + IMAPD_AUTOLOGOUT_MS) != 0) {
+        if (wait_for_command(s) != 0) {
             if (errno == EINTR) /* a notice that came when IDLE was over */
                 continue;
             if (errno == ETIMEDOUT)

@@ -1,7 +1,7 @@
 /*
  * imapd/cmd/append - APPEND, of one message or several
  *
- * Invariants  a message streams from the socket into the store and is never held in memory
+ * Invariants  a message streams from the socket into the store, which holds no large one in memory
  *             all messages of one APPEND are saved, durably, or none
  *             whatever is refused, the stream stands at the next command afterwards: literals that the client sends
  *             without waiting are read and thrown away

@@ -110,7 +110,7 @@ int dotlock_take(int dir_fd, const char *name)
         }
         if (store_pause(pause) < 0)
             return -1;
-        pause = pause < 100 ? pause * 2 : 100;
+        pause = pause * 2 < DOTLOCK_PAUSE_MS ? pause * 2 : DOTLOCK_PAUSE_MS;
     }
     return fd;
 }

@@ -257,7 +257,7 @@ int scan_refind(struct mailbox *, struct item *);
 struct mailbox *mailbox_handle(struct store *, const char *path, const char *name, bool read_only);
 bool mailbox_is_open(const struct mailbox *);
 
-/* save.c: files get into a mailbox without reading it: the cost does not grow with what it holds. */
+/* save.c, commit.c: files get into a mailbox without reading it: the cost does not grow with what it holds. */
 struct arrival {
     char *name; /* where it is going: in new/ or cur/ */
     char *keys; /* of its record in the uidlist; NULL: none */

@@ -457,7 +457,10 @@ static bool measure(const struct journal_message *m, struct journal_entry *e)
 
     if (m->text.p) {
         e->bytes = m->text.len;
-        clock_gettime(CLOCK_REALTIME, &date);
+        if (m->date)
+            date.tv_sec = (time_t) *m->date;
+        else
+            clock_gettime(CLOCK_REALTIME, &date);
     } else if (fstat(m->fd, &st) == 0) {
         e->bytes = (uint64_t) st.st_size;
         date = st.st_mtim;

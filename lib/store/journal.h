@@ -48,7 +48,8 @@ enum {
 };
 
 struct journal_message {
-    struct slice text; /* .p NULL: fd is that of its file, whole and with its date; readable */
+    struct slice text;   /* .p NULL: fd is that of its file, whole and with its date; readable */
+    const int64_t *date; /* of text, seconds; NULL: now */
     int fd;
     const char *name; /* what it is, or will be, in new/ or cur/ */
     bool in_new;      /* else in cur/ */

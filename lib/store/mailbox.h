@@ -82,8 +82,10 @@ struct mailbox_changes {
 /* Looks at the disk. keep_expunged: inside FETCH, STORE, SEARCH (RFC 3501 7.4.1), expunges are held for a later sync.
  * The list is the mailbox's until the next sync. */
 enum store_why mailbox_sync(struct mailbox *, bool keep_expunged, const struct mailbox_changes **out);
-/* The client has its answer: what nobody waited for is done now, as the index's records of new messages. Due before the
- * next wait for the client; without it they are written when there are many, and at mailbox_close. */
+/* The client has its answer, and sends no more at once (MAILBOX_REST_MS): what nobody waited for is done now, as the
+ * index's records of new messages. Without it they are written when there are many, and at mailbox_close. */
+enum { MAILBOX_REST_MS = 2 };
+bool mailbox_wants_rest(const struct mailbox *);
 void mailbox_rest(struct mailbox *);
 /* A directory changed so shortly before it was read that a later change may carry the same time: who waits for notice
  * must sync once more, MAILBOX_SETTLE_MS later. */

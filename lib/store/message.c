@@ -78,6 +78,7 @@ void message_gather(struct mailbox *box, struct item *it, struct slice record)
     index_gather(&box->batch, record);
 }
 
+bool mailbox_wants_rest(const struct mailbox *box) { return box->gathered_count > 0; }
 void mailbox_rest(struct mailbox *box) { message_flush(box); }
 
 /* The record, where the index has it. */

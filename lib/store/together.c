@@ -23,9 +23,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* While message after message is saved, the uidlist stays locked for some milliseconds from one to the next; then it is
- * given back as often as it is taken, for as long again: who waits for it in another process tries now and then. */
-enum { CHANGES_MAX = 1024, LOCK_KEPT_MS = 3, LOCK_ROW_MS = 50 };
+/* While message after message is saved, the uidlist stays locked for some milliseconds from one to the next; then, for a
+ * while, it is given back as often as it is taken. Who waits for it in another process gets it then: Dovecot is told by
+ * inotify that a lock has gone, ours tries every DOTLOCK_PAUSE_MS. */
+enum { CHANGES_MAX = 1024, LOCK_KEPT_MS = 3, LOCK_ROW_MS = 50, LOCK_FREE_MS = 10 };
 
 struct change {
     int64_t from, to; /* mtimes of cur/ */
@@ -152,7 +153,7 @@ void together_unlock_later(struct mailbox *box)
     struct together *t = box->with;
     int64_t now = time_mono_ms();
 
-    if (t && now - t->row_since >= 2 * LOCK_ROW_MS)
+    if (t && now - t->row_since >= LOCK_ROW_MS + LOCK_FREE_MS)
         t->row_since = now;
     if (t == NULL || fiber_self() == NULL || now - t->row_since >= LOCK_ROW_MS ||
         (t->kept_dir_fd < 0 && (t->kept_dir_fd = fcntl(box->control_fd, F_DUPFD_CLOEXEC, 0)) < 0)) {

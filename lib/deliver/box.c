@@ -99,6 +99,17 @@ static int open_parts(struct deliver_box *b, bool make)
     return journal_restore(b->dir_fd, -1, b->path);
 }
 
+int deliver_box_mend(struct deliver_box *b)
+{
+    int fd = sub_dir(b->dir_fd, "tmp", true);
+
+    if (fd < 0)
+        return -1;
+    close(b->tmp_fd);
+    b->tmp_fd = fd;
+    return 0;
+}
+
 static void free_box(struct deliver_box *b)
 {
     int keep = errno;

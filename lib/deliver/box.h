@@ -34,6 +34,8 @@ struct deliver_box {
 /* make: missing directories are made, parents too. */
 struct deliver_box *deliver_box_get(const char *path, bool make);
 void deliver_box_put(struct deliver_box **); /* NULL: nothing */
+/* Its tmp/ is gone: made again. 0; -1 with errno. */
+int deliver_box_mend(struct deliver_box *);
 /* Something about it is not as it should be: nobody else gets it, the next look-up opens it anew. */
 void deliver_box_drop(struct deliver_box *);
 #endif

@@ -34,6 +34,7 @@ struct maildir_message {
     uint64_t bytes, virtual;
     int error; /* errno of the first failure */
     bool ended;
+    bool make;    /* directories that are missing */
     bool whole;   /* the message is what buffer holds */
     bool written; /* and so is the file */
     struct arena *arena;
@@ -83,6 +84,7 @@ int maildir_begin(const char *dir, unsigned how, int64_t limit, struct maildir_m
     *out = NULL;
     m->dir = mem_strdup(dir);
     m->limit = limit;
+    m->make = how & MAILDIR_MAKE;
     str_init(&m->tmp, 1024);
     str_init(&m->listed, 1024);
     str_init(&m->buffer, 2 * WRITE_BYTES);
@@ -115,6 +117,8 @@ static void read_piece(struct maildir_message *m, const char *p, size_t len)
 static int make_file(struct maildir_message *m)
 {
     if (m->fd < 0)
+        m->fd = create_tmp(m->box, &m->tmp);
+    if (m->fd < 0 && errno == ENOENT && m->make && deliver_box_mend(m->box) == 0)
         m->fd = create_tmp(m->box, &m->tmp);
     return m->fd < 0 ? -1 : 0;
 }
@@ -261,13 +265,14 @@ struct copy {
 static int name_copy(struct copy *c, const struct str *base, bool busy, struct err *err)
 {
     struct maildir_message *m = c->m;
+    int written = write_out(m);
 
-    if (write_out(m) < 0)
-        return fail(err, errno, "error writing message in", m->dir);
-    if (c->own) {
+    if (c->own) { /* also what was written in part: it is to be removed */
         c->fd = m->fd;
         c->tmp = m->tmp.p;
     }
+    if (written < 0)
+        return fail(err, errno, "error writing message in", m->dir);
     if (publish(c->box, c->tmp, base->p) < 0)
         return fail(err, errno, "create maildir file in", c->box->path);
     if (c->index && busy)

@@ -167,9 +167,12 @@ static enum store_why move_all(struct mailbox_save *leader, struct list *batch, 
     return why;
 }
 
-/* What is told by files alone, one of each save, may be told by the journal. */
-static bool may_journal(const struct list *batch)
+/* What is told by files alone, one of each save, may be told by the journal; not where to settle it would leave out the
+ * uidlist, which is on another file system. */
+static bool may_journal(const struct mailbox_save *leader, const struct list *batch)
 {
+    if (leader->box->apart)
+        return false;
     list_each(at, batch)
     {
         const struct mailbox_save *s = list_entry(at, struct mailbox_save, node);
@@ -258,7 +261,7 @@ static enum store_why write_all(const struct mailbox_save *leader, const struct 
 static enum store_why make_durable(struct mailbox_save *leader, struct list *batch, struct arrival *to, size_t n,
                                    size_t *moved)
 {
-    struct journal *journal = may_journal(batch) ? journal_for(leader->box->fd, true) : NULL;
+    struct journal *journal = may_journal(leader, batch) ? journal_for(leader->box->fd, true) : NULL;
     struct journal_batch *begun = begin_journal(leader, batch, n, journal);
     enum store_why why = write_all(leader, batch);
     bool listed = journal != NULL;

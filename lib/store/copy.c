@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "store/internal.h"
+#include "store/journal.h"
 #include "store/message.h"
 
 #include <errno.h>
@@ -235,6 +236,16 @@ static enum store_why make_keywords(struct copying *c, const uint32_t *seqs, siz
     return translate(c->from, all, c->to, true, &bits);
 }
 
+/* The sync of the uidlist makes new names durable, too, where one journal of the file system has both; what they name
+ * already is, but for what a journal of ours alone has. */
+static enum store_why sync_links(const struct copying *c)
+{
+    if (c->to->local && !c->to->apart && !journal_there(c->from->fd))
+        return STORE_OK;
+    return store_syncfs(c->to->fd) < 0 ? store_fail_errno(c->to->store, "sync the file system of", c->to->path)
+                                       : STORE_OK;
+}
+
 enum store_why mailbox_copy(struct mailbox *from, const uint32_t *seqs, size_t n, const char *name, bool move,
                             struct arena *a, struct mailbox_copied *out)
 {
@@ -260,6 +271,8 @@ enum store_why mailbox_copy(struct mailbox *from, const uint32_t *seqs, size_t n
             scan_after(from, false, quiet);
         else
             together_publish(c.to, was, scan_mtime(c.to->cur_fd), true);
+        if (why == STORE_OK && c.count)
+            why = sync_links(&c);
         if (why == STORE_OK && c.count)
             why = save_assign(c.to, c.arrivals, c.count, -1);
         if (why)

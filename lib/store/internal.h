@@ -72,7 +72,8 @@ struct mailbox {
     int control_fd, index_fd; /* of uidlist and keywords, of indexes: fd where they lie there; index_fd -1: none */
     int lock_fd;              /* while its uidlist is locked */
     bool read_only;
-    bool local;  /* its times are of time_stamp_ns */
+    bool local;  /* its times are of time_stamp_ns, and what is synced takes the names before it along */
+    bool apart;  /* control_fd is on another file system */
     bool viewed; /* not only a handle: the index may keep what it holds */
     bool shown;  /* a client may have been told of it */
     struct uidlist uids;

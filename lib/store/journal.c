@@ -140,6 +140,14 @@ bool journal_ready(int mail_fd)
     return !list_empty(&journals) && fstat(mail_fd, &st) == 0 && (j = known(&st, &unused)) != NULL && takes(j);
 }
 
+bool journal_there(int mail_fd)
+{
+    for (size_t i = 0; i < JOURNAL_FILES; i++)
+        if (faccessat(mail_fd, journal_name[i], F_OK, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT)
+            return true;
+    return false;
+}
+
 static bool due(struct journal *j)
 {
     int64_t now = time_mono_ms();

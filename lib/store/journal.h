@@ -63,6 +63,8 @@ struct journal;
  * cut its reader might be one who does not know of journals. */
 struct journal *journal_for(int mail_fd, bool ours);
 bool journal_ready(int mail_fd); /* it would be one, as things are */
+/* There is a journal, anybody's: a message of this mailbox may be durable there alone, under its name there. */
+bool journal_there(int mail_fd);
 /* Messages of one caller, on their way into the journal: all, or NULL. While they are, the caller names their files and
  * appends their lines: short calls, no waits. */
 struct journal_batch;

@@ -54,6 +54,13 @@ static void clean_tmp(struct mailbox *box)
     closedir(dir);
 }
 
+static bool on_another(int fd, int other)
+{
+    struct stat a, b;
+
+    return fd != other && (fstat(fd, &a) < 0 || fstat(other, &b) < 0 || a.st_dev != b.st_dev);
+}
+
 struct mailbox *mailbox_handle(struct store *st, const char *path, const char *name, bool read_only)
 {
     static const char *const parts[] = { "tmp", "new", "cur" };
@@ -75,6 +82,7 @@ struct mailbox *mailbox_handle(struct store *st, const char *path, const char *n
         box->local = file_one_journal(box->fd);
         if (st->places.control_fd > 0)
             box->control_fd = store_open_elsewhere(st, st->places.control_fd, path);
+        box->apart = on_another(box->fd, box->control_fd);
         if (st->places.index_fd > 0)
             box->index_fd = store_open_elsewhere(st, st->places.index_fd, path);
         if (st->places.no_index)

@@ -320,16 +320,33 @@ class Load:
         with m:
             self.look(m, box, select(m, box), 0)
 
-    def look(self, m, box, validity, highest):
-        """The highest UID."""
+    def new(self, m, highest):
+        """[(UID, token)] of those above."""
         new = []
         for line in m.ok(b"UID FETCH %d:* (UID BODY.PEEK[HEADER.FIELDS (SUBJECT)])" % (highest + 1)):
             if found := re.search(rb"UID (\d+) .*Subject: cut (\w+)", line, re.S):
                 new.append((int(found[1]), found[2].decode()))
+        return new
+
+    def look(self, m, box, validity, highest):
+        """The highest UID."""
+        new = self.new(m, highest)
         with self.ledger.told("look"):
             for uid, token in new:
                 self.ledger.saw(box, validity, uid, token)
         return max([highest, *(uid for uid, _ in new)])
+
+    def copy_newest(self, rng, box, other):
+        """Of what others deliver, the last one at each look."""
+        with imap(self.machine, box) as m:
+            select(m, box)
+            highest = 0
+            while True:
+                m.ok(b"NOOP")
+                uid, token = max(self.new(m, highest), default=(0, None))
+                if uid > highest:
+                    self.copy(m, uid, token, box, other)
+                    highest = uid
 
     def idle(self, rng, box):
         """Sleeps in IDLE, looks at what it is told of."""

@@ -199,6 +199,20 @@ def test_two_processes(m, ledger):
     show(ledger)
 
 
+def test_copied(m, ledger):
+    """What has come a moment ago, and is durable in a journal alone, is copied: the copy lasts, too."""
+    other = folder(m, "copies")
+    empty(m, ALICE)
+    for n in cuts(m):
+        load = Load(ledger, n)
+        load.add(load.by_lmtp, ALICE, times=4)
+        load.add(load.copy_newest, ALICE, other)
+        load.run(300, 1000)
+        for box in (ALICE, other):
+            ledger.check(box)
+    show(ledger)
+
+
 @pytest.mark.parametrize("sessions, most", [(1, 1), (10, 1), (2, 5)])
 def test_append(m, ledger, sessions, most):
     box = folder(m, f"append-{sessions}-{most}")

@@ -468,7 +468,7 @@ static void end(struct imapd_session *s)
 
 void imapd_session_run(int fd, const struct imapd_start *start)
 {
-    struct imapd_session s = { .io = stream_new(fd),
+    struct imapd_session s = { .io = stream_accepted(fd),
                                .state = IMAPD_AUTHENTICATED,
                                .link = start->link,
                                .client = start->client,

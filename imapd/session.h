@@ -64,7 +64,7 @@ struct imapd_start {
     struct slice input;       /* what the client sent behind that command */
     struct slice state;       /* of a session that has slept; empty: it begins */
 };
-/* Runs to the end of the session; owns fd. */
+/* Runs to the end of the session; owns fd, which is non-blocking, and has TCP_NODELAY where it is TCP. */
 void imapd_session_run(int fd, const struct imapd_start *);
 
 #define STILL_HERE "* OK Still here\r\n"

@@ -115,7 +115,7 @@ static void log_end(const struct pop3d_session *s)
 
 void pop3d_session_run(int fd, const struct pop3d_start *start)
 {
-    struct pop3d_session s = { .io = stream_new(fd), .user = start->user, .id = start->id };
+    struct pop3d_session s = { .io = stream_accepted(fd), .user = start->user, .id = start->id };
     enum store_why why;
 
     stream_timeout(s.io, POP3D_AUTOLOGOUT_MS + 60 * 1000); /* behind the session's own, which says why */

@@ -42,7 +42,7 @@ struct pop3d_start {
     char separator;
     struct slice input; /* what the client sent behind its last command to login */
 };
-/* Runs to the end of the session; owns fd. The first line it sends answers PASS or AUTH. */
+/* Runs to the end of the session; owns fd, which is non-blocking, and has TCP_NODELAY where it is TCP. The first line it sends answers PASS or AUTH. */
 void pop3d_session_run(int fd, const struct pop3d_start *);
 
 /* cmd.c: one line of the client, without its line end. */

@@ -41,32 +41,41 @@ static int send_all(int fd, const char *p, size_t len)
     return 0;
 }
 
-/* What is there; then whether that was all: the last words leave together with the end. */
+/* What is there; then whether that was all: the last words leave together with the end. The first ones answer the login,
+ * and end nothing. false: that direction is over. */
 static bool pass_on(struct relay *r)
 {
     char *bytes = mem_new(RELAY_BYTES);
+    int tries = r->spoken ? 2 : 1; /* no more: others wait for their turn */
     ssize_t n = RELAY_BYTES;
+    bool some = false;
 
-    for (int tries = 0; tries < 2 && n > 0; tries++) /* no more: others wait for their turn */
-        if ((n = read(r->fd, bytes, RELAY_BYTES)) > 0)
+    while (tries-- > 0 && n > 0)
+        if ((n = read(r->fd, bytes, RELAY_BYTES)) > 0) {
             stream_write(r->client, bytes, (size_t) n);
+            some = true;
+        }
     free(bytes);
-    return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+        return false;
+    if (!some) /* what TLS keeps for the client waits for company */
+        return true;
+    if (stream_flush(r->client) != 0)
+        return false;
+    if (!r->spoken) {
+        r->spoken = true;
+        event_cond_broadcast(&r->news);
+    }
+    return true;
 }
 
-/* From the serving process to the client. */
+/* From the serving process to the client. Its first words are mostly there before dispatcher's answer. */
 static void towards_client(void *arg)
 {
     struct relay *r = arg;
 
-    while (event_wait_fd(r->fd, EVENT_READ, EVENT_NEVER) >= 0) {
-        if (!pass_on(r) || stream_flush(r->client) != 0)
-            break;
-        if (!r->spoken) {
-            r->spoken = true;
-            event_cond_broadcast(&r->news);
-        }
-    }
+    while (pass_on(r) && event_wait_fd(r->fd, EVENT_READ, EVENT_NEVER) >= 0)
+        ;
     stream_tls_shutdown(r->client);
     shutdown(stream_fd(r->client), SHUT_RDWR);
     event_forget_fd(stream_fd(r->client)); /* wakes the other fiber; if it is awake, it reads an end of file */

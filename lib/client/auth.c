@@ -371,24 +371,20 @@ static void read_all(void *arg)
     struct auth_client *c = arg;
     char buf[READ_BYTES];
     struct str in;
+    ssize_t n;
 
     str_init(&in, DOVECOT_AUTH_LINE_BYTES + READ_BYTES);
-    for (;;) {
-        ssize_t n = read(c->fd, buf, sizeof buf);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && errno == EAGAIN) {
-            if (event_wait_fd(c->fd, EVENT_READ, EVENT_NEVER) < 0)
+    do {
+        n = read(c->fd, buf, sizeof buf);
+        if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN))
+            break;
+        if (n > 0) {
+            str_add(&in, buf, (size_t) n);
+            if (on_bytes(c, &in))
                 break;
-            continue;
         }
-        if (n <= 0)
-            break;
-        str_add(&in, buf, (size_t) n);
-        if (on_bytes(c, &in))
-            break;
-    }
+        /* What fills no buffer was all there is: a next read would be in vain. */
+    } while (n == (ssize_t) sizeof buf || event_wait_fd(c->fd, EVENT_READ, EVENT_NEVER) >= 0);
     str_free(&in);
     lost(c);
 }

@@ -84,7 +84,7 @@ struct msg *dispatcher_session_encode(const struct dispatcher_session *s, const 
     put_text(m, "user", s->user);
     put_text(m, "maildir", s->maildir);
     msg_put(m, "state", str_slice(&s->state));
-    msg_put_fd(m, s->fd);
+    msg_lend_fd(m, s->fd);
     return m;
 }
 
@@ -236,7 +236,7 @@ void dispatcher_sleep_encode(struct msg *m, const struct dispatcher_sleep *how)
         if (how->dir_fd[i] < 0)
             continue;
         msg_put_num(m, dir_names[i], how->mtime_ns[i]);
-        msg_put_fd(m, how->dir_fd[i]);
+        msg_lend_fd(m, how->dir_fd[i]);
     }
     msg_put_str(m, "notify", how->notify);
     msg_put_num(m, "notify_ms", how->notify_ms);

@@ -88,7 +88,7 @@ struct dispatcher_watch;
 struct dispatcher_watch *dispatcher_watch_new(struct dispatcher_link *, int dir_fd, event_fn changed, void *arg);
 void dispatcher_watch_free(struct dispatcher_watch **);
 
-/* Frames, for both ends and for tests. */
+/* Frames, for both ends and for tests. The session's descriptor is lent to the frame: it must outlive it. */
 struct msg *dispatcher_session_encode(const struct dispatcher_session *, const char *name);
 int dispatcher_session_decode(struct msg *, struct dispatcher_session **out); /* leaves values it does not know */
 #endif

@@ -63,7 +63,7 @@ static void test_wire(void)
         if (i > 0)
             (*text)[0] = '\0';
         m = dispatcher_session_encode(bad, DISPATCHER_W_SESSION);
-        if (bad->fd < 0) /* its duplicate failed: a frame without descriptor */
+        if (bad->fd < 0) /* a frame without descriptor */
             assert(msg_fds(m) == 0);
         assert(dispatcher_session_decode(m, &back) == -1);
         msg_free(&m);
@@ -181,20 +181,21 @@ static struct dispatcher_link *link_new(void)
     return dispatcher_link_new(ends[0]);
 }
 
+static struct dispatcher_session *framed; /* whose descriptor a frame has */
+
 static void send_frame(struct msg *m)
 {
     size_t sent;
 
     assert(msg_send_fd(ends[1], m, 0, time_mono_ms() + 1000, &sent) == 0);
     msg_free(&m);
+    dispatcher_session_free(&framed);
 }
 
 static struct msg *frame_of(struct dispatcher_session *s, const char *name)
 {
-    struct msg *m = dispatcher_session_encode(s, name);
-
-    dispatcher_session_free(&s);
-    return m;
+    framed = s;
+    return dispatcher_session_encode(s, name);
 }
 
 /* The user's process: frames it cannot use are passed over, their sockets closed. */

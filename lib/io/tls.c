@@ -20,6 +20,7 @@ enum { TICKET_KEYS_MAX = 4, TICKET_NAME_BYTES = 16, TICKET_HMAC_BYTES = 32, TICK
 
 struct tls_ctx {
     SSL_CTX *ssl;
+    EVP_CIPHER *ticket_cipher;
     bool server, require;
     char *chain_files, *cert_file, *key_file, *eccert_file, *eckey_file, *ca_file, *ca_path, *protocols, *cipher_list,
         *ciphersuites, *session_id_context;
@@ -179,12 +180,12 @@ static int ticket_key(SSL *ssl, unsigned char name[16], unsigned char iv[EVP_MAX
                             OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, (char[]){ "SHA256" }, 0),
                             OSSL_PARAM_construct_end() };
     if (EVP_MAC_CTX_set_params(mac, params) != 1 ||
-        EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), NULL, aes_key, iv, encrypt) != 1)
+        EVP_CipherInit_ex(cipher, t->ticket_cipher, NULL, aes_key, iv, encrypt) != 1)
         return -1;
     return encrypt || k == 0 ? 1 : 2;
 }
 
-static int set_sessions(struct tls_ctx *t, SSL_CTX *ctx, struct tls_why *why)
+static int set_sessions(struct tls_ctx *t, SSL_CTX *ctx, struct ossl_lib_ctx_st *library, struct tls_why *why)
 {
     const char *id = set(t->session_id_context) ? t->session_id_context : "posthorn";
 
@@ -195,10 +196,14 @@ static int set_sessions(struct tls_ctx *t, SSL_CTX *ctx, struct tls_why *why)
     if (SSL_CTX_set_session_id_context(ctx, (const unsigned char *) id,
                                        (unsigned) (strlen(id) < 32 ? strlen(id) : 32)) != 1)
         return fail(why, "cannot set the session context", id);
-    if (t->tickets)
+    if (t->tickets) {
+        t->ticket_cipher = EVP_CIPHER_fetch(library, "AES-256-CBC", NULL); /* else it is looked for at each ticket */
+        if (t->ticket_cipher == NULL)
+            return fail(why, "cannot encrypt tickets with", "AES-256-CBC");
         SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, ticket_key);
-    else
+    } else {
         SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
+    }
     /* One is enough for a client that comes again, and each is a record of its own to make and send. */
     SSL_CTX_set_num_tickets(ctx, t->tickets ? 1 : 0);
     return 0;
@@ -224,7 +229,7 @@ static int trust_nobody(X509_STORE_CTX *store, void *arg)
     return 0;
 }
 
-static int fill_context(struct tls_ctx *t, SSL_CTX *ctx, struct tls_why *why)
+static int fill_context(struct tls_ctx *t, SSL_CTX *ctx, struct ossl_lib_ctx_st *library, struct tls_why *why)
 {
     SSL_CTX_set_mode(ctx,
                      SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
@@ -255,11 +260,14 @@ static int fill_context(struct tls_ctx *t, SSL_CTX *ctx, struct tls_why *why)
         if (set(t->ca_file)) /* which certificates are worth showing */
             SSL_CTX_set_client_CA_list(ctx, SSL_load_client_CA_file(t->ca_file));
     }
+    if (t->server && !set(t->ca_file) &&
+        !set(t->ca_path)) /* no authority to complete the chain with: not sought for each client */
+        SSL_CTX_set_mode(ctx, SSL_MODE_NO_AUTO_CHAIN);
     if (t->server)
         SSL_CTX_set_dh_auto(ctx, 1);
     else if (!set(t->ca_file) && !set(t->ca_path))
         SSL_CTX_set_cert_verify_callback(ctx, trust_nobody, t);
-    return set_sessions(t, ctx, why);
+    return set_sessions(t, ctx, library, why);
 }
 
 struct tls_ctx *tls_ctx_new(const struct tls_config *c, struct tls_why *why)
@@ -284,7 +292,7 @@ struct tls_ctx *tls_ctx_new(const struct tls_config *c, struct tls_why *why)
     t->ssl = SSL_CTX_new_ex(c->library, NULL, t->server ? TLS_server_method() : TLS_client_method());
     if (t->ssl == NULL)
         (void) fail(why, "cannot make a TLS context", "");
-    if (t->ssl == NULL || fill_context(t, t->ssl, why) < 0)
+    if (t->ssl == NULL || fill_context(t, t->ssl, c->library, why) < 0)
         tls_ctx_free(&t);
     return t;
 }
@@ -296,6 +304,7 @@ void tls_ctx_free(struct tls_ctx **tp)
     if (t == NULL)
         return;
     SSL_CTX_free(t->ssl);
+    EVP_CIPHER_free(t->ticket_cipher);
     mem_wipe(t->keys, sizeof t->keys);
     char *owned[] = { t->chain_files, t->cert_file, t->key_file,    t->eccert_file,  t->eckey_file,        t->ca_file,
                       t->ca_path,     t->protocols, t->cipher_list, t->ciphersuites, t->session_id_context };
@@ -315,6 +324,15 @@ void tls_ctx_verify(struct tls_ctx *t, bool require) { t->require = require; }
 bool tls_ctx_requires_verification(const struct tls_ctx *t) { return t->require; }
 SSL *tls_ctx_session(struct tls_ctx *t) { return SSL_new(t->ssl); }
 
+static void copy(char *out, size_t size, const char *text)
+{
+    size_t len = text ? strnlen(text, size - 1) : 0;
+
+    if (len)
+        memcpy(out, text, len);
+    out[len] = '\0';
+}
+
 static void describe_key(EVP_PKEY *key, int signature, char *out, size_t size)
 {
     const char *name = signature == EVP_PKEY_RSA_PSS ? "RSA-PSS"
@@ -328,7 +346,7 @@ static void describe_key(EVP_PKEY *key, int signature, char *out, size_t size)
     if (key && (signature == EVP_PKEY_RSA || signature == EVP_PKEY_RSA_PSS))
         snprintf(out, size, "%s (%d bits)", name, EVP_PKEY_get_bits(key));
     else
-        snprintf(out, size, "%s", name ? name : "");
+        copy(out, size, name);
 }
 
 static void describe_peer(SSL *ssl, X509 *cert, struct tls_info *i)
@@ -359,13 +377,13 @@ void tls_describe(SSL *ssl, bool server, struct tls_info *i)
     int group = (int) SSL_get_negotiated_group(ssl), signature = 0, digest = 0;
     EVP_PKEY *key = NULL;
 
-    snprintf(i->protocol, sizeof i->protocol, "%s", SSL_get_version(ssl));
-    snprintf(i->cipher, sizeof i->cipher, "%s", SSL_CIPHER_get_name(cipher));
+    copy(i->protocol, sizeof i->protocol, SSL_get_version(ssl));
+    copy(i->cipher, sizeof i->cipher, SSL_CIPHER_get_name(cipher));
     i->bits = SSL_CIPHER_get_bits(cipher, &i->alg_bits);
-    snprintf(i->sni, sizeof i->sni, "%s", sni ? sni : "");
+    copy(i->sni, sizeof i->sni, sni);
     i->reused = SSL_session_reused(ssl) == 1;
     if (group > 0 && !i->reused)
-        snprintf(i->kex, sizeof i->kex, "%s", OBJ_nid2sn(group & 0xffff));
+        copy(i->kex, sizeof i->kex, OBJ_nid2sn(group & 0xffff));
     if (server) {
         X509 *own = SSL_get_certificate(ssl);
         SSL_get_signature_type_nid(ssl, &signature);
@@ -379,7 +397,7 @@ void tls_describe(SSL *ssl, bool server, struct tls_info *i)
     if (signature)
         describe_key(key, signature, i->server_signature, sizeof i->server_signature);
     if (digest)
-        snprintf(i->server_digest, sizeof i->server_digest, "%s", OBJ_nid2sn(digest));
+        copy(i->server_digest, sizeof i->server_digest, OBJ_nid2sn(digest));
     if (peer)
         describe_peer(ssl, peer, i);
     X509_free(peer);

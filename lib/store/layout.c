@@ -257,10 +257,11 @@ int store_make_parents(int at, const char *path)
 int store_make_maildir(int at, const char *path, bool folder)
 {
     static const char *const parts[] = { "tmp", "new", "cur" }; /* LAYOUT=fs: cur makes the mailbox visible */
-    int fd, dir = -1, keep;
+    bool here = strcmp(path, ".") == 0;                         /* the INBOX at each login */
+    int fd, dir = at, keep;
 
-    if (store_make_parents(at, path) < 0 || (mkdirat(at, path, 0700) < 0 && errno != EEXIST) ||
-        (dir = openat(at, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+    if (!here && (store_make_parents(at, path) < 0 || (mkdirat(at, path, 0700) < 0 && errno != EEXIST) ||
+                  (dir = openat(at, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0))
         return -1;
     for (size_t i = 0; i < 3; i++)
         if (mkdirat(dir, parts[i], 0700) < 0 && errno != EEXIST)
@@ -270,11 +271,13 @@ int store_make_maildir(int at, const char *path, bool folder)
             goto fail;
         close(fd);
     }
-    close(dir);
+    if (!here)
+        close(dir);
     return 0;
 fail:
     keep = errno;
-    close(dir);
+    if (!here)
+        close(dir);
     errno = keep;
     return -1;
 }

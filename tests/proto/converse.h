@@ -119,7 +119,7 @@ static struct stream *converse_client(struct converse *c, int number)
         struct converse_session *s = mem_new(sizeof *s);
         int fd[2];
 
-        assert(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd) == 0);
+        assert(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fd) == 0);
         *s = (struct converse_session){ .run = c->run, .fd = fd[1], .root = c->root };
         c->client[number] = stream_new(fd[0]);
         stream_timeout(c->client[number], CONVERSE_WAIT_MS);

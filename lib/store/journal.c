@@ -174,14 +174,14 @@ static void drop(struct journal *j)
     event_timer_free(&j->timer);
 }
 
-static void seal_head(unsigned char block[JOURNAL_BLOCK], uint64_t number, uint64_t settled)
+void journal_seal_head(unsigned char block[JOURNAL_BLOCK], uint64_t number, uint64_t settled, bool failed)
 {
     struct journal_head head = {
         .magic = JOURNAL_MAGIC, .half_bytes = JOURNAL_HALF_BYTES, .number = number, .settled = settled
     };
     const size_t behind = offsetof(struct journal_head, half_bytes);
 
-    snprintf(head.boot, sizeof head.boot, "%s", boot_id());
+    snprintf(head.boot, sizeof head.boot, "%s", failed ? "" : boot_id());
     head.crc = index_crc32c((const char *) &head + behind, sizeof head - behind);
     memset(block, 0, JOURNAL_BLOCK);
     memcpy(block, &head, sizeof head);
@@ -239,7 +239,7 @@ static void make_file(void *arg)
     struct making *m = arg;
     unsigned char head[JOURNAL_BLOCK];
 
-    seal_head(head, 1, 0);
+    journal_seal_head(head, 1, 0, false);
     m->fd = openat(m->dir_fd, m->tmp.p, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (m->fd < 0 || !suits(m->fd) || fill(m->fd) < 0 || write_whole(m->fd, head, sizeof head, 0) < 0 ||
         flock(m->fd, LOCK_EX | LOCK_NB) < 0 || fsync(m->fd) < 0 ||
@@ -343,17 +343,30 @@ struct journal *journal_for(int mail_fd, bool ours)
 /* Settling: what a half holds becomes durable where it belongs. */
 struct settling {
     int fd, dir_fd;
-    unsigned char head[JOURNAL_BLOCK];
-    off_t at;
+    uint64_t number, generation; /* of the head; of the half */
     int error;
 };
+
+static int write_head(const struct settling *s, uint64_t settled, bool failed)
+{
+    unsigned char head[JOURNAL_BLOCK];
+
+    journal_seal_head(head, s->number, settled, failed);
+    if (write_whole(s->fd, head, sizeof head, (off_t) ((s->number - 1) % JOURNAL_HEADS) * JOURNAL_BLOCK) < 0)
+        return -1;
+    return fdatasync(s->fd);
+}
 
 static void settle_files(void *arg)
 {
     struct settling *s = arg;
 
-    if (syncfs(s->dir_fd) < 0 || write_whole(s->fd, s->head, sizeof s->head, s->at) < 0 || fdatasync(s->fd) < 0)
+    if (syncfs(s->dir_fd) < 0) {
         s->error = errno;
+        (void) write_head(s, s->generation - 1, true);
+    } else if (write_head(s, s->generation, false) < 0) {
+        s->error = errno;
+    }
 }
 
 static void fail(struct journal *j, const char *what, int error)
@@ -376,8 +389,8 @@ static void settle(void *arg)
         (void) event_cond_wait(&j->moved, EVENT_NEVER);
     s->fd = j->head_fd;
     s->dir_fd = j->dir_fd;
-    s->at = (off_t) (j->heads % JOURNAL_HEADS) * JOURNAL_BLOCK;
-    seal_head(s->head, ++j->heads, j->generation[half]);
+    s->number = ++j->heads;
+    s->generation = j->generation[half];
     event_offload(settle_files, s);
     if (s->error)
         fail(j, "syncfs", s->error);
@@ -684,12 +697,11 @@ static struct journal *unfinished(void)
 /* Nobody uses it. */
 static void end(struct journal *j)
 {
-    struct settling s = { .fd = j->head_fd,
-                          .dir_fd = j->dir_fd,
-                          .at = (off_t) (j->heads % JOURNAL_HEADS) * JOURNAL_BLOCK };
+    struct settling s = {
+        .fd = j->head_fd, .dir_fd = j->dir_fd, .number = ++j->heads, .generation = j->generation[j->now]
+    };
 
     j->ending = true;
-    seal_head(s.head, ++j->heads, j->generation[j->now]);
     if (!j->failed) {
         event_offload(settle_files, &s);
         if (s.error == 0 && is_named(j))

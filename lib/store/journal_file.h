@@ -7,6 +7,8 @@
  * a journal is read where it was written, or its magic does not match.
  *
  * Callers     lib/store/journal.c, lib/store/restore.c, the fuzzer
+ * Invariants  the file system tells once that it could not write a file, and what is in memory then counts as written:
+ *             who is told says so in the head, before another asks again and removes the journal
  */
 #ifndef STORE_JOURNAL_FILE_H
 #define STORE_JOURNAL_FILE_H
@@ -19,6 +21,9 @@ enum {
     JOURNAL_DATA = JOURNAL_HEADS * JOURNAL_BLOCK,
     JOURNAL_BYTES = JOURNAL_DATA + 2 * JOURNAL_HALF_BYTES
 };
+struct journal_head;
+/* The head's block, of a number, as of this boot; failed: as of none. */
+void journal_seal_head(unsigned char block[JOURNAL_BLOCK], uint64_t number, uint64_t settled, bool failed);
 #define JOURNAL_MAGIC       0x31726e6a2d686f70ull
 #define JOURNAL_FRAME_MAGIC 0x656d6172u
 
@@ -27,8 +32,8 @@ struct journal_head {
     uint32_t crc; /* CRC-32C of what follows */
     uint32_t half_bytes;
     uint64_t number;
-    uint64_t settled; /* frames up to this generation are durable elsewhere */
-    char boot[BOOT_ID_BYTES];
+    uint64_t settled;         /* frames up to this generation are durable elsewhere */
+    char boot[BOOT_ID_BYTES]; /* "": what is not settled may look whole, but the disk has failed to write it */
 };
 struct journal_frame {
     uint32_t magic;

@@ -34,10 +34,15 @@ enum {
 }; /* FIRST: the number of the first message that goes into a journal */
 static int told_pipe[2];
 static unsigned syncs;
+static bool disk_fails; /* it tells once */
 
 int syncfs(int fd) /* the C library's */
 {
     __atomic_add_fetch(&syncs, 1, __ATOMIC_SEQ_CST);
+    if (__atomic_exchange_n(&disk_fails, false, __ATOMIC_SEQ_CST)) {
+        errno = EIO;
+        return -1;
+    }
     return (int) syscall(SYS_syncfs, fd);
 }
 
@@ -379,6 +384,66 @@ static void test_two(void)
     lose(40, 10, 5, 30); /* lines, of the second one alone: what came before was synced with its first messages */
     expect_all(told, 80);
     assert(!exists(journal_name[1]));
+}
+
+/* The kernel tells once that it could not write a file, and has it in memory alone then, whole to all who look: it is
+ * written again. */
+static void keep_inodes(void) { root_shell("mkdir kept && find new cur -type f -exec ln '{}' kept/ ';'"); }
+
+static void expect_written_again(unsigned n)
+{
+    char cmd[100];
+
+    snprintf(cmd, sizeof cmd, "test $(find new cur -type f -links 1 | wc -l) -eq %u && rm -r kept", n);
+    root_shell(cmd);
+}
+
+static struct told failing_told[3 * BURST];
+
+static void settle_in_vain(void *unused)
+{
+    struct store *st = root_open();
+    int fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    uint32_t n = 0;
+
+    (void) unused;
+    assert(fd >= 0);
+    __atomic_store_n(&disk_fails, true, __ATOMIC_SEQ_CST);
+    for (; n < 3 * BURST; n++) {
+        if (n == FIRST - 1)
+            await_journal();
+        failing_told[n] = (struct told){ .number = n + 1, .uid = save(st, n + 1, 500, 0, NULL) };
+    }
+    while (journal_ready(fd))
+        assert(event_sleep(5) == 0);
+    assert(exists(JOURNAL_NAME) && !__atomic_load_n(&disk_fails, __ATOMIC_SEQ_CST));
+    close(fd);
+    store_close(&st);
+    assert(exists(JOURNAL_NAME));
+}
+
+/* The process that has the journal is told. */
+static void test_failing_disk(void)
+{
+    root_wipe();
+    event_run(settle_in_vain, NULL);
+    keep_inodes();
+    expect_all(failing_told, 3 * BURST);
+    expect_written_again(3 * BURST - (FIRST - 1));
+}
+
+/* Who finds it is. */
+static void test_failed_disk(void)
+{
+    static struct told told[TOLD_MAX];
+    size_t n;
+
+    root_wipe();
+    n = run(told, (struct plan){ .count = 30 });
+    keep_inodes();
+    disk_fails = true;
+    expect_all(told, n);
+    expect_written_again((unsigned) n - (FIRST - 1));
 }
 
 /* Where only the files are asked for, the UIDs wait for who knows the uidlist. */
@@ -774,8 +839,10 @@ int main(void)
         test_alive();
         test_two();
         test_without_uidlist();
-        test_removed();
+        test_failed_disk();
+        test_removed(); /* from here on in this process, which has threads then and forks none that needs them */
         test_spoiled();
+        test_failing_disk();
         test_copied();
         test_elsewhere();
         test_sessions();

@@ -48,6 +48,7 @@ struct restore {
     char *bytes;
     size_t len;
     uint64_t settled;
+    bool failed; /* the disk did: files that are there whole are so in memory, perhaps */
     struct lost *lost;
     size_t count, room;
     struct map *by_base;
@@ -214,7 +215,7 @@ static int put_files(struct restore *r)
             continue;
         bool in_new = m->found ? m->found_new : m->in_new;
         char *name = m->found ? mem_strdup(m->found_as) : mem_strndup(m->name.p, m->name.len);
-        if (!m->found || !is_whole(in_new ? new_fd : cur_fd, m))
+        if (!m->found || r->failed || !is_whole(in_new ? new_fd : cur_fd, m))
             ret = write_again(r, m, in_new ? new_fd : cur_fd, name);
         free(name);
     }
@@ -355,6 +356,7 @@ static int after_power_cut(int fd, const struct journal_head *head, const struct
     struct restore r = { .mail_fd = p->mail_fd,
                          .control_fd = p->control_fd,
                          .settled = head ? head->settled : 0,
+                         .failed = head && head->boot[0] == '\0',
                          .by_base = map_new(SIZE_MAX, NULL) };
     int ret = restore_all(&r, fd), keep = errno;
 
@@ -362,8 +364,8 @@ static int after_power_cut(int fd, const struct journal_head *head, const struct
         log_error("%s/%s: cannot write its messages again: %s: the mailbox stays closed until that is possible",
                   p->path, p->name, strerror(keep));
     else if (r.written || r.lines)
-        log_warn("%s/%s: of %zu messages, %zu files and %zu UIDs were lost in a power cut and are written again",
-                 p->path, p->name, r.count, r.written, r.lines);
+        log_warn("%s/%s: of %zu messages, %zu files and %zu UIDs were lost %s and are written again", p->path,
+                 p->name, r.count, r.written, r.lines, r.failed ? "by a failing disk, perhaps," : "in a power cut");
     for (size_t i = 0; i < r.count; i++) {
         free(r.lost[i].base);
         free(r.lost[i].found_as);
@@ -383,14 +385,33 @@ static bool still_named(const struct place *p, int fd)
            mine.st_ino == named.st_ino && mine.st_dev == named.st_dev;
 }
 
+/* A process ended: what it wrote is there, only not synced. Where the disk fails, who opens the mailbox next must know:
+ * see journal_file.h. */
+static int sync_left(int fd, struct journal_head *head, const struct place *p)
+{
+    unsigned char block[JOURNAL_BLOCK];
+    int keep;
+
+    if (store_syncfs(p->mail_fd) == 0)
+        return 0;
+    keep = errno;
+    journal_seal_head(block, head->number + 1, head->settled, true);
+    if (pwrite(fd, block, sizeof block, (off_t) (head->number % JOURNAL_HEADS) * JOURNAL_BLOCK) != sizeof block ||
+        fdatasync(fd) < 0)
+        return -1;
+    log_warn("%s/%s: cannot sync the file system: %s", p->path, p->name, strerror(keep));
+    head->boot[0] = '\0';
+    return after_power_cut(fd, head, p);
+}
+
 /* Under its lock. */
 static int settle_left(int fd, const struct place *p)
 {
     struct journal_head head;
     int known = head_of(fd, &head), ret;
 
-    if (known == 0 && of_this_boot(&head)) /* a process ended: what it wrote is there, only not synced */
-        ret = store_syncfs(p->mail_fd);
+    if (known == 0 && of_this_boot(&head))
+        ret = sync_left(fd, &head, p);
     else
         ret = after_power_cut(fd, known == 0 ? &head : NULL, p);
     if (ret)

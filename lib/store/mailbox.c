@@ -61,10 +61,36 @@ static bool on_another(int fd, int other)
     return fd != other && (fstat(fd, &a) < 0 || fstat(other, &b) < 0 || a.st_dev != b.st_dev);
 }
 
-struct mailbox *mailbox_handle(struct store *st, const char *path, const char *name, bool read_only)
+/* What a journal holds comes first. Where it cannot, the mailbox is not open, and not because there is none. */
+static int restore(struct mailbox *box)
+{
+    if (journal_restore(box->fd, box->control_fd, strcmp(box->path, ".") ? box->path : box->store->root) == 0)
+        return 0;
+    int keep = errno == ENOENT || errno == ENOTDIR ? EIO : errno;
+    close(box->cur_fd);
+    box->cur_fd = -1;
+    errno = keep;
+    return -1;
+}
+
+/* Some may have been lost in a copy, or never made. errno of what is missing, or 0. */
+static int open_parts(struct mailbox *box)
 {
     static const char *const parts[] = { "tmp", "new", "cur" };
+    int unmade = ENOENT;
+
+    for (size_t i = 0; i < 3; i++)
+        if (mkdirat(box->fd, parts[i], 0700) < 0 && errno != EEXIST)
+            unmade = errno;
+    if ((box->cur_fd = open_dir(box->fd, "cur")) >= 0 && (box->new_fd = open_dir(box->fd, "new")) >= 0)
+        return 0;
+    return errno == ENOENT ? unmade : errno;
+}
+
+struct mailbox *mailbox_handle(struct store *st, const char *path, const char *name, bool read_only)
+{
     struct mailbox *box = mem_new(sizeof *box);
+    int why;
 
     box->store = st;
     box->name = mem_strdup(name);
@@ -75,26 +101,21 @@ struct mailbox *mailbox_handle(struct store *st, const char *path, const char *n
     box->index.fd = box->cur_fd = box->new_fd = -1;
     box->fd = box->control_fd = box->index_fd = store_open_mail(st, path);
     if (box->fd >= 0 && (!st->places.fs || strcmp(path, ".") == 0 || store_is_mailbox(st, path))) {
-        for (size_t i = 0; i < 3; i++) /* some may have been lost in a copy, or never made */
-            (void) mkdirat(box->fd, parts[i], 0700);
-        box->cur_fd = open_dir(box->fd, "cur");
-        box->new_fd = open_dir(box->fd, "new");
+        why = open_parts(box);
         box->local = file_one_journal(box->fd);
         if (st->places.control_fd > 0)
             box->control_fd = store_open_elsewhere(st, st->places.control_fd, path);
+        if (why == 0 && box->control_fd < 0)
+            why = errno;
         box->apart = on_another(box->fd, box->control_fd);
         if (st->places.index_fd > 0)
             box->index_fd = store_open_elsewhere(st, st->places.index_fd, path);
         if (st->places.no_index)
             box->index_fd = -1;
-        if (box->control_fd >= 0 &&
-            journal_restore(box->fd, box->control_fd, strcmp(path, ".") ? path : st->root) < 0) {
-            int keep = errno;
-            close(box->cur_fd);
-            box->cur_fd = -1;
-            errno = keep;
-        }
-        together_join(box);
+        if (!mailbox_is_open(box))
+            errno = why;
+        else if (restore(box) == 0)
+            together_join(box);
     } else if (box->fd >= 0) {
         errno = ENOENT;
     }

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -126,6 +127,22 @@ bool file_one_journal(int fd)
     struct statfs fs;
 
     return fstatfs(fd, &fs) == 0 && (fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_SUPER_MAGIC);
+}
+
+int file_look(int dir_fd, const char *name, struct file_look *out)
+{
+    const int flags = AT_SYMLINK_NOFOLLOW | (*name ? 0 : AT_EMPTY_PATH);
+    struct statx st;
+
+    if (statx(dir_fd, name, flags, STATX_INO | STATX_SIZE | STATX_NLINK, &st) < 0)
+        return -1;
+    *out = (struct file_look){
+        .device = makedev(st.stx_dev_major, st.stx_dev_minor),
+        .inode = st.stx_ino,
+        .size = st.stx_size,
+        .links = st.stx_nlink,
+    };
+    return 0;
 }
 
 int file_set_nonblock(int fd, bool on)

@@ -6,6 +6,7 @@
 #ifndef BASE_FILE_H
 #define BASE_FILE_H
 #include "base/str.h"
+#include <stdint.h>
 #include <sys/types.h>
 
 int file_write_all(int fd, const void *p, size_t len);
@@ -17,6 +18,16 @@ int file_replace(int dir_fd, const char *path, struct slice bytes, mode_t mode, 
 /* On ext4 or xfs: local, one journal for all of it, and known is what a power cut leaves of files that were not synced.
  * false, too, where nobody can say. */
 bool file_one_journal(int fd);
+/* Which file it is, and how large: what stat() tells without times. Who asks for those makes the kernel (Linux 6.13) stamp
+ * the file's next change more finely than its clock ticks, and with it any other's of that tick: each of them is then one
+ * more inode to write. name "": the file of dir_fd; no link is followed. */
+struct file_look {
+    dev_t device;
+    ino_t inode;
+    uint64_t size;
+    uint32_t links;
+};
+int file_look(int dir_fd, const char *name, struct file_look *);
 int file_set_nonblock(int fd, bool on);
 int file_set_cloexec(int fd, bool on);
 #endif

@@ -6,6 +6,7 @@
  * Errors      NULL with errno
  */
 #include "deliver/box.h"
+#include "base/file.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/time.h"
@@ -200,9 +201,9 @@ static struct deliver_box *open_box(const char *path, bool make)
 struct deliver_box *deliver_box_get(const char *path, bool make)
 {
     struct deliver_box *b = boxes ? map_get(boxes, slice_of(path)) : NULL;
-    struct stat st;
+    struct file_look seen;
 
-    if (b && (lstat(b->new_path, &st) < 0 || st.st_ino != b->inode || st.st_dev != b->device)) {
+    if (b && (file_look(AT_FDCWD, b->new_path, &seen) < 0 || seen.inode != b->inode || seen.device != b->device)) {
         deliver_box_drop(b);
         b = NULL;
     }

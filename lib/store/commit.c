@@ -142,7 +142,7 @@ static enum store_why move_all(struct mailbox_save *leader, struct list *batch, 
 {
     struct mailbox *box = leader->box;
     bool quiet = leader->selected && scan_before(box, false);
-    int64_t was = scan_mtime(box->cur_fd);
+    int64_t was = leader->selected ? -1 : scan_mtime(box->cur_fd);
     enum store_why why = STORE_OK;
 
     list_each(at, batch)

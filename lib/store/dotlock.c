@@ -25,12 +25,13 @@ enum { WATCHED_MS = 2000, MODE_HELD = 0700 };
 static int make(int dir_fd, const char *name)
 {
     char host[128] = "", text[160];
-    struct stat st;
+    struct file_look seen;
     int fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, MODE_HELD), keep;
 
     if (fd < 0)
         return -1;
-    if ((flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) || (fstat(fd, &st) == 0 && st.st_nlink == 0)) {
+    if ((flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) ||
+        (file_look(fd, "", &seen) == 0 && seen.links == 0)) {
         close(fd); /* a waiter came in between, and took it for abandoned */
         errno = EEXIST;
         return -1;
@@ -117,18 +118,18 @@ int dotlock_take(int dir_fd, const char *name)
 
 bool dotlock_held(int fd)
 {
-    struct stat st;
+    struct file_look seen;
 
-    return fstat(fd, &st) == 0 && st.st_nlink > 0;
+    return file_look(fd, "", &seen) == 0 && seen.links > 0;
 }
 
 /* Somebody may have found it stale while we were stopped: what stands there then is another's. */
 void dotlock_release(int dir_fd, const char *name, int fd)
 {
-    struct stat mine, now;
+    struct file_look mine, now;
 
-    if (fstat(fd, &mine) == 0 && fstatat(dir_fd, name, &now, AT_SYMLINK_NOFOLLOW) == 0 && mine.st_ino == now.st_ino &&
-        mine.st_dev == now.st_dev)
+    if (file_look(fd, "", &mine) == 0 && file_look(dir_fd, name, &now) == 0 && mine.inode == now.inode &&
+        mine.device == now.device)
         (void) unlinkat(dir_fd, name, 0);
     else
         log_warn("%s: our lock was taken away before we were done", name);

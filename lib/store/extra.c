@@ -105,7 +105,7 @@ void extra_sync(struct mailbox *box)
         return;
     if (dovecot_index_read(&l.at, box->index_fd, l.limit, on_event, &l) == 0) {
         /* All from the beginning knows no limit. Where the uidlist has more by now, it is read once more. */
-        if (l.beyond && (l.limit < box->uids.next_uid || !uidlist_unchanged(&box->uids, box->control_fd)))
+        if (l.beyond && (l.limit < box->uids.next_uid || !scan_list_unchanged(box)))
             l.again = true;
         settle(&l);
         return;

@@ -420,26 +420,26 @@ struct slice index_gathered(struct slice batch, size_t at)
 
 int index_append_batch(struct index *ix, int dir_fd, struct slice batch, uint64_t *offset)
 {
-    struct stat st;
+    struct file_look seen;
     int ret = -1;
 
     if (ix->fd < 0 || lock(ix->fd) < 0)
         return -1;
-    if (fstatat(dir_fd, INDEX_NAME, &st, AT_SYMLINK_NOFOLLOW) == 0 && (uint64_t) st.st_ino == ix->inode)
-        ret = append_records(ix, (uint64_t) st.st_size, INDEX_MESSAGE, batch, offset);
+    if (file_look(dir_fd, INDEX_NAME, &seen) == 0 && seen.inode == ix->inode)
+        ret = append_records(ix, seen.size, INDEX_MESSAGE, batch, offset);
     (void) flock(ix->fd, LOCK_UN);
     return ret;
 }
 
 int index_append(struct index *ix, int dir_fd, enum index_type type, struct slice payload, uint64_t *offset)
 {
-    struct stat st;
+    struct file_look seen;
     int ret = -1;
 
     if (ix->fd < 0 || payload.len > most_bytes(type) || lock(ix->fd) < 0)
         return -1;
-    if (fstatat(dir_fd, INDEX_NAME, &st, AT_SYMLINK_NOFOLLOW) == 0 && (uint64_t) st.st_ino == ix->inode)
-        ret = append(ix, (uint64_t) st.st_size, type, payload, offset);
+    if (file_look(dir_fd, INDEX_NAME, &seen) == 0 && seen.inode == ix->inode)
+        ret = append(ix, seen.size, type, payload, offset);
     (void) flock(ix->fd, LOCK_UN);
     return ret;
 }
@@ -580,12 +580,12 @@ int index_compact(struct index *ix, int dir_fd, uint64_t *const *offsets, size_t
 /* The file that is open, and locked, is the one we know; -1: another one, or one that lost its name meanwhile. */
 static int add_known(struct index *ix, struct slice payload)
 {
-    struct stat st;
+    struct file_look seen;
     uint64_t at;
 
-    if (fstat(ix->fd, &st) < 0 || st.st_nlink == 0 || (uint64_t) st.st_ino != ix->inode)
+    if (file_look(ix->fd, "", &seen) < 0 || seen.links == 0 || seen.inode != ix->inode)
         return -1;
-    (void) append(ix, (uint64_t) st.st_size, INDEX_MESSAGE, payload, &at);
+    (void) append(ix, seen.size, INDEX_MESSAGE, payload, &at);
     return 0;
 }
 

@@ -59,10 +59,12 @@ struct gathered { /* message_flush comes before an item is freed */
 
 struct dir_state { /* a directory as of the last scan */
     int64_t mtime_ns;
-    bool dirty;   /* changed so shortly before the scan that a later change may carry the same time */
-    bool ours;    /* dirty: by what the client did, since when it was not read */
-    bool summed;  /* read once: sum is that of the names that are known in it */
-    uint64_t sum; /* who doubts reads the names and compares, which is a tenth of the work of a scan */
+    bool dirty;        /* changed so shortly before the scan that a later change may carry the same time */
+    bool ours;         /* dirty: by what the client did, since when it was not read */
+    bool unasked;      /* of cur/: mtime_ns is not that of our last change: see in_row */
+    bool summed;       /* read once: sum is that of the names that are known in it */
+    uint64_t sum;      /* who doubts reads the names and compares, which is a tenth of the work of a scan */
+    int64_t looked_ms; /* when the names were read last */
 };
 
 struct mailbox {
@@ -71,6 +73,7 @@ struct mailbox {
     int fd, cur_fd, new_fd;
     int control_fd, index_fd; /* of uidlist and keywords, of indexes: fd where they lie there; index_fd -1: none */
     int lock_fd;              /* while its uidlist is locked */
+    bool in_row; /* and was not given back since this view changed cur/ and uidlist last: as it left them */
     bool read_only;
     bool local;  /* its times are of time_stamp_ns, and what is synced takes the names before it along */
     bool apart;  /* control_fd is on another file system */
@@ -179,7 +182,8 @@ void together_freed(struct mailbox *);
 /* As scan_unlock, but for a moment it may stay locked, for whoever saves the next message; when the last one here closes
  * the mailbox it is given back. */
 void together_unlock_later(struct mailbox *);
-struct together_saves { /* new messages that share a commit of the file system: see save.c */
+bool together_keeps(const struct mailbox *); /* it is locked now, since this view had the lock */
+struct together_saves {                      /* new messages that share a commit of the file system: see save.c */
     struct list waiting;
     bool led;       /* one of them does the work for all */
     size_t syncing; /* so many have not synced their file yet */
@@ -234,26 +238,34 @@ int assign_rewrite(struct mailbox *);                                        /* 
 enum store_why scan_sync(struct mailbox *); /* a dormant mailbox stays so while nothing has changed */
 enum store_why scan_lock(struct mailbox *); /* takes the lock and catches up with the uidlist */
 void scan_unlock(struct mailbox *);
+bool scan_list_unchanged(struct mailbox *);                          /* uidlist_unchanged, or known to be */
 void scan_follow(struct mailbox *, const char *was, const char *is); /* as together_note had it */
-/* Around our own renames in a directory: without others' changes no scan is due. */
-bool scan_before(struct mailbox *, bool in_new);
-void scan_after(struct mailbox *, bool in_new, bool undisturbed);
-int64_t scan_mtime(int dir_fd);
 void scan_found(struct mailbox *, struct item *); /* as by a scan: it gets its place in the view at the next sync */
-/* Before a directory is read: fd is open on it. */
-void scan_begin(struct mailbox *, bool in_new, int fd);
-/* Our own change of a directory: a name that went, came (the other NULL), or became another. */
-void scan_changed(struct mailbox *, bool in_new, const char *was, const char *is);
-/* No second look follows: a directory in doubt is looked at now, and read by the next sync where it is not the same. */
-void scan_doubt(struct mailbox *, bool in_new);
-void scan_awaited(
-    struct mailbox *); /* files of records that others wrote and no scan has shown: the next sync looks */
+/* Files of records that others wrote and no scan has shown: the next sync looks. */
+void scan_awaited(struct mailbox *);
 /* Up to it all messages that the uidlist names are in the view, or are gone. */
 uint32_t scan_uid_limit(const struct mailbox *);
 uint64_t mailbox_next_modseq(struct mailbox *);
 /* Renames the file of an item; finds it again when somebody else renamed it. -1: gone. */
 int scan_rename(struct mailbox *, struct item *, const char *name);
 int scan_refind(struct mailbox *, struct item *);
+
+/* times.c */
+int64_t scan_mtime(int dir_fd);
+bool scan_wanted(struct mailbox *, bool in_new); /* the directory has changed, or may have */
+/* Around our own renames in a directory: without others' changes no scan is due. */
+bool scan_before(struct mailbox *, bool in_new);
+void scan_after(struct mailbox *, bool in_new, bool undisturbed);
+/* Our own change of a directory: a name that went, came (the other NULL), or became another. */
+void scan_changed(struct mailbox *, bool in_new, const char *was, const char *is);
+/* Before a directory is read: fd is open on it. */
+void scan_begin(struct mailbox *, bool in_new, int fd);
+/* No second look follows: a directory in doubt is looked at now, and read by the next sync where it is not the same. */
+void scan_doubt(struct mailbox *, bool in_new);
+/* Of what was changed in a row the times are asked, before the lock is given back or somebody wants to know. */
+void scan_ask(struct mailbox *);
+void scan_lost(struct mailbox *); /* the lock was taken away: what was not asked is not known */
+
 /* Descriptors only: nothing is read. -1 in fd, cur_fd or new_fd where it failed. */
 struct mailbox *mailbox_handle(struct store *, const char *path, const char *name, bool read_only);
 bool mailbox_is_open(const struct mailbox *);

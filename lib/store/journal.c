@@ -94,12 +94,12 @@ static void forget(struct journal *j)
     free(j);
 }
 
-static struct journal *known(const struct stat *st, struct journal **spare)
+static struct journal *known(const struct file_look *seen, struct journal **spare)
 {
     list_each(at, &journals)
     {
         struct journal *j = list_entry(at, struct journal, node);
-        if (j->inode == st->st_ino && j->device == st->st_dev)
+        if (j->inode == seen->inode && j->device == seen->device)
             return j;
         if (j->users == 0 && j->fd < 0)
             *spare = j;
@@ -110,11 +110,11 @@ static struct journal *known(const struct stat *st, struct journal **spare)
 static struct journal *find(int mail_fd)
 {
     struct journal *spare = NULL, *j;
-    struct stat st;
+    struct file_look seen;
 
-    if (fstat(mail_fd, &st) < 0)
+    if (file_look(mail_fd, "", &seen) < 0)
         return NULL;
-    if ((j = known(&st, &spare)) != NULL)
+    if ((j = known(&seen, &spare)) != NULL)
         return j;
     if (counted >= JOURNAL_MAILBOXES_MAX) {
         if (spare == NULL)
@@ -122,8 +122,8 @@ static struct journal *find(int mail_fd)
         forget(spare);
     }
     j = mem_new(sizeof *j);
-    j->device = st.st_dev;
-    j->inode = st.st_ino;
+    j->device = seen.device;
+    j->inode = seen.inode;
     j->fd = j->dir_fd = j->head_fd = -1;
     list_prepend(&journals, &j->node);
     counted++;
@@ -135,9 +135,10 @@ static bool takes(const struct journal *j) { return j->fd >= 0 && !j->failed && 
 bool journal_ready(int mail_fd)
 {
     struct journal *unused, *j;
-    struct stat st;
+    struct file_look seen;
 
-    return !list_empty(&journals) && fstat(mail_fd, &st) == 0 && (j = known(&st, &unused)) != NULL && takes(j);
+    return !list_empty(&journals) && file_look(mail_fd, "", &seen) == 0 && (j = known(&seen, &unused)) != NULL &&
+           takes(j);
 }
 
 bool journal_there(int mail_fd)
@@ -422,9 +423,9 @@ static bool change_halves(struct journal *j)
 
 static bool is_named(const struct journal *j)
 {
-    struct stat st;
+    struct file_look seen;
 
-    return fstat(j->fd, &st) == 0 && st.st_nlink == 1;
+    return file_look(j->fd, "", &seen) == 0 && seen.links == 1;
 }
 
 static void end(struct journal *j);

@@ -1,10 +1,6 @@
 /*
  * scan - brings an open mailbox up to date with its directories and its uidlist
  *
- * A directory whose mtime did not change is not read. Our own renames move the mtime we know along (scan_before,
- * scan_after), so that they cost no scan; a directory changed a moment before it was read is read once more later,
- * since a second change may carry the same time.
- *
  * Callers     store/view.c (mailbox_sync), store/mailbox.c, store/save.c, store/copy.c
  * Invariants  files are renamed under the uidlist's lock, as Dovecot does, and a file counts as expunged only when a
  *             scan under that lock does not find it: readdir misses files that are being renamed
@@ -25,7 +21,6 @@
 #include <unistd.h>
 
 enum { AWAIT_SECONDS = 2 };
-static const int64_t SECOND_NS = 1000000000, FRESH_NS = 2000000000, FRESH_FINE_NS = 300000000;
 
 uint64_t mailbox_next_modseq(struct mailbox *box)
 {
@@ -33,59 +28,6 @@ uint64_t mailbox_next_modseq(struct mailbox *box)
 
     box->modseq = box->modseq < seed ? seed : box->modseq + 1;
     return box->modseq;
-}
-
-int64_t scan_mtime(int fd)
-{
-    struct stat st;
-
-    return fstat(fd, &st) == 0 ? store_mtime_ns(&st) : -1;
-}
-
-/* May a change that comes now carry the same time? Not once the clock that stamps has moved on. A time with a fraction is
- * of a file system whose clock ticks in milliseconds: 10 at most; the rest is for a server's clock that is not quite
- * ours. Others count in seconds, FAT in two. */
-static bool is_fresh(const struct mailbox *box, int64_t mtime_ns)
-{
-    if (mtime_ns % SECOND_NS == 0)
-        return time_now_us() * 1000 - mtime_ns < FRESH_NS;
-    return box->local ? time_stamp_ns() <= mtime_ns : time_now_us() * 1000 - mtime_ns < FRESH_FINE_NS;
-}
-
-/* Who changes one thing after the other does not read all names after each, but after the last. */
-static bool is_in_row(const struct dir_state *d)
-{
-    return d->ours && time_now_us() * 1000 - d->mtime_ns < FRESH_FINE_NS;
-}
-
-bool scan_before(struct mailbox *box, bool in_new)
-{
-    int64_t now = scan_mtime(in_new ? box->new_fd : box->cur_fd);
-
-    if (!in_new && together_behind(box) && !together_follow(box, now))
-        return false;
-    return now == (in_new ? &box->new : &box->cur)->mtime_ns;
-}
-
-void scan_after(struct mailbox *box, bool in_new, bool undisturbed)
-{
-    struct dir_state *d = in_new ? &box->new : &box->cur;
-    int64_t from = d->mtime_ns;
-
-    box->index_stale = true;
-    if (undisturbed) {
-        d->mtime_ns = scan_mtime(in_new ? box->new_fd : box->cur_fd);
-        d->dirty = d->ours = true;
-    }
-    if (!in_new)
-        together_publish(box, from, d->mtime_ns, undisturbed);
-}
-
-void scan_changed(struct mailbox *box, bool in_new, const char *was, const char *is)
-{
-    sum_changed(box, in_new, was, is);
-    if (!in_new)
-        together_note(box, was, is);
 }
 
 static void push(struct item ***list, size_t *count, size_t *room, struct item *it)
@@ -198,20 +140,6 @@ static void on_file(struct mailbox *box, const char *name, bool in_new, bool odd
     take_flags(box, it, &f);
 }
 
-void scan_begin(struct mailbox *box, bool in_new, int fd)
-{
-    struct dir_state *state = in_new ? &box->new : &box->cur, was = *state;
-
-    if (!in_new)
-        together_read(box);
-    state->mtime_ns = scan_mtime(fd);
-    state->dirty = is_fresh(box, state->mtime_ns);
-    state->ours = false;
-    state->summed = true;
-    state->sum = 0;
-    box->index_stale |= was.mtime_ns != state->mtime_ns || was.dirty != state->dirty;
-}
-
 void scan_follow(struct mailbox *box, const char *was, const char *is)
 {
     struct file_name f;
@@ -249,44 +177,6 @@ static enum store_why read_dir(struct mailbox *box, bool in_new)
     closedir(dir);
     errno = failed;
     return failed ? store_fail_errno(box->store, "read directory", box->path) : STORE_OK;
-}
-
-/* The names of a directory in doubt are those that are known. in_time: its time tells of any change from now on. */
-static bool settled(struct mailbox *box, bool in_new, bool in_time)
-{
-    struct dir_state *d = in_new ? &box->new : &box->cur;
-
-    if (!sum_same(box, in_new))
-        return false;
-    if (in_time) {
-        d->dirty = false;
-        box->index_stale = true;
-    }
-    return true;
-}
-
-static bool wants_scan(struct mailbox *box, bool in_new)
-{
-    struct dir_state *d = in_new ? &box->new : &box->cur;
-    int64_t now = scan_mtime(in_new ? box->new_fd : box->cur_fd);
-
-    if (now != d->mtime_ns)
-        return true;
-    if (!d->dirty || is_fresh(box, now) || is_in_row(d))
-        return false;
-    return !settled(box, in_new, true);
-}
-
-void scan_doubt(struct mailbox *box, bool in_new)
-{
-    struct dir_state *d = in_new ? &box->new : &box->cur;
-
-    if (!d->dirty)
-        return;
-    int64_t now = scan_mtime(in_new ? box->new_fd : box->cur_fd);
-    bool in_time = !is_fresh(box, now); /* before the names are read */
-    if (now != d->mtime_ns || !settled(box, in_new, in_time))
-        d->mtime_ns = -1;
 }
 
 /* A file that this scan should have seen and did not. */
@@ -400,6 +290,11 @@ static void on_record(void *ctx, uint32_t uid, struct slice keys, struct slice n
     box->index_stale = true;
 }
 
+bool scan_list_unchanged(struct mailbox *box)
+{
+    return box->in_row || together_keeps(box) || uidlist_unchanged(&box->uids, box->control_fd);
+}
+
 /* Reads what is new in the uidlist. A file made anew must list what the view shows, or that is gone. */
 static enum store_why catch_up(struct mailbox *box)
 {
@@ -408,7 +303,7 @@ static enum store_why catch_up(struct mailbox *box)
     void *value;
     bool again;
 
-    if (uidlist_unchanged(&box->uids, box->control_fd))
+    if (scan_list_unchanged(box))
         return STORE_OK;
     box->listing++;
     if (uidlist_read(&box->uids, box->control_fd, &again, on_record, box) < 0)
@@ -469,6 +364,8 @@ enum store_why scan_lock(struct mailbox *box)
 
 void scan_unlock(struct mailbox *box)
 {
+    scan_ask(box);
+    box->in_row = false;
     dotlock_release(box->control_fd, UIDLIST_LOCK, box->lock_fd);
     together_freed(box);
 }
@@ -657,7 +554,7 @@ static enum store_why look(struct mailbox *box)
         if (why)
             return why;
     }
-    bool scan_new = wants_scan(box, true), scan_cur = wants_scan(box, false);
+    bool scan_new = scan_wanted(box, true), scan_cur = scan_wanted(box, false);
     if (keywords_read(box) < 0)
         return store_fail_errno(box->store, "read dovecot-keywords of", box->path);
     box->scan++;
@@ -689,7 +586,7 @@ static enum store_why scan_directories(struct mailbox *box)
 /* Nothing that a snapshot says can have changed. */
 static bool undisturbed(struct mailbox *box)
 {
-    return !wants_scan(box, true) && !wants_scan(box, false) && uidlist_unchanged(&box->uids, box->control_fd) &&
+    return !scan_wanted(box, true) && !scan_wanted(box, false) && scan_list_unchanged(box) &&
            (!box->to_move || box->read_only);
 }
 

@@ -192,6 +192,7 @@ void snapshot_save(struct mailbox *box)
         return;
     if (box->index.fd < 0 && index_open(&box->index, box->index_fd, true) < 0)
         return;
+    scan_ask(box);
     message_flush(box);
     snapshot_tail(box);
     /* Snapshots of the past and records of the expunged: start a new file when they are most of it. */

@@ -44,6 +44,7 @@ struct together {
     bool locked;
     struct event_cond freed;
     int kept_fd, kept_dir_fd;       /* the lock, kept while nobody here has it, and the directory it is in; -1: not */
+    struct mailbox *keeper;         /* the view that had it last; NULL: closed */
     int64_t row_since;              /* when a row of saves began to keep it */
     struct event_timer *kept_timer; /* gives it back */
     struct together_saves saves;
@@ -93,19 +94,39 @@ void together_join(struct mailbox *box)
     box->followed = box->with->next;
 }
 
+/* The lock is kept no longer: taken over, or given back. held: it was not taken away meanwhile. */
+static struct mailbox *end_keeping(struct together *t, bool held)
+{
+    struct mailbox *keeper = t->keeper;
+
+    t->kept_fd = -1;
+    t->keeper = NULL;
+    if (keeper && !held)
+        scan_lost(keeper);
+    return keeper;
+}
+
 static void give_back(void *arg)
 {
     struct together *t = arg;
+    int fd = t->kept_fd;
 
-    if (t->kept_fd >= 0)
-        dotlock_release(t->kept_dir_fd, UIDLIST_LOCK, t->kept_fd);
-    t->kept_fd = -1;
+    if (fd < 0)
+        return;
+    struct mailbox *keeper = end_keeping(t, dotlock_held(fd));
+    if (keeper)
+        scan_ask(keeper);
+    dotlock_release(t->kept_dir_fd, UIDLIST_LOCK, fd);
 }
 
 void together_leave(struct mailbox *box)
 {
     struct together *t = box->with;
 
+    if (t && t->keeper == box) {
+        scan_ask(box);
+        t->keeper = NULL;
+    }
     box->with = NULL;
     if (t == NULL || --t->users)
         return;
@@ -119,15 +140,23 @@ void together_leave(struct mailbox *box)
     free(t);
 }
 
-static int kept_lock(struct together *t)
+/* Times are not asked from message to message while one view does it all. */
+static int kept_lock(struct together *t, struct mailbox *box)
 {
     int fd = t->kept_fd;
 
-    t->kept_fd = -1;
-    if (fd < 0 || dotlock_held(fd))
+    if (fd < 0)
         return fd;
-    close(fd); /* this process was stopped for long, and another took it away */
-    return -1;
+    bool held = dotlock_held(fd);
+    struct mailbox *keeper = end_keeping(t, held);
+    if (!held) { /* this process was stopped for long, and another took it away */
+        close(fd);
+        return -1;
+    }
+    box->in_row = keeper == box && t->users == 1;
+    if (keeper && !box->in_row)
+        scan_ask(keeper);
+    return fd;
 }
 
 int together_lock(struct mailbox *box)
@@ -140,7 +169,7 @@ int together_lock(struct mailbox *box)
             return -1;
     if (t && fiber_self())
         t->locked = true;
-    fd = t ? kept_lock(t) : -1;
+    fd = t ? kept_lock(t, box) : -1;
     if (fd < 0)
         fd = dotlock_take(box->control_fd, UIDLIST_LOCK);
     if (fd < 0)
@@ -161,11 +190,18 @@ void together_unlock_later(struct mailbox *box)
         return;
     }
     t->kept_fd = box->lock_fd;
+    t->keeper = box;
+    box->in_row = false;
     if (t->kept_timer)
         event_timer_reset(t->kept_timer, LOCK_KEPT_MS);
     else
         t->kept_timer = event_timer_new(LOCK_KEPT_MS, give_back, t);
     together_freed(box);
+}
+
+bool together_keeps(const struct mailbox *box)
+{
+    return box->with && box->with->kept_fd >= 0 && box->with->keeper == box;
 }
 
 void together_freed(struct mailbox *box)

@@ -129,6 +129,7 @@ static void remember(struct uidlist *u, const struct stat *st)
     u->inode = (uint64_t) st->st_ino;
     u->size = (uint64_t) st->st_size;
     u->mtime_ns = store_mtime_ns(st);
+    u->unasked = false;
 }
 
 bool uidlist_unchanged(const struct uidlist *u, int dir_fd)
@@ -137,8 +138,21 @@ bool uidlist_unchanged(const struct uidlist *u, int dir_fd)
 
     if (fstatat(dir_fd, UIDLIST_NAME, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return false;
-    return u->version && u->inode == (uint64_t) st.st_ino && u->size == (uint64_t) st.st_size &&
+    return u->version && !u->unasked && u->inode == (uint64_t) st.st_ino && u->size == (uint64_t) st.st_size &&
            u->mtime_ns == store_mtime_ns(&st);
+}
+
+void uidlist_ask(struct uidlist *u, int dir_fd)
+{
+    struct stat st;
+
+    if (!u->unasked)
+        return;
+    u->unasked = false;
+    u->mtime_ns = -1;
+    if (fstatat(dir_fd, UIDLIST_NAME, &st, AT_SYMLINK_NOFOLLOW) == 0 && u->inode == (uint64_t) st.st_ino &&
+        u->size == (uint64_t) st.st_size)
+        u->mtime_ns = store_mtime_ns(&st);
 }
 
 /* size: of the file when it was looked at; what grew since then is read, too, where it comes with the rest. */
@@ -353,18 +367,19 @@ int uidlist_sync(int dir_fd, int with_fd)
 
 int uidlist_append(struct uidlist *u, int dir_fd, struct slice lines, int with_fd)
 {
+    struct file_look seen;
     struct stat st;
     int keep, fd = openat(dir_fd, UIDLIST_NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 
     if (fd < 0)
         return -1;
-    if (fstat(fd, &st) < 0)
+    if (file_look(fd, "", &seen) < 0)
         goto fail;
-    if ((uint64_t) st.st_ino != u->inode || (uint64_t) st.st_size < u->offset) {
+    if (seen.inode != u->inode || seen.size < u->offset) {
         errno = ESTALE;
         goto fail;
     }
-    if ((uint64_t) st.st_size > u->offset) {
+    if (seen.size > u->offset) {
         if (holds_line(fd, u->offset)) { /* our lock was taken away while we slept: those UIDs are given */
             errno = ESTALE;
             goto fail;
@@ -384,10 +399,15 @@ int uidlist_append(struct uidlist *u, int dir_fd, struct slice lines, int with_f
         errno = keep;
         goto fail;
     }
-    if (sync_with(fd, with_fd) < 0 || fstat(fd, &st) < 0)
+    if (with_fd == UIDLIST_LATER) {
+        u->size = u->offset + lines.len;
+        u->unasked = true;
+    } else if (sync_with(fd, with_fd) < 0 || fstat(fd, &st) < 0) {
         goto fail;
+    } else {
+        remember(u, &st);
+    }
     u->offset += lines.len;
-    remember(u, &st);
     close(fd);
     return 0;
 fail:

@@ -27,6 +27,7 @@ struct uidlist { /* what was read of the file so far */
     uint64_t torn_at;                  /* the offset behind which half a line was counted in next_uid */
     uint64_t inode, size;
     int64_t mtime_ns;
+    bool unasked; /* mtime_ns is not that of our last write: uidlist_ask is due before the lock is given back */
 };
 /* A record; keys: text between uid and " :" (v3), trimmed. */
 typedef void (*uidlist_fn)(void *ctx, uint32_t uid, struct slice keys, struct slice name);
@@ -38,6 +39,7 @@ int uidlist_read(struct uidlist *, int dir_fd, bool *again, uidlist_fn, void *ct
  * be read whole, or made (EBADMSG, ENOENT). */
 int uidlist_read_end(struct uidlist *, int dir_fd);
 bool uidlist_unchanged(const struct uidlist *, int dir_fd); /* one stat */
+void uidlist_ask(struct uidlist *, int dir_fd);             /* after uidlist_append with UIDLIST_LATER */
 /* Under the lock, after uidlist_read: appends whole lines and makes them durable; with_fd: that file, too, at the price
  * of one (-1: none; UIDLIST_LATER: nothing is made durable yet, uidlist_sync or the journal follows). */
 #define UIDLIST_LATER (-2)

@@ -211,6 +211,18 @@ static struct journal_batch *begin_journal(const struct mailbox_save *leader, co
     return begun;
 }
 
+/* Of several messages all but the last were synced in tmp/. Where one journal serves all, the last one's sync takes the
+ * names of those before it along. */
+static enum store_why sync_names(const struct mailbox_save *leader, const struct list *batch)
+{
+    bool several = false;
+
+    list_each(at, batch) several |= list_entry(at, struct mailbox_save, node)->count > 1;
+    if (!several || leader->box->local || store_syncfs(leader->box->fd) == 0)
+        return STORE_OK;
+    return store_fail_errno(leader->box->store, "sync the file system of", leader->box->path);
+}
+
 /* Each of the others syncs its own file in its own fiber, while the leader syncs its own and the UIDs: the file system
  * has one commit for all. */
 static enum store_why sync_all(struct mailbox_save *leader, struct list *batch, struct arrival *to, size_t n,
@@ -241,7 +253,7 @@ static enum store_why sync_all(struct mailbox_save *leader, struct list *batch, 
         if (why == STORE_OK && s->why)
             why = store_fail(leader->box->store, s->why, "%s", store_error(s->box->store));
     }
-    return why;
+    return why ? why : sync_names(leader, batch);
 }
 
 static enum store_why write_all(const struct mailbox_save *leader, const struct list *batch)

@@ -222,6 +222,14 @@ static int fill(int fd)
     return ret;
 }
 
+static bool any_free(int mail_fd)
+{
+    for (size_t i = 0; i < JOURNAL_FILES; i++)
+        if (faccessat(mail_fd, journal_name[i], F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+            return true;
+    return false;
+}
+
 /* The first name that is free. */
 static int name_it(struct making *m)
 {
@@ -240,6 +248,10 @@ static void make_file(void *arg)
     struct making *m = arg;
     unsigned char head[JOURNAL_BLOCK];
 
+    if (!any_free(m->dir_fd)) { /* before 8 MiB are written in vain */
+        m->error = EEXIST;
+        return;
+    }
     journal_seal_head(head, 1, 0, false);
     m->fd = openat(m->dir_fd, m->tmp.p, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (m->fd < 0 || !suits(m->fd) || fill(m->fd) < 0 || write_whole(m->fd, head, sizeof head, 0) < 0 ||

@@ -33,12 +33,10 @@ enum {
     FIRST = BURST + 2
 }; /* FIRST: the number of the first message that goes into a journal */
 static int told_pipe[2];
-static unsigned syncs;
 static bool disk_fails; /* it tells once */
 
 int syncfs(int fd) /* the C library's */
 {
-    __atomic_add_fetch(&syncs, 1, __ATOMIC_SEQ_CST);
     if (__atomic_exchange_n(&disk_fails, false, __ATOMIC_SEQ_CST)) {
         errno = EIO;
         return -1;
@@ -554,79 +552,6 @@ static void test_spoiled(void)
     expect_all(spoiled_told, 4 * BURST);
 }
 
-/* What is copied from a mailbox that has a journal shares a file with what may be durable in that alone: it is synced
- * before it is told. */
-static void copy_fresh(void *unused)
-{
-    int64_t until = time_mono_ms() + 60000;
-    struct store *st = root_open();
-    struct mailbox *box;
-    uint32_t n = 0;
-
-    (void) unused;
-    assert(store_create(st, "copies") == STORE_OK);
-    for (unsigned copied = 0; copied < 5;) {
-        assert(time_mono_ms() < until);
-        (void) save(st, ++n, 500, 0, NULL);
-        assert(mailbox_open(st, "INBOX", false, &box) == STORE_OK);
-        unsigned before = __atomic_load_n(&syncs, __ATOMIC_SEQ_CST);
-        bool had = exists(JOURNAL_NAME);
-        struct arena *a = arena_new();
-        struct mailbox_copied done;
-        uint32_t seq = mailbox_count(box);
-        assert(mailbox_copy(box, &seq, 1, "copies", copied % 2, a, &done) == STORE_OK && done.count == 1);
-        arena_free(&a);
-        mailbox_close(&box);
-        assert(event_sleep(1) == 0);
-        if (!had || !exists(JOURNAL_NAME)) /* not yet, or on a slow machine no longer */
-            continue;
-        assert(__atomic_load_n(&syncs, __ATOMIC_SEQ_CST) > before);
-        copied++;
-    }
-    store_close(&st);
-}
-
-static void test_copied(void)
-{
-    root_wipe();
-    event_run(copy_fresh, NULL);
-}
-
-/* To settle what a journal holds is to sync one file system: it must be that of the uidlist, too. */
-static void list_elsewhere(void *arg)
-{
-    const int *control_fd = arg;
-    struct store_places places = { .control_fd = *control_fd };
-    struct store_config config = { .root = root, .separator = '/', .create = true, .places = &places };
-    struct store *st;
-
-    assert(store_open(&config, &st) == STORE_OK);
-    for (uint32_t n = 1; n < 10 * BURST; n++) {
-        assert(save(st, n, 500, 0, NULL) == n);
-        if (n % BURST == 0)
-            assert(event_sleep(50) == 0 && !exists(JOURNAL_NAME));
-    }
-    store_close(&st);
-}
-
-static void test_elsewhere(void)
-{
-    char path[] = "/dev/shm/journal-test-XXXXXX", cmd[100];
-    struct stat here, there;
-    int fd;
-
-    root_wipe();
-    if (mkdtemp(path) == NULL)
-        return;
-    assert((fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) >= 0 && fstat(fd, &there) == 0);
-    assert(mkdir(root, 0700) == 0 && stat(root, &here) == 0);
-    if (here.st_dev != there.st_dev)
-        event_run(list_elsewhere, &fd);
-    close(fd);
-    snprintf(cmd, sizeof cmd, "rm -rf '%s'", path);
-    assert(system(cmd) == 0);
-}
-
 /* Sessions of one process: frames are shared, and who leaves last ends the journal while others come. */
 enum { SESSIONS = 10, ROUNDS = 4, EACH = 40 };
 static unsigned at_work;
@@ -843,8 +768,6 @@ int main(void)
         test_removed(); /* from here on in this process, which has threads then and forks none that needs them */
         test_spoiled();
         test_failing_disk();
-        test_copied();
-        test_elsewhere();
         test_sessions();
         test_lock_kept();
     } else {

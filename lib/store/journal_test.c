@@ -388,11 +388,12 @@ static void test_two(void)
  * written again. */
 static void keep_inodes(void) { root_shell("mkdir kept && find new cur -type f -exec ln '{}' kept/ ';'"); }
 
+/* Or some more: the journal may be there a message earlier. */
 static void expect_written_again(unsigned n)
 {
     char cmd[100];
 
-    snprintf(cmd, sizeof cmd, "test $(find new cur -type f -links 1 | wc -l) -eq %u && rm -r kept", n);
+    snprintf(cmd, sizeof cmd, "test $(find new cur -type f -links 1 | wc -l) -ge %u && rm -r kept", n);
     root_shell(cmd);
 }
 

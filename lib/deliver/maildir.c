@@ -175,27 +175,23 @@ int maildir_end(struct maildir_message *m, struct err *err)
     return m->error ? fail(err, m->error, "error writing message in", m->dir) : 0;
 }
 
+/* A failure is that mailbox's alone: others have files of their own. */
 static int write_out(struct maildir_message *m)
 {
-    if (m->whole && !m->written && m->error == 0 &&
-        (make_file(m) < 0 || file_write_all(m->fd, m->buffer.p, m->buffer.len) < 0))
-        m->error = errno;
+    if (m->whole && !m->written && (make_file(m) < 0 || file_write_all(m->fd, m->buffer.p, m->buffer.len) < 0))
+        return -1;
     m->written = true;
-    errno = m->error;
-    return m->error ? -1 : 0;
+    return 0;
 }
 
-/* A second mailbox's own file. */
-static int copy_file(struct maildir_message *m, const char *dir, unsigned how, struct deliver_box **box,
-                     struct str *name)
+static int copy_bytes(const struct maildir_message *m, int fd)
 {
-    int fd, keep;
     char *buf;
     off_t at = 0;
     ssize_t n = 1;
 
-    if (write_out(m) < 0 || begin_file(dir, how, box, name, &fd, false) < 0)
-        return -1;
+    if (m->whole)
+        return file_write_all(fd, m->buffer.p, m->buffer.len);
     buf = mem_array(COPY_BYTES, 1);
     while (at < (off_t) m->bytes && (n = pread(m->fd, buf, COPY_BYTES, at)) > 0) {
         if (file_write_all(fd, buf, (size_t) n) < 0) {
@@ -205,9 +201,22 @@ static int copy_file(struct maildir_message *m, const char *dir, unsigned how, s
         at += n;
     }
     free(buf);
-    if (n > 0 && at == (off_t) m->bytes)
+    if (n == 0)
+        errno = EIO; /* it has become shorter */
+    return n > 0 ? 0 : -1;
+}
+
+/* A second mailbox's own file. */
+static int copy_file(struct maildir_message *m, const char *dir, unsigned how, struct deliver_box **box,
+                     struct str *name)
+{
+    int fd, keep;
+
+    if (begin_file(dir, how, box, name, &fd, false) < 0)
+        return -1;
+    if (copy_bytes(m, fd) == 0)
         return fd;
-    keep = n < 0 ? errno : EIO;
+    keep = errno;
     close(fd);
     (void) unlinkat((*box)->tmp_fd, name->p, 0);
     deliver_box_put(box);
@@ -265,7 +274,7 @@ struct copy {
 static int name_copy(struct copy *c, const struct str *base, bool busy, struct err *err)
 {
     struct maildir_message *m = c->m;
-    int written = write_out(m);
+    int written = c->own ? write_out(m) : 0;
 
     if (c->own) { /* also what was written in part: it is to be removed */
         c->fd = m->fd;

@@ -232,6 +232,41 @@ static void test_row(void)
     close(other);
 }
 
+/* A mailbox that cannot be written to stops none of the message's others; bytes: it is held in memory, or not. */
+static void try_two(const char *first, const char *second, size_t bytes)
+{
+    struct maildir_message *m;
+    struct err err;
+    char *text = mem_array(bytes + 1, 1);
+    size_t before = files(in_top("%s/new", second) + strlen(top) + 1);
+
+    memset(text, 'x', bytes);
+    memcpy(text, "Subject: two\n\n", 14);
+    assert(maildir_begin(in_top("%s", first), MAILDIR_MAKE, 0, &m, &err) == 0);
+    maildir_write(m, text, bytes);
+    assert(maildir_end(m, &err) == 0);
+    disk_is_full = true;
+    assert(bytes > 1 << 16 || (maildir_deliver(m, in_top("%s", first), MAILDIR_MAKE, &err) < 0 && err.code == 451));
+    disk_is_full = false;
+    assert(maildir_deliver(m, in_top("%s", second), MAILDIR_MAKE, &err) == 0);
+    maildir_free(&m);
+    assert(files(in_top("%s/new", second) + strlen(top) + 1) == before + 1);
+    shell("test $(find %s/new -type f -size %zuc | wc -l) -ge 1", second, bytes);
+    assert(files(in_top("%s/tmp", first) + strlen(top) + 1) == 0 &&
+           files(in_top("%s/tmp", second) + strlen(top) + 1) == 0);
+    free(text);
+}
+
+static void test_one_is_full(void)
+{
+    shell("mkdir full free");
+    try_two("full", "free", 1000);
+    try_two("full", "free", 300000);
+    assert(files("full/new") == 0);
+    begin_row("i");
+    try_two("i", "free", 1000);
+}
+
 static void deliver_in_fiber(void *arg)
 {
     (void) arg;
@@ -264,6 +299,7 @@ static void run(void *arg)
     begin_row("i");
     test_index_after();
     test_row();
+    test_one_is_full();
     maildir_finish();
     conf_mail_journal = false; /* what follows counts descriptors */
     test_at_once();

@@ -41,6 +41,10 @@ bool authd_claim_put(const char *cookie, uint32_t id, uint32_t client_pid,
 /* NULL: nobody has made that login. The caller frees the request's arena. */
 struct authd_request *authd_claim_take(const char *cookie, uint32_t id, uint32_t client_pid);
 size_t authd_claims(void);
+/* Tells the master of this pid, if it has asked for it, of a login, with what the userdb knows: then that one has the claim,
+ * and nobody else. May wait for the userdb. false: it has not asked, or there is nothing to tell. */
+bool authd_master_tell(uint64_t master, const char *cookie, uint32_t id, uint32_t client_pid,
+                       const struct authd_request *);
 
 /* Connections are kept by who asks: a process that is to end must end them itself. A client's goes as soon as it has
  * no request open, a master's when no login waits for it any more. */

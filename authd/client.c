@@ -52,6 +52,7 @@ struct request {
     const struct mech *mech;
     struct arena *arena;
     struct authd_request *auth;
+    uint64_t claim_ahead;                      /* pid of the master that will claim it; 0: not known */
     bool nologin, cancelled, asked, has_input; /* asked: a challenge waits for its response */
     bool aside;                                /* and that is for the front end, not for its client */
     bool final_ok;                             /* final data may come with OK */
@@ -281,8 +282,11 @@ static void succeed(struct request *r, struct slice final)
         authd_fields_add(&r->auth->fields, r->arena, "nologin", NULL);
     if (!hold_back(r))
         return;
-    if (c->login && !r->nologin && !authd_fields_has(&r->auth->fields, "nologin") &&
-        !authd_claim_put(c->cookie, r->id, c->cpid, r->auth)) {
+    bool claimed = c->login && !r->nologin && !authd_fields_has(&r->auth->fields, "nologin");
+    bool ahead = claimed && r->claim_ahead && authd_master_tell(r->claim_ahead, c->cookie, r->id, c->cpid, r->auth);
+    if (over(r))
+        return;
+    if (claimed && !ahead && !authd_claim_put(c->cookie, r->id, c->cpid, r->auth)) {
         log_warn("%d logins wait for their master: refused one", AUTHD_CLAIMS_MAX);
         fail(r, "temp_fail", NULL, false);
         return;
@@ -460,6 +464,9 @@ static int on_auth(struct conn *c, const struct dovecot_auth_line *line)
     r->auth->holder = r;
     r->auth->client_pid = arena_printf(r->arena, "%" PRIu32, c->cpid);
     r->nologin = dovecot_auth_value(line, 3, "nologin", &ignored);
+    if (!dovecot_auth_value(line, 3, DOVECOT_AUTH_CLAIM_AHEAD, &ignored) ||
+        slice_u64(ignored, INT32_MAX, &r->claim_ahead) != 0)
+        r->claim_ahead = 0;
     r->auth->will_claim = c->login && !r->nologin;
     r->final_ok = dovecot_auth_value(line, 3, "final-resp-ok", &ignored);
     r->binding_shown = dovecot_auth_value(line, 3, DOVECOT_AUTH_BINDING, &ignored);

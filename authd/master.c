@@ -13,11 +13,17 @@
 #include "passdb.h"
 #include "proto/sasl/dovecot_auth.h"
 #include "userdb.h"
+#include "base/time.h"
+#include <errno.h>
 #include <inttypes.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum { LIST_BYTES = 256 << 20 };
+static struct stream *told; /* the master that is told of logins before it asks; NULL: none */
+static uint64_t told_pid;
 struct question {
+    struct stream *stream;
     const struct dovecot_auth_line *line;
     uint32_t id;
     struct arena *arena;
@@ -200,10 +206,77 @@ static int on_request(struct question *q)
         fail(q, NULL);
         return 0;
     }
+    for (size_t n = 5; n < q->line->count; n++)
+        if (slice_eq(q->line->word[n], DOVECOT_AUTH_CLAIM_AHEAD))
+            authd_fields_add(&r->userdb, r->arena, DOVECOT_AUTH_CLAIM_AHEAD, NULL);
     user(q, r, true);
     struct arena *a = r->arena;
     arena_free(&a);
     return 0;
+}
+
+/* Its answer leaves before the first claim. */
+static int on_claims(struct question *q)
+{
+    uint64_t pid;
+
+    if (!q->master || q->only != AUTHD_ANY_UID || slice_u64(dovecot_auth_word(q->line, 2), INT32_MAX, &pid) != 0 ||
+        pid == 0)
+        return -1;
+    begin(q, DOVECOT_AUTH_OK);
+    dovecot_auth_end(q->reply);
+    stream_write(q->stream, q->reply->p, q->reply->len);
+    str_reset(q->reply);
+    if (stream_flush(q->stream) == 0) {
+        told = q->stream;
+        told_pid = pid;
+    }
+    return 0;
+}
+
+/* A line is sent whole, or not at all: who is told reads only what it needs. */
+static bool tell(struct slice line)
+{
+    ssize_t n = send(stream_fd(told), line.p, line.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+    if (n == (ssize_t) line.len)
+        return true;
+    if (n > 0 || (n < 0 && errno != EAGAIN)) {
+        shutdown(stream_fd(told), SHUT_RDWR);
+        told = NULL;
+    }
+    return false;
+}
+
+bool authd_master_tell(uint64_t master, const char *cookie, uint32_t id, uint32_t client_pid,
+                       const struct authd_request *from)
+{
+    struct arena *a;
+    struct authd_request *r;
+    struct str line;
+    struct err err;
+    bool done = false;
+
+    if (told == NULL || master != told_pid)
+        return false;
+    a = arena_new();
+    r = authd_request_copy(from, a);
+    str_init(&line, DOVECOT_AUTH_LINE_BYTES);
+    if (authd_userdb(r, &err) == LOOKUP_FOUND && told && master == told_pid) {
+        add_login(r);
+        dovecot_auth_begin(&line, DOVECOT_AUTH_CLAIM);
+        dovecot_auth_put_num(&line, (uint64_t) time_mono_ms() + AUTHD_REQUEST_SECONDS * 1000);
+        dovecot_auth_put_num(&line, client_pid);
+        dovecot_auth_put_num(&line, id);
+        dovecot_auth_put(&line, slice_of(cookie));
+        dovecot_auth_put(&line, slice_of(r->user));
+        authd_fields_write(&r->userdb, &line);
+        dovecot_auth_end(&line);
+        done = !str_over(&line) && tell(str_slice(&line));
+    }
+    str_free(&line);
+    arena_free(&a);
+    return done;
 }
 
 /* CACHE-FLUSH id [users]: without users all of it. */
@@ -232,11 +305,9 @@ static int handle(struct question *q)
     static const struct {
         const char *name;
         int (*run)(struct question *);
-    } commands[] = { { DOVECOT_AUTH_USER, on_user },
-                     { DOVECOT_AUTH_PASS, on_pass },
-                     { DOVECOT_AUTH_LIST, on_list },
-                     { DOVECOT_AUTH_REQUEST, on_request },
-                     { DOVECOT_AUTH_CACHE_FLUSH, on_cache_flush } };
+    } commands[] = { { DOVECOT_AUTH_USER, on_user },     { DOVECOT_AUTH_PASS, on_pass },
+                     { DOVECOT_AUTH_LIST, on_list },     { DOVECOT_AUTH_REQUEST, on_request },
+                     { DOVECOT_AUTH_CLAIMS, on_claims }, { DOVECOT_AUTH_CACHE_FLUSH, on_cache_flush } };
     uint64_t id;
 
     if (slice_u64(dovecot_auth_word(q->line, 1), UINT32_MAX, &id) != 0)
@@ -272,7 +343,7 @@ void authd_master_serve(struct stream *stream, bool master, uid_t only)
             break;
         if (!first) {
             struct question q = {
-                .line = &line, .arena = arena_new(), .reply = &reply, .master = master, .only = only
+                .stream = stream, .line = &line, .arena = arena_new(), .reply = &reply, .master = master, .only = only
             };
             str_reset(&reply);
             int rc = handle(&q);
@@ -285,6 +356,8 @@ void authd_master_serve(struct stream *stream, bool master, uid_t only)
         }
         first = false;
     }
+    if (told == stream)
+        told = NULL;
     authd_conn_remove(&known);
     stream_flush(stream);
     str_free(&text);

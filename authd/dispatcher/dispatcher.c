@@ -159,6 +159,7 @@ static void on_session(struct service_conn *conn, struct msg *in)
     reply = service_status(dispatcher_answer_name(answer));
     msg_put_num(reply, "pid", h.pid);
     msg_put_str(reply, "reason", h.reason);
+    msg_put_num(reply, "by", getpid());
     service_reply(conn, &reply);
     dispatcher_session_free(&h.session);
     arena_free(&arena);

@@ -252,6 +252,7 @@ static struct auth_peer describe(struct login_session *s, struct str *cert)
                               .session = s->id,
                               .secured = s->secured,
                               .tls = tls != NULL,
+                              .claim_ahead = dispatcher_pid(),
                               .sni = tls ? tls->sni : NULL };
 
     if (tls && tls->peer_verified) {

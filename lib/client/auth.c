@@ -517,6 +517,11 @@ static void put_peer(struct str *out, const struct auth_peer *peer)
     dovecot_auth_put_value(out, "service", slice_of(peer->service));
     if (peer->nologin)
         dovecot_auth_put(out, SLICE("nologin"));
+    if (peer->claim_ahead > 0) {
+        char pid[24];
+        snprintf(pid, sizeof pid, "%" PRId64, peer->claim_ahead);
+        dovecot_auth_put_value(out, DOVECOT_AUTH_CLAIM_AHEAD, slice_of(pid));
+    }
     put_text(out, "lip", peer->local_ip);
     put_text(out, "rip", peer->remote_ip);
     put_port(out, "lport", peer->local_port);

@@ -77,7 +77,8 @@ struct auth_peer {
     bool secured;                    /* TLS, or a connection that needs none */
     bool tls;
     bool valid_client_cert;
-    bool nologin; /* no master will ask for this login: smtpd */
+    bool nologin;        /* no master will ask for this login: smtpd */
+    int64_t claim_ahead; /* pid of our dispatcher that will: it may be told at once; 0: nobody may */
     /* Data that bind an authentication to the TLS connection it is made on (RFC 5929, RFC 9266): appends those of
      * `type`. -1: there are none. Set only where the peer was shown a mechanism with channel binding: one that claims
      * to have seen none has been lied to, and is refused. */

@@ -6,6 +6,7 @@
  * Errors      everything but a clear answer is LOOKUP_RETRY
  */
 #include "client/authd.h"
+#include "client/authd_ahead.h"
 #include "base/log.h"
 #include "conf/param.h"
 #include "conf/var.h"
@@ -26,6 +27,8 @@ struct authd_client {
     struct stream *idle[IDLE_KEPT];
     size_t idle_count;
     struct event_sem permits;
+    struct authd_ahead *ahead; /* NULL before the first claim */
+    bool opening;              /* a connection for it */
 };
 
 struct authd_client *authd_client_new(const char *service)
@@ -50,6 +53,7 @@ void authd_client_free(struct authd_client **client)
     if (c == NULL)
         return;
     close_idle(c);
+    authd_ahead_free(&c->ahead);
     free(c->service);
     free(c);
     *client = NULL;
@@ -361,20 +365,70 @@ enum lookup authd_client_user(struct authd_client *c, const char *protocol, stru
     return lookup(c, &q, id, protocol, a, out, deadline, err);
 }
 
+/* From now on claims come before they are asked for, where that works. */
+static void open_ahead(struct authd_client *c, int64_t deadline)
+{
+    struct dovecot_auth_line reply;
+    uint32_t id = next_id(c);
+    struct str text, q;
+    struct stream *l;
+
+    c->opening = true;
+    str_init(&text, DOVECOT_AUTH_LINE_BYTES);
+    str_init(&q, DOVECOT_AUTH_LINE_BYTES);
+    dovecot_auth_begin(&q, DOVECOT_AUTH_CLAIMS);
+    dovecot_auth_put_num(&q, id);
+    dovecot_auth_put_num(&q, (uint64_t) getpid());
+    dovecot_auth_end(&q);
+    l = open_link(c, &text, deadline);
+    if (l && ask(l, str_slice(&q), id, deadline, &text, &reply) == 0 && slice_eq(reply.word[0], DOVECOT_AUTH_OK))
+        authd_ahead_begin(c->ahead, l);
+    else
+        stream_free(&l);
+    str_free(&q);
+    str_free(&text);
+    c->opening = false;
+}
+
+static bool told_ahead(struct authd_client *c, const char *protocol, uint32_t client_pid, uint32_t request,
+                       const char *cookie, struct arena *a, struct authd_user *out)
+{
+    struct dovecot_auth_line line;
+    struct str text;
+    struct err err;
+    bool good;
+
+    str_init(&text, DOVECOT_AUTH_LINE_BYTES);
+    good = authd_ahead_take(c->ahead, client_pid, request, cookie, &text, &line) &&
+           authd_user_parse(&line, AUTHD_AHEAD_USER, protocol, a, out, &err) == 0;
+    str_free(&text);
+    return good;
+}
+
 enum lookup authd_client_request(struct authd_client *c, const char *protocol, uint32_t client_pid, uint32_t request,
                                  const char *cookie, struct arena *a, struct authd_user *out, int64_t deadline,
                                  struct err *err)
 {
-    uint32_t id = next_id(c);
+    enum lookup found;
     struct str q;
 
+    if (c->ahead == NULL)
+        c->ahead = authd_ahead_new();
+    if (told_ahead(c, protocol, client_pid, request, cookie, a, out))
+        return LOOKUP_FOUND;
+    uint32_t id = next_id(c);
     str_init(&q, DOVECOT_AUTH_LINE_BYTES);
     dovecot_auth_begin(&q, DOVECOT_AUTH_REQUEST);
     dovecot_auth_put_num(&q, id);
     dovecot_auth_put_num(&q, client_pid);
     dovecot_auth_put_num(&q, request);
     dovecot_auth_put(&q, slice_of(cookie));
-    return lookup(c, &q, id, protocol, a, out, deadline, err);
+    dovecot_auth_put(&q, SLICE(DOVECOT_AUTH_CLAIM_AHEAD));
+    found = lookup(c, &q, id, protocol, a, out, deadline, err);
+    if (found == LOOKUP_FOUND && authd_user_extra(out, DOVECOT_AUTH_CLAIM_AHEAD) && !c->opening &&
+        !authd_ahead_open(c->ahead))
+        open_ahead(c, deadline);
+    return found;
 }
 
 /* Dovecot's words: administrators look for them. */

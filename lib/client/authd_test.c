@@ -23,7 +23,8 @@
 /* What the service says; "%u" is the id of the question. NULL: the connection is refused. */
 struct script {
     const char *greeting, *reply;
-    bool closes; /* behind the reply */
+    bool closes;        /* behind the reply */
+    const char *claims; /* answers CLAIMS */
 };
 static struct script now;
 static unsigned connections, replaced; /* connections up to this one lead to a process that ends: FAIL */
@@ -43,8 +44,10 @@ static void serve(void *arg)
         const char *tab = strchr(line.p, '\t');
         if (tab && strncmp(line.p, "VERSION", 7) != 0) {
             id = (unsigned) strtoul(tab + 1, NULL, 10);
-            snprintf(asked, sizeof asked, "%.*s%s", (int) (tab - line.p), line.p, strchr(tab + 1, '\t'));
-            for (const char *p = number <= replaced ? "FAIL\t%u\n" : now.reply; *p; p++) {
+            const char *rest = strchr(tab + 1, '\t'),
+                       *reply = strncmp(line.p, "CLAIMS", 6) == 0 ? now.claims : now.reply;
+            snprintf(asked, sizeof asked, "%.*s%s", (int) (tab - line.p), line.p, rest ? rest : "");
+            for (const char *p = number <= replaced ? "FAIL\t%u\n" : reply; *p; p++) {
                 if (strncmp(p, "%u", 2) == 0) {
                     stream_printf(s, "%u", id);
                     p++;
@@ -89,7 +92,7 @@ static const struct {
     int code;         /* of RETRY */
 } rows[] = {
     { "all of it",
-      { GREETING, "USER\t%u\tjoe\tuid=5000\tgid=5001\thome=/var/mail/joe/\n", false },
+      { GREETING, "USER\t%u\tjoe\tuid=5000\tgid=5001\thome=/var/mail/joe/\n", false, NULL },
       LOOKUP_FOUND,
       "joe",
       "/var/mail/joe",
@@ -97,9 +100,9 @@ static const struct {
       5000,
       5001,
       0 },
-    { "a name alone", { GREETING, "USER\t%u\tjoe\n", false }, LOOKUP_FOUND, "joe", "", "", -1, -1, 0 },
+    { "a name alone", { GREETING, "USER\t%u\tjoe\n", false, NULL }, LOOKUP_FOUND, "joe", "", "", -1, -1, 0 },
     { "mail beside home",
-      { GREETING, "USER\t%u\tjoe\thome=/h\tmail=maildir:~/Maildir:INDEX=/i\n", false },
+      { GREETING, "USER\t%u\tjoe\thome=/h\tmail=maildir:~/Maildir:INDEX=/i\n", false, NULL },
       LOOKUP_FOUND,
       "joe",
       "/h",
@@ -108,7 +111,7 @@ static const struct {
       -1,
       0 },
     { "mail that is no Maildir",
-      { GREETING, "USER\t%u\tjoe\thome=/h\tmail=mbox:~/m\n", false },
+      { GREETING, "USER\t%u\tjoe\thome=/h\tmail=mbox:~/m\n", false, NULL },
       LOOKUP_FOUND,
       "joe",
       "/h",
@@ -117,7 +120,7 @@ static const struct {
       -1,
       0 },
     { "mail that is nowhere",
-      { GREETING, "USER\t%u\tjoe\thome=/h\tmail=maildir:m\n", false },
+      { GREETING, "USER\t%u\tjoe\thome=/h\tmail=maildir:m\n", false, NULL },
       LOOKUP_FOUND,
       "joe",
       "/h",
@@ -126,7 +129,7 @@ static const struct {
       -1,
       0 },
     { "a tilde without a home",
-      { GREETING, "USER\t%u\tjoe\tmail=maildir:~/m\n", false },
+      { GREETING, "USER\t%u\tjoe\tmail=maildir:~/m\n", false, NULL },
       LOOKUP_FOUND,
       "joe",
       "",
@@ -135,7 +138,7 @@ static const struct {
       -1,
       0 },
     { "escaped text",
-      { GREETING, "USER\t%u\tj\001too\thome=/a\001tb\n", false },
+      { GREETING, "USER\t%u\tj\001too\thome=/a\001tb\n", false, NULL },
       LOOKUP_FOUND,
       "j\too",
       "/a\tb",
@@ -144,7 +147,7 @@ static const struct {
       -1,
       0 },
     { "uid 4294967294",
-      { GREETING, "USER\t%u\tjoe\tuid=4294967294\n", false },
+      { GREETING, "USER\t%u\tjoe\tuid=4294967294\n", false, NULL },
       LOOKUP_FOUND,
       "joe",
       "",
@@ -153,7 +156,7 @@ static const struct {
       -1,
       0 },
     { "uid 0 is told as it is",
-      { GREETING, "USER\t%u\tjoe\tuid=0\n", false },
+      { GREETING, "USER\t%u\tjoe\tuid=0\n", false, NULL },
       LOOKUP_FOUND,
       "joe",
       "",
@@ -161,9 +164,9 @@ static const struct {
       0,
       -1,
       0 },
-    { "nobody", { GREETING, "NOTFOUND\t%u\n", false }, LOOKUP_NONE, NULL, NULL, NULL, 0, 0, 0 },
+    { "nobody", { GREETING, "NOTFOUND\t%u\n", false, NULL }, LOOKUP_NONE, NULL, NULL, NULL, 0, 0, 0 },
     { "a fault",
-      { GREETING, "FAIL\t%u\treason=database is away\n", false },
+      { GREETING, "FAIL\t%u\treason=database is away\n", false, NULL },
       LOOKUP_RETRY,
       NULL,
       NULL,
@@ -171,9 +174,9 @@ static const struct {
       0,
       0,
       451 },
-    { "a fault without words", { GREETING, "FAIL\t%u\n", false }, LOOKUP_RETRY, NULL, NULL, NULL, 0, 0, 451 },
+    { "a fault without words", { GREETING, "FAIL\t%u\n", false, NULL }, LOOKUP_RETRY, NULL, NULL, NULL, 0, 0, 451 },
     { "uid that means nobody",
-      { GREETING, "USER\t%u\tjoe\tuid=4294967295\n", false },
+      { GREETING, "USER\t%u\tjoe\tuid=4294967295\n", false, NULL },
       LOOKUP_RETRY,
       NULL,
       NULL,
@@ -181,9 +184,17 @@ static const struct {
       0,
       0,
       451 },
-    { "uid below 0", { GREETING, "USER\t%u\tjoe\tuid=-1\n", false }, LOOKUP_RETRY, NULL, NULL, NULL, 0, 0, 451 },
+    { "uid below 0",
+      { GREETING, "USER\t%u\tjoe\tuid=-1\n", false, NULL },
+      LOOKUP_RETRY,
+      NULL,
+      NULL,
+      NULL,
+      0,
+      0,
+      451 },
     { "gid that is a word",
-      { GREETING, "USER\t%u\tjoe\tgid=mail\n", false },
+      { GREETING, "USER\t%u\tjoe\tgid=mail\n", false, NULL },
       LOOKUP_RETRY,
       NULL,
       NULL,
@@ -191,22 +202,46 @@ static const struct {
       0,
       0,
       451 },
-    { "no name", { GREETING, "USER\t%u\n", false }, LOOKUP_RETRY, NULL, NULL, NULL, 0, 0, 451 },
-    { "an empty name", { GREETING, "USER\t%u\t\tuid=1\n", false }, LOOKUP_RETRY, NULL, NULL, NULL, 0, 0, 451 },
-    { "another word", { GREETING, "MAYBE\t%u\n", false }, LOOKUP_RETRY, NULL, NULL, NULL, 0, 0, 451 },
-    { "another's id", { GREETING, "NOTFOUND\t999\n", false }, LOOKUP_RETRY, NULL, NULL, NULL, 0, 0, 451 },
-    { "no id", { GREETING, "NOTFOUND\n", false }, LOOKUP_RETRY, NULL, NULL, NULL, 0, 0, 451 },
-    { "an empty line", { GREETING, "\n", false }, LOOKUP_RETRY, NULL, NULL, NULL, 0, 0, 451 },
-    { "half a line, then the end", { GREETING, "NOTFOUND\t%u", true }, LOOKUP_RETRY, NULL, NULL, NULL, 0, 0, 451 },
-    { "a NUL", { GREETING, "NOTFOUND\t%u\t\x7f\n", false }, LOOKUP_NONE, NULL, NULL, NULL, 0, 0, 0 },
-    { "the end instead of an answer", { GREETING, "", true }, LOOKUP_RETRY, NULL, NULL, NULL, 0, 0, 451 },
-    { "silence", { GREETING, "", false }, LOOKUP_RETRY, NULL, NULL, NULL, 0, 0, 451 },
-    { "half a line, then silence", { GREETING, "NOTFOUND\t%u", false }, LOOKUP_RETRY, NULL, NULL, NULL, 0, 0, 451 },
-    { "refused", { NULL, "", false }, LOOKUP_RETRY, NULL, NULL, NULL, 0, 0, 451 },
-    { "no greeting", { "", "NOTFOUND\t%u\n", false }, LOOKUP_RETRY, NULL, NULL, NULL, 0, 0, 451 },
-    { "half a greeting", { "VERSION\t1\t1\n", "NOTFOUND\t%u\n", false }, LOOKUP_RETRY, NULL, NULL, NULL, 0, 0, 451 },
+    { "no name", { GREETING, "USER\t%u\n", false, NULL }, LOOKUP_RETRY, NULL, NULL, NULL, 0, 0, 451 },
+    { "an empty name", { GREETING, "USER\t%u\t\tuid=1\n", false, NULL }, LOOKUP_RETRY, NULL, NULL, NULL, 0, 0, 451 },
+    { "another word", { GREETING, "MAYBE\t%u\n", false, NULL }, LOOKUP_RETRY, NULL, NULL, NULL, 0, 0, 451 },
+    { "another's id", { GREETING, "NOTFOUND\t999\n", false, NULL }, LOOKUP_RETRY, NULL, NULL, NULL, 0, 0, 451 },
+    { "no id", { GREETING, "NOTFOUND\n", false, NULL }, LOOKUP_RETRY, NULL, NULL, NULL, 0, 0, 451 },
+    { "an empty line", { GREETING, "\n", false, NULL }, LOOKUP_RETRY, NULL, NULL, NULL, 0, 0, 451 },
+    { "half a line, then the end",
+      { GREETING, "NOTFOUND\t%u", true, NULL },
+      LOOKUP_RETRY,
+      NULL,
+      NULL,
+      NULL,
+      0,
+      0,
+      451 },
+    { "a NUL", { GREETING, "NOTFOUND\t%u\t\x7f\n", false, NULL }, LOOKUP_NONE, NULL, NULL, NULL, 0, 0, 0 },
+    { "the end instead of an answer", { GREETING, "", true, NULL }, LOOKUP_RETRY, NULL, NULL, NULL, 0, 0, 451 },
+    { "silence", { GREETING, "", false, NULL }, LOOKUP_RETRY, NULL, NULL, NULL, 0, 0, 451 },
+    { "half a line, then silence",
+      { GREETING, "NOTFOUND\t%u", false, NULL },
+      LOOKUP_RETRY,
+      NULL,
+      NULL,
+      NULL,
+      0,
+      0,
+      451 },
+    { "refused", { NULL, "", false, NULL }, LOOKUP_RETRY, NULL, NULL, NULL, 0, 0, 451 },
+    { "no greeting", { "", "NOTFOUND\t%u\n", false, NULL }, LOOKUP_RETRY, NULL, NULL, NULL, 0, 0, 451 },
+    { "half a greeting",
+      { "VERSION\t1\t1\n", "NOTFOUND\t%u\n", false, NULL },
+      LOOKUP_RETRY,
+      NULL,
+      NULL,
+      NULL,
+      0,
+      0,
+      451 },
     { "another version",
-      { "VERSION\t2\t0\nSPID\t1\n", "NOTFOUND\t%u\n", false },
+      { "VERSION\t2\t0\nSPID\t1\n", "NOTFOUND\t%u\n", false, NULL },
       LOOKUP_RETRY,
       NULL,
       NULL,
@@ -215,7 +250,7 @@ static const struct {
       0,
       451 },
     { "the socket of clients",
-      { "VERSION\t1\t2\nMECH\tPLAIN\nSPID\t1\n", "NOTFOUND\t%u\n", false },
+      { "VERSION\t1\t2\nMECH\tPLAIN\nSPID\t1\n", "NOTFOUND\t%u\n", false, NULL },
       LOOKUP_RETRY,
       NULL,
       NULL,
@@ -224,7 +259,7 @@ static const struct {
       0,
       451 },
     { "words to come in the greeting",
-      { "VERSION\t1\t9\nNEWS\tx\nSPID\t1\n", "NOTFOUND\t%u\n", false },
+      { "VERSION\t1\t9\nNEWS\tx\nSPID\t1\n", "NOTFOUND\t%u\n", false, NULL },
       LOOKUP_NONE,
       NULL,
       NULL,
@@ -263,7 +298,7 @@ static void test_rows(void)
             abort();
         }
         /* Whatever that was, the next question gets its own answer. */
-        now = (struct script){ GREETING, "NOTFOUND\t%u\n", false };
+        now = (struct script){ GREETING, "NOTFOUND\t%u\n", false, NULL };
         if (ask(c, arena, &u, &err) != LOOKUP_NONE) {
             fprintf(stderr, "%s: the next question fails\n", rows[i].what);
             abort();
@@ -281,7 +316,7 @@ static void test_kept(void)
     struct authd_user u;
     struct err err;
 
-    now = (struct script){ GREETING, "USER\t%u\tjoe\n", false };
+    now = (struct script){ GREETING, "USER\t%u\tjoe\n", false, NULL };
     connections = 0;
     assert(ask(c, arena, &u, &err) == LOOKUP_FOUND && ask(c, arena, &u, &err) == LOOKUP_FOUND && connections == 1);
     assert(strcmp(asked, "USER\tjoe@x.test\tservice=lmtp") == 0);
@@ -289,7 +324,7 @@ static void test_kept(void)
 
     /* Answers once and closes: the kept connection is at its end when the next question comes. */
     c = authd_client_new(AUTHD_USERDB_SERVICE);
-    now = (struct script){ GREETING, "USER\t%u\tjoe\n", true };
+    now = (struct script){ GREETING, "USER\t%u\tjoe\n", true, NULL };
     connections = 0;
     for (int i = 0; i < 3; i++) {
         assert(ask(c, arena, &u, &err) == LOOKUP_FOUND);
@@ -298,7 +333,7 @@ static void test_kept(void)
     assert(connections == 3);
 
     /* A process that is being replaced says FAIL over the kept one; its successor knows. */
-    now = (struct script){ GREETING, "USER\t%u\tjoe\n", false };
+    now = (struct script){ GREETING, "USER\t%u\tjoe\n", false, NULL };
     assert(ask(c, arena, &u, &err) == LOOKUP_FOUND);
     replaced = connections;
     assert(ask(c, arena, &u, &err) == LOOKUP_FOUND);
@@ -317,10 +352,10 @@ static void test_questions(void)
     struct err err = { 0 };
     char *name = mem_new(DOVECOT_AUTH_LINE_BYTES + 10);
 
-    now = (struct script){ GREETING, "USER\t%u\tjoe\tuid=1\tgid=1\thome=/h\tquota_rule=*:storage=1G\n", false };
+    now = (struct script){ GREETING, "USER\t%u\tjoe\tuid=1\tgid=1\thome=/h\tquota_rule=*:storage=1G\n", false, NULL };
     assert(authd_client_request(c, "imap", 77, 5, "0123456789abcdef0123456789abcdef", arena, &u, time_mono_ms() + 500,
                                 &err) == LOOKUP_FOUND);
-    assert(strcmp(asked, "REQUEST\t77\t5\t0123456789abcdef0123456789abcdef") == 0);
+    assert(strcmp(asked, "REQUEST\t77\t5\t0123456789abcdef0123456789abcdef\tclaim_ahead") == 0);
     assert(strcmp(authd_user_extra(&u, "quota_rule"), "*:storage=1G") == 0 && authd_user_extra(&u, "x") == NULL);
     /* A name with the protocol's own characters stays one word; one longer than a line is nobody's. */
     assert(authd_client_user(c, "lmtp", SLICE("a\tb\nc"), arena, &u, time_mono_ms() + 500, &err) == LOOKUP_FOUND);
@@ -328,6 +363,32 @@ static void test_questions(void)
     memset(name, 'x', DOVECOT_AUTH_LINE_BYTES + 1);
     assert(authd_client_user(c, "lmtp", slice_of(name), arena, &u, time_mono_ms() + 500, &err) == LOOKUP_NONE);
     free(name);
+    authd_client_free(&c);
+    arena_free(&arena);
+}
+
+/* Once authd has said that it can, it tells of logins before they are asked for: those are not asked for. */
+static void test_ahead(void)
+{
+    static const char cookie[] = "0123456789abcdef0123456789abcdef";
+    struct authd_client *c = authd_client_new(AUTHD_USERDB_SERVICE);
+    struct arena *arena = arena_new();
+    struct authd_user u;
+    struct err err = { 0 };
+
+    now = (struct script){
+        GREETING, "USER\t%u\tjoe\tuid=1\tgid=1\tclaim_ahead\n", false,
+        "OK\t%u\nCLAIM\t999999999999\t77\t6\t0123456789abcdef0123456789abcdef\tann\tuid=7\tgid=8\n"
+    };
+    connections = 0;
+    assert(authd_client_request(c, "imap", 77, 5, cookie, arena, &u, time_mono_ms() + 500, &err) == LOOKUP_FOUND);
+    assert(strcmp(u.user, "joe") == 0 && connections == 2 && strncmp(asked, "CLAIMS", 6) == 0);
+    assert(authd_client_request(c, "imap", 77, 6, cookie, arena, &u, time_mono_ms() + 500, &err) == LOOKUP_FOUND);
+    assert(strcmp(u.user, "ann") == 0 && u.uid == 7 && u.gid == 8 && strncmp(asked, "CLAIMS", 6) == 0);
+    assert(authd_client_request(c, "imap", 77, 6, cookie, arena, &u, time_mono_ms() + 500, &err) == LOOKUP_FOUND);
+    assert(strcmp(u.user, "joe") == 0 &&
+           strncmp(asked, "REQUEST", 7) == 0); /* that one was claimed: authd is asked */
+    assert(connections == 2);
     authd_client_free(&c);
     arena_free(&arena);
 }
@@ -357,7 +418,7 @@ static void test_places(void)
 
         conf_mail_home = places[i].home;
         conf_mail_location = places[i].location;
-        now = (struct script){ GREETING, places[i].reply, false };
+        now = (struct script){ GREETING, places[i].reply, false, NULL };
         if (ask(c, arena, &u, &err) != places[i].found ||
             (places[i].maildir && strcmp(u.maildir, places[i].maildir))) {
             fprintf(stderr, "place %zu: %s\n", i, places[i].maildir ? u.maildir : "taken");
@@ -377,6 +438,7 @@ static void test(void *unused)
     test_rows();
     test_kept();
     test_questions();
+    test_ahead();
     test_places();
     event_stop();
 }

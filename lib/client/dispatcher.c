@@ -117,6 +117,10 @@ int dispatcher_session_decode(struct msg *m, struct dispatcher_session **out)
     return 0;
 }
 
+static int64_t answers_now; /* pid of who has answered last; 0: nobody */
+
+int64_t dispatcher_pid(void) { return answers_now; }
+
 enum dispatcher_answer dispatcher_hand_over(const struct dispatcher_session *s, const struct dispatcher_claim *claim,
                                             int64_t deadline, pid_t *mail_pid, char *reason, size_t reason_bytes)
 {
@@ -132,6 +136,7 @@ enum dispatcher_answer dispatcher_hand_over(const struct dispatcher_session *s, 
     reply = ipc_call(client, &m, false, deadline);
     *mail_pid = 0;
     reason[0] = '\0';
+    answers_now = 0;
     if (reply == NULL)
         return DISPATCHER_UNAVAILABLE;
     for (size_t i = 0; i < sizeof answers / sizeof *answers; i++)
@@ -139,7 +144,9 @@ enum dispatcher_answer dispatcher_hand_over(const struct dispatcher_session *s, 
             answer = answers[i].answer;
     pid_t pid = (pid_t) msg_get_num(reply, "pid", 0, INT32_MAX);
     const char *text = msg_get_str(reply, "reason", DISPATCHER_TEXT_BYTES);
+    int64_t by = msg_get_num(reply, "by", 1, INT32_MAX);
     if (msg_done(reply)) {
+        answers_now = answer == DISPATCHER_OK ? by : 0;
         *mail_pid = pid;
         snprintf(reason, reason_bytes, "%s", text);
     } else {

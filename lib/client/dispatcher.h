@@ -23,7 +23,7 @@
 
 #define DISPATCHER_SERVICE  "private/dispatcher"
 #define DISPATCHER_PROTOCOL "dispatcher"
-enum { DISPATCHER_VERSION = 2 };
+enum { DISPATCHER_VERSION = 3 };
 enum { DISPATCHER_INPUT_BYTES = 65536, DISPATCHER_TAG_BYTES = 256, DISPATCHER_TEXT_BYTES = 1024 };
 enum { DISPATCHER_STATE_BYTES = 16384, DISPATCHER_SLEEP_DIRS = 2 };
 
@@ -56,6 +56,8 @@ struct dispatcher_claim {
 };
 enum dispatcher_answer dispatcher_hand_over(const struct dispatcher_session *, const struct dispatcher_claim *,
                                             int64_t deadline, pid_t *mail_pid, char *reason, size_t reason_bytes);
+/* The process that took the last session handed over; 0: none, or the last try failed. */
+int64_t dispatcher_pid(void);
 
 /* The user's process: control_fd as the spawner gave it. */
 struct dispatcher_link;

@@ -122,6 +122,7 @@ static struct msg *right(struct msg *in)
     dispatcher_session_free(&s);
     msg_put_num(m, "pid", pid);
     msg_put_str(m, "reason", reason);
+    msg_put_num(m, "by", 815);
     return m;
 }
 
@@ -161,7 +162,7 @@ static void test_hand_over(void)
     peer_faults(ask, false);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         answer = rows[i].word;
-        assert(hand_over() == rows[i].answer);
+        assert(hand_over() == rows[i].answer && dispatcher_pid() == (rows[i].answer == DISPATCHER_OK ? 815 : 0));
         assert(i == 4 || strcmp(dispatcher_answer_name(rows[i].answer), rows[i].word) == 0);
     }
     answer = DISPATCHER_W_LIMIT;

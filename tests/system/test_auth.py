@@ -111,6 +111,30 @@ def test_only_the_master_claims_and_only_once(instance):
     assert master.ask(f"REQUEST\t4\t4711\t7\t{login.cookie}") == ["FAIL", "4"]
 
 
+def test_a_master_that_is_told_ahead(instance):
+    """It has the claim, and nobody else; what is not for it, or finds it gone, is claimed as ever."""
+    user, password = instance.user1, instance.users[instance.user1]
+    login, told, master = Auth(instance, "auth-login"), Auth(instance, "auth-master"), Auth(instance, "auth-master")
+
+    def auth(number, ahead):
+        assert login.ask(f"AUTH\t{number}\tPLAIN\tservice=imap\tclaim_ahead={ahead}\tresp={plain(user, password)}")[0] == "OK"
+        return f"REQUEST\t{number}\t4711\t{number}\t{login.cookie}"
+
+    assert Auth(instance, "auth-userdb").ask("CLAIMS\t1\t4242") is None
+    for line in ("CLAIMS\t1", "CLAIMS\t1\t0", "CLAIMS\t1\tx"):
+        assert Auth(instance, "auth-master").ask(line) is None
+    assert told.ask("CLAIMS\t1\t4242") == ["OK", "1"]
+    request = auth(7, 4242)
+    claim = told.read()
+    assert claim[0] == "CLAIM" and claim[2:6] == ["4711", "7", login.cookie, user] and "auth_mech=PLAIN" in claim[6:]
+    assert master.ask(request) == ["FAIL", "7"]
+    request = auth(8, 4243)
+    reply = master.ask(f"{request}\tclaim_ahead")
+    assert reply[:3] == ["USER", "8", user] and sorted(set(reply[3:]) - {"claim_ahead"}) == sorted(claim[6:]) and "claim_ahead" in reply
+    told.sock.shutdown(socket.SHUT_RDWR)
+    assert master.ask(auth(9, 4242))[:3] == ["USER", "9", user]
+
+
 def test_userdb(instance):
     a = Auth(instance, "auth-userdb")
     reply = a.ask(f"USER\t1\t{instance.user1.upper()}\tservice=lmtp")

@@ -41,6 +41,13 @@ enum {
 #define DOVECOT_AUTH_LIST        "LIST"
 #define DOVECOT_AUTH_NOTFOUND    "NOTFOUND"
 #define DOVECOT_AUTH_CACHE_FLUSH "CACHE-FLUSH"
+/* Between our own: a login whose AUTH says "claim_ahead=PID" is told to the master that has said "CLAIMS id PID", before
+ * login has its OK: "CLAIM expires_ms pid request cookie user field...", as REQUEST's answer from the user on; authd does not
+ * keep it. PID is that of the dispatcher which login will ask, so that one which is being replaced is not passed over. A
+ * master learns that authd can from REQUEST with this word behind the cookie, whose answer then has it as a field. */
+#define DOVECOT_AUTH_CLAIMS      "CLAIMS"
+#define DOVECOT_AUTH_CLAIM       "CLAIM"
+#define DOVECOT_AUTH_CLAIM_AHEAD "claim_ahead"
 /* Words of AUTH that only our own "saslauth" is sent: the domain of names without one, and whose configuration counts. */
 #define DOVECOT_AUTH_REALM       "realm"
 #define DOVECOT_AUTH_APPLICATION "application"

@@ -10,7 +10,7 @@
 #define STORE_DOTLOCK_H
 #include <stdbool.h>
 
-enum { DOTLOCK_STALE_SECONDS = 120, DOTLOCK_WAIT_SECONDS = 122, DOTLOCK_PAUSE_MS = 20 }; /* between two tries */
+enum { DOTLOCK_STALE_SECONDS = 120, DOTLOCK_WAIT_SECONDS = 122, DOTLOCK_PAUSE_MS = 5 }; /* between two tries */
 int dotlock_take(int dir_fd, const char *lock_name);                  /* a descriptor for dotlock_release */
 bool dotlock_held(int lock_fd);                                       /* nobody has taken it away since */
 void dotlock_release(int dir_fd, const char *lock_name, int lock_fd); /* another's lock of that name stays */

@@ -193,9 +193,20 @@ static void test_no_room(void)
     s = begin(DATE);
     assert(s->holds && mailbox_save_write(s, "Subject: no\n\n", 13) == STORE_OK &&
            mailbox_save_finish(s) == STORE_OK);
-    root_shell("mv tmp away");
+    root_shell("mv tmp away && touch tmp");
     assert(mailbox_save_commit(&s, arena, &validity, &uids, &count) != STORE_OK && s == NULL);
-    root_shell("mv away tmp && ! grep -rq 'Subject: no$' cur new");
+    root_shell("rm tmp && mv away tmp && ! grep -rq 'Subject: no$' cur new");
+}
+
+/* Somebody has removed tmp/. */
+static void test_no_tmp(void)
+{
+    await_journal();
+    root_shell("rmdir tmp");
+    expect(save("Subject: made\r\n\r\n", DATE), "Subject: made\n\n", DATE);
+    journal_finish();
+    root_shell("rmdir tmp");
+    expect(save("Subject: made\r\n\r\n", DATE), "Subject: made\n\n", DATE);
 }
 
 static void run(void *unused)
@@ -211,6 +222,7 @@ static void run(void *unused)
         test_cancelled();
         test_without_journal();
         test_no_room();
+        test_no_tmp();
         journal_finish();
     } else {
         printf("%s is on no ext4 or xfs: nothing is held there\n", root);

@@ -515,9 +515,9 @@ static void refuse_one(struct store *st)
     assert(mailbox_save_begin(st, "INBOX", NULL, &s) == STORE_OK);
     assert(mailbox_save_start(s, 0, NULL, MAILBOX_SAVE_NOW) == STORE_OK &&
            mailbox_save_write(s, "Subject: refused\r\n\r\n", 20) == STORE_OK && mailbox_save_finish(s) == STORE_OK);
-    root_shell("mv tmp away");
+    root_shell("mv tmp away && touch tmp");
     assert(mailbox_save_commit(&s, a, &validity, &uids, &count) != STORE_OK);
-    root_shell("mv away tmp");
+    root_shell("rm tmp && mv away tmp");
     arena_free(&a);
 }
 

@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { SAVE_HEADER_BYTES = 1 << 16 };
@@ -77,16 +78,19 @@ enum store_why mailbox_save_begin(struct store *st, const char *name, struct mai
     return STORE_OK;
 }
 
-/* A file in tmp/; -1: none, and *tmp is NULL. */
+/* A file in tmp/, which is made where somebody has removed it; -1: none, and *tmp is NULL. */
 static int create(struct mailbox_save *s, char **tmp)
 {
+    const int flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW;
     struct str path;
     int fd;
 
     str_init(&path, 1024);
     str_adds(&path, "tmp/");
     file_name_new(&path, FILE_SIZE_UNKNOWN, FILE_SIZE_UNKNOWN);
-    fd = openat(s->box->fd, path.p, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    fd = openat(s->box->fd, path.p, flags, 0600);
+    if (fd < 0 && errno == ENOENT && mkdirat(s->box->fd, "tmp", 0700) == 0)
+        fd = openat(s->box->fd, path.p, flags, 0600);
     if (fd < 0) {
         int keep = errno;
         str_free(&path);

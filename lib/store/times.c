@@ -66,7 +66,7 @@ void scan_lost(struct mailbox *box)
 
 bool scan_before(struct mailbox *box, bool in_new)
 {
-    if (box->in_row && in_row(box, in_new))
+    if (box->in_row && in_row(box, in_new)) /* held, not only kept */
         return box->cur.mtime_ns >= 0;
     if (!in_new)
         scan_ask(box);

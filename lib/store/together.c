@@ -26,7 +26,7 @@
 /* While message after message is saved, the uidlist stays locked for some milliseconds from one to the next; then, for a
  * while, it is given back as often as it is taken. Who waits for it in another process gets it then: Dovecot is told by
  * inotify that a lock has gone, ours tries every DOTLOCK_PAUSE_MS. */
-enum { CHANGES_MAX = 1024, LOCK_KEPT_MS = 3, LOCK_ROW_MS = 50, LOCK_FREE_MS = 5 };
+enum { CHANGES_MAX = 1024, LOCK_KEPT_MS = 3, LOCK_ROW_MS = 100, LOCK_FREE_MS = 5 };
 
 struct change {
     int64_t from, to; /* mtimes of cur/ */

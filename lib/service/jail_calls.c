@@ -246,9 +246,10 @@ static void allow_null(scmp_filter_ctx ctx, int call, unsigned arg) { allow_mask
 
 static void allow_by_argument(scmp_filter_ctx ctx, uint32_t pid)
 {
-    static const int fcntl_commands[] = { F_DUPFD,     F_DUPFD_CLOEXEC, F_GETFD,  F_SETFD,  F_GETFL,
-                                          F_SETFL,     F_GETLK,         F_SETLK,  F_SETLKW, F_OFD_GETLK,
-                                          F_OFD_SETLK, F_OFD_SETLKW,    F_NOTIFY, F_SETSIG, F_ADD_SEALS };
+    static const int fcntl_commands[] = { F_DUPFD,       F_DUPFD_CLOEXEC, F_GETFD,  F_SETFD,  F_GETFL,
+                                          F_SETFL,       F_GETLK,         F_SETLK,  F_SETLKW, F_OFD_GETLK,
+                                          F_OFD_SETLK,   F_OFD_SETLKW,    F_NOTIFY, F_SETSIG, F_ADD_SEALS,
+                                          F_GET_RW_HINT, F_SET_RW_HINT };
     static const unsigned long ioctls[] = { FIONREAD, FIONBIO, TCGETS };
 
     for (size_t i = 0; i < COUNT(fcntl_commands); i++)

@@ -247,6 +247,7 @@ static void make_file(void *arg)
 {
     struct making *m = arg;
     unsigned char head[JOURNAL_BLOCK];
+    uint64_t hint = JOURNAL_HINT;
 
     if (!any_free(m->dir_fd)) { /* before 8 MiB are written in vain */
         m->error = EEXIST;
@@ -261,6 +262,8 @@ static void make_file(void *arg)
     else if (fsync(m->dir_fd) < 0) {
         m->error = errno;
         (void) unlinkat(m->dir_fd, m->name, 0);
+    } else {
+        (void) fcntl(m->fd, F_SET_RW_HINT, &hint); /* without it more is written again than need be */
     }
 }
 

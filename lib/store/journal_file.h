@@ -9,6 +9,8 @@
  * Callers     lib/store/journal.c, lib/store/restore.c, the fuzzer
  * Invariants  the file system tells once that it could not write a file, and what is in memory then counts as written:
  *             who is told says so in the head, before another asks again and removes the journal
+ *             a file system may fail and be mounted again without a boot. The hint that fcntl(F_SET_RW_HINT) leaves with
+ *             a file is kept in memory alone: while the journal has JOURNAL_HINT, nothing that was written is lost
  */
 #ifndef STORE_JOURNAL_FILE_H
 #define STORE_JOURNAL_FILE_H
@@ -21,6 +23,7 @@ enum {
     JOURNAL_DATA = JOURNAL_HEADS * JOURNAL_BLOCK,
     JOURNAL_BYTES = JOURNAL_DATA + 2 * JOURNAL_HALF_BYTES
 };
+#define JOURNAL_HINT RWH_WRITE_LIFE_SHORT
 struct journal_head;
 /* The head's block, of a number, as of this boot; failed: as of none. */
 void journal_seal_head(unsigned char block[JOURNAL_BLOCK], uint64_t number, uint64_t settled, bool failed);

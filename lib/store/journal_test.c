@@ -431,6 +431,23 @@ static void test_failing_disk(void)
     expect_written_again(3 * BURST - (FIRST - 1));
 }
 
+/* A file system that has failed and is mounted again knows what is on the disk alone, though nobody has booted. */
+static void test_mounted_again(void)
+{
+    static struct told told[TOLD_MAX];
+    uint64_t none = RWH_WRITE_LIFE_NOT_SET;
+    char path[300];
+    size_t n;
+    int fd;
+
+    root_wipe();
+    n = run(told, (struct plan){ .count = 30 });
+    snprintf(path, sizeof path, "%s/%s", root, JOURNAL_NAME);
+    assert((fd = open(path, O_RDWR | O_CLOEXEC)) >= 0 && fcntl(fd, F_SET_RW_HINT, &none) == 0 && close(fd) == 0);
+    lose(30, 6, 4, 8);
+    expect_all(told, n);
+}
+
 /* Who finds it is. */
 static void test_failed_disk(void)
 {
@@ -765,6 +782,7 @@ int main(void)
         test_alive();
         test_two();
         test_without_uidlist();
+        test_mounted_again();
         test_failed_disk();
         test_removed(); /* from here on in this process, which has threads then and forks none that needs them */
         test_spoiled();

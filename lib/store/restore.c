@@ -76,6 +76,13 @@ static int head_of(int fd, struct journal_head *best)
 
 static bool of_this_boot(const struct journal_head *h) { return boot_id()[0] && strcmp(h->boot, boot_id()) == 0; }
 
+static bool of_this_mount(int fd)
+{
+    uint64_t hint;
+
+    return fcntl(fd, F_GET_RW_HINT, &hint) == 0 && hint == JOURNAL_HINT;
+}
+
 /* Entries of one frame. What is not as it should be ends it: its checksum was right, so nobody of ours wrote that. */
 static void read_entries(struct restore *r, struct slice frame, uint32_t count)
 {
@@ -410,7 +417,7 @@ static int settle_left(int fd, const struct place *p)
     struct journal_head head;
     int known = head_of(fd, &head), ret;
 
-    if (known == 0 && of_this_boot(&head))
+    if (known == 0 && of_this_boot(&head) && of_this_mount(fd))
         ret = sync_left(fd, &head, p);
     else
         ret = after_power_cut(fd, known == 0 ? &head : NULL, p);

@@ -113,6 +113,7 @@ class Machine:
         self.top = pathlib.Path(tempfile.mkdtemp(prefix="posthorn-powercut."))
         self.top.chmod(0o755)
         self.dir, self.kind, self.boot_id = self.top / "disk", kind, None
+        self.boots = True  # else the file system fails and is mounted again, and it is the same boot
         for d in ("disk", "log"):
             (self.top / d).mkdir()
         try:
@@ -156,7 +157,7 @@ class Machine:
         self.end_processes()
         self.disk.unplug()
         self.disk.plug()
-        self.boot_id = str(uuid.uuid4())
+        self.boot_id = str(uuid.uuid4()) if self.boots else self.boot_id or pathlib.Path(BOOT_ID).read_text().strip()
         (self.top / "boot_id").write_text(self.boot_id + "\n")
         script = f'mount --bind "$0" {BOOT_ID} && exec "$@"'
         self.i.run("unshare", "--mount", "sh", "-c", script, self.top / "boot_id", self.i.sbin_dir + "/postfix", "-c", self.i.config_dir, "start")

@@ -134,15 +134,18 @@ def rounds(ledger, sessions):
 
 @pytest.mark.parametrize("sessions, least, most", [(1, 1, 100), (10, 1, 1000), (10, 3000, 3500)])
 def test_lmtp(m, ledger, sessions, least, most):
-    """The last of them: long enough for a journal to change its halves, and to settle."""
+    """The last of them: long enough for a journal to change its halves, and to settle. Each second time nobody boots: the
+    file system fails, and is mounted again."""
     box = ALICE if sessions == 1 else BOB
     empty(m, box)
     for n in rounds(ledger, sessions) if least == 1 else [1]:
+        m.boots = n % 2 == 0
         load = Load(ledger, n)
         load.add(load.by_lmtp, box, times=sessions)
         load.run(least, most)
         cut_again(ledger, n, box)
         ledger.check(box)
+    m.boots = True
     show(ledger)
 
 

@@ -96,7 +96,11 @@ class Cyrus:
     def no_saslauthd(self):
         if self.daemon:
             os.killpg(self.daemon.pid, 15)
-            self.daemon.wait()
+            try:
+                self.daemon.wait(10)
+            except subprocess.TimeoutExpired:  # its processes can wait for each other when all are told to end at once
+                os.killpg(self.daemon.pid, 9)
+                self.daemon.wait()
             self.daemon = None
 
     def close(self):

@@ -189,6 +189,7 @@ def test_a_killed_child_costs_nobody_else(site):
     assert len(parent) == 1 and children
     for child in children:
         os.kill(child, signal.SIGKILL)
+    wait_until(lambda: all(status(child) == [] or b"State:\tZ (zombie)" in status(child) for child in children), what="their death")
     with imap(i, "palice"):
         pass
     assert {p for p in workers(i) if ppid(p) == i.master()} == parent and not workers(i) & children

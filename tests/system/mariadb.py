@@ -7,7 +7,7 @@ import signal
 import subprocess
 import tempfile
 
-from conftest import ROOT
+from conftest import ROOT, wait_until
 
 
 class Database:
@@ -30,7 +30,10 @@ class Database:
 
     def signal(self, number=signal.SIGKILL):
         """SIGKILL, or SIGSTOP and SIGCONT for a server that hangs."""
-        os.kill(int((self.dir / "run/mysqld.pid").read_text()), number)
+        pid = int((self.dir / "run/mysqld.pid").read_text())
+        os.kill(pid, number)
+        if number == signal.SIGSTOP:  # on a busy machine one of its threads may answer for a while yet
+            wait_until(lambda: all(stopped(thread) for thread in pathlib.Path(f"/proc/{pid}/task").iterdir()), what="mariadbd is stopped")
 
     def login(self, user="postfix"):
         """What DIR/USER.cnf says: {"user": ..., "password": ...}."""
@@ -45,6 +48,12 @@ class Database:
             return out
         assert out.returncode == 0, out.stderr
         return [line.split("\t") for line in out.stdout.splitlines()]
+
+
+def stopped(thread):
+    with contextlib.suppress(OSError):
+        return (thread / "stat").read_text().rsplit(")", 1)[1].split()[0] == "T"
+    return True  # it has ended
 
 
 @contextlib.contextmanager

@@ -180,6 +180,13 @@ def workers(i):
     return set(i.pids("auth-worker"))
 
 
+def kill(pids):
+    """And they are dead: a question that reaches one before is answered "later"."""
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: all(status(pid) == [] or b"State:\tZ (zombie)" in status(pid) for pid in pids), what="their death")
+
+
 def test_a_killed_child_costs_nobody_else(site):
     i, etc = site
     with imap(i, "palice"):
@@ -187,9 +194,7 @@ def test_a_killed_child_costs_nobody_else(site):
     parent = {p for p in workers(i) if ppid(p) == i.master()}
     children = workers(i) - parent
     assert len(parent) == 1 and children
-    for child in children:
-        os.kill(child, signal.SIGKILL)
-    wait_until(lambda: all(status(child) == [] or b"State:\tZ (zombie)" in status(child) for child in children), what="their death")
+    kill(children)
     with imap(i, "palice"):
         pass
     assert {p for p in workers(i) if ppid(p) == i.master()} == parent and not workers(i) & children
@@ -344,7 +349,7 @@ def test_a_killed_worker(site):
         pass
     before = workers(i)
     parent = next(p for p in before if ppid(p) == i.master())
-    os.kill(parent, signal.SIGKILL)
+    kill({parent})
     with imap(i, "palice"):
         pass
     wait_until(lambda: not before & workers(i), what="the children are gone")

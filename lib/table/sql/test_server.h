@@ -117,6 +117,15 @@ static inline void server_start(void)
     exit(1);
 }
 
+/* All its threads: on a busy machine one may answer for a while yet. */
+static inline void server_halt(void)
+{
+    int status;
+
+    assert(kill(server_pid, SIGSTOP) == 0);
+    assert(waitpid(server_pid, &status, WUNTRACED) == server_pid && WIFSTOPPED(status));
+}
+
 static inline void server_stop(int signo)
 {
     int status;

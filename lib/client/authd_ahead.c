@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { CLAIMS_MAX = 1000, READ_BYTES = 4096, KEY_BYTES = 128 };
+enum { READ_BYTES = 4096, KEY_BYTES = 128 };
 struct claim {
     int64_t expires_ms;
     size_t len;
@@ -28,7 +28,7 @@ struct authd_ahead *authd_ahead_new(void)
 {
     struct authd_ahead *a = mem_new(sizeof *a);
 
-    a->claims = map_new(CLAIMS_MAX, free);
+    a->claims = map_new(AUTHD_AHEAD_MAX, free);
     str_init(&a->in, DOVECOT_AUTH_LINE_BYTES + READ_BYTES);
     return a;
 }
@@ -84,10 +84,10 @@ static int on_line(struct authd_ahead *a, struct slice text)
     c->expires_ms = (int64_t) expires;
     c->len = text.len;
     memcpy(c->line, text.p, text.len);
-    if (map_count(a->claims) == CLAIMS_MAX)
+    if (map_count(a->claims) == AUTHD_AHEAD_MAX)
         drop_expired(a);
     if (!map_set(a->claims, slice_of(key), c)) {
-        log_warn("more than %d logins wait to be claimed: one is lost", CLAIMS_MAX);
+        log_warn("more than %d logins wait to be claimed: one is lost", AUTHD_AHEAD_MAX);
         free(c);
     }
     return 0;

@@ -85,13 +85,15 @@ static void test_claims(void)
 /* More than there is room for, most of them late. */
 static void test_many(void)
 {
+    const unsigned all = AUTHD_AHEAD_MAX * 3 / 2, late = all * 3 / 5;
+
     begin();
-    for (unsigned i = 0; i < 1500; i++) {
-        claim(i < 900 ? -1 : 5000, 1, i, "aa", "joe");
+    for (unsigned i = 0; i < all; i++) {
+        claim(i < late ? -1 : 60000, 1, i, "aa", "joe");
         if (i % 50 == 0)
             (void) taken(2, 1, "aa");
     }
-    for (unsigned i = 900; i < 1500; i++)
+    for (unsigned i = late; i < all; i++)
         assert(strcmp(taken(1, i, "aa"), "joe") == 0);
     assert(authd_ahead_open(ahead));
     end();
